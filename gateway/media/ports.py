@@ -1,0 +1,88 @@
+"""The seam between calls and the network's media: what a media port is, whoever makes it.
+
+Calls, the relay and the audio session are written against these two protocols. `PortPool` fulfils them with
+UDP sockets; the simulation fulfils them with a network in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Network, IPv6Network
+from typing import Protocol, TypeAlias
+
+from gateway.media.reception import PortStats
+
+Address: TypeAlias = tuple[str, int]
+"""An IP literal (IPv6 without brackets) and a UDP port."""
+
+Network: TypeAlias = IPv4Network | IPv6Network
+
+PacketSink: TypeAlias = Callable[[bytes], None]
+"""Takes one whole RTP (or RTCP) packet, as it came off the wire."""
+
+
+class NoPortLeft(Exception):  # noqa: N818 - it names a state of ours, not a mistake
+    """Every port of the range is in a call or still lingering; the caller should be sent to another node
+    (503).
+    """
+
+
+class MediaPort(Protocol):
+    """One RTP port with its RTCP companion: the local end of one leg's audio.
+
+    Attributes:
+        sink: receives every accepted RTP packet; a port that is just opened discards.
+        rtcp_sink: likewise for RTCP.
+        sending: False while the peer holds us (``a=sendonly`` or ``a=inactive`` at its side): `send` then
+            discards.
+        last_packet_at: the pool clock's seconds of the last accepted RTP packet; None before the first.
+        stats: what was received, sent, lost and refused.
+
+    """
+
+    sink: PacketSink
+    rtcp_sink: PacketSink
+    sending: bool
+    last_packet_at: float | None
+    stats: PortStats
+
+    @property
+    def address(self) -> Address:
+        """What goes into SDP: the advertised host and the RTP port (even; RTCP is the next one)."""
+
+    def set_remote(self, host: str, port: int, rtcp_port: int | None = None) -> None:
+        """Take the peer's address from its SDP; may be called again for a re-INVITE. Never raises.
+
+        Port 0 or the address ``0.0.0.0`` / ``::`` means hold (RFC 3264 §5.1, §8.4): nothing is sent until
+        an address comes. A host that is no IP literal is learned from the peer's first packets instead.
+        """
+
+    def send(self, packet: bytes) -> None:
+        """Send one RTP packet to the peer, or discard it while there is no address to send to. Never
+        raises.
+        """
+
+    def send_rtcp(self, packet: bytes) -> None:
+        """Send one RTCP packet to the peer; otherwise as `send`."""
+
+    def close(self) -> None:
+        """Give the port back. Idempotent; afterwards `send` discards and no sink is called any more."""
+
+
+class MediaPorts(Protocol):
+    """Where calls get their ports from."""
+
+    @property
+    def in_use(self) -> int:
+        """Ports that are open now."""
+
+    def open(self, latch_ranges: Sequence[Network] | None = None) -> MediaPort:
+        """Open a port.
+
+        latch_ranges: networks (a carrier's media ranges) outside of which the port never latches; None for
+            any.
+
+        Raises:
+            NoPortLeft: the range is exhausted.
+
+        """

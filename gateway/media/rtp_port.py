@@ -1,0 +1,168 @@
+"""A media port on real sockets. The loop tells that packets are there; each wakeup reads a bounded number
+of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from gateway.media.latch import SymmetricLatch
+from gateway.media.ports import Address, PacketSink
+from gateway.media.reception import PortStats
+from gateway.media.sockets import MAX_PACKET, SocketPair
+
+READS_PER_WAKEUP = 8
+"""Packets taken from one socket before others get their turn; a healthy stream has one waiting, a late loop
+a few."""
+
+RTP_HEADER = 12
+RTCP_HEADER = 8
+
+
+def discard(packet: bytes) -> None:
+    """The sink of a port that nobody listens to."""
+
+
+class RtpPort:
+    """One open port; made by `PortPool.open`. See `gateway.media.ports.MediaPort` for what it promises.
+
+    A packet from the latched source costs one read, three comparisons and the statistics; everything else
+    (latching, strangers, garbage) is on the slow path.
+    """
+
+    __slots__ = (
+        "_accepted",
+        "_clock",
+        "_latch",
+        "_loop",
+        "_on_close",
+        "_rtcp_target",
+        "_sendto",
+        "_sockets",
+        "_target",
+        "address",
+        "last_packet_at",
+        "rtcp_sink",
+        "sending",
+        "sink",
+        "stats",
+    )
+
+    def __init__(
+        self,
+        sockets: SocketPair,
+        address: Address,
+        latch: SymmetricLatch,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float],
+        on_close: Callable[[SocketPair], None],
+    ) -> None:
+        self.address = address
+        self.sink: PacketSink = discard
+        self.rtcp_sink: PacketSink = discard
+        self.sending = True
+        self.last_packet_at: float | None = None
+        self.stats = PortStats()
+        self._sockets: SocketPair | None = sockets
+        self._sendto = sockets.rtp.sendto
+        self._latch = latch
+        self._loop = loop
+        self._clock = clock
+        self._on_close = on_close
+        self._accepted: Address | None = None
+        self._target: Address | None = None
+        self._rtcp_target: Address | None = None
+        loop.add_reader(sockets.rtp.fileno(), self._read_rtp, sockets.rtp.recvfrom)
+        loop.add_reader(sockets.rtcp.fileno(), self._read_rtcp, sockets.rtcp.recvfrom)
+
+    def set_remote(self, host: str, port: int, rtcp_port: int | None = None) -> None:
+        """See `MediaPort.set_remote`."""
+        self._latch.expect(host, port)
+        self._follow_latch()
+        target = self._target
+        self._rtcp_target = (target[0], min(rtcp_port or target[1] + 1, 0xFFFF)) if target else None
+
+    def send(self, packet: bytes) -> None:
+        """See `MediaPort.send`."""
+        target = self._target
+        if target is None or not self.sending:
+            return
+        try:
+            self._sendto(packet, target)
+        except OSError:
+            self.stats.send_failures += 1
+        else:
+            self.stats.packets_out += 1
+
+    def send_rtcp(self, packet: bytes) -> None:
+        """See `MediaPort.send_rtcp`."""
+        if self._rtcp_target is None or self._sockets is None:
+            return
+        try:
+            self._sockets.rtcp.sendto(packet, self._rtcp_target)
+        except OSError:
+            self.stats.send_failures += 1
+
+    def close(self) -> None:
+        """See `MediaPort.close`."""
+        sockets = self._sockets
+        if sockets is None:
+            return
+        self._sockets = self._target = self._rtcp_target = None
+        self.sink = self.rtcp_sink = discard
+        self._loop.remove_reader(sockets.rtp.fileno())
+        self._loop.remove_reader(sockets.rtcp.fileno())
+        self._on_close(sockets)
+
+    def _read_rtp(self, recvfrom: Callable[[int], tuple[bytes, Address]]) -> None:
+        for _ in range(READS_PER_WAKEUP):
+            try:
+                packet, source = recvfrom(MAX_PACKET)
+            except OSError:  # BlockingIOError: drained. Anything else concerns one datagram only.
+                return
+            if len(packet) < RTP_HEADER or packet[0] & 0xC0 != 0x80 or 192 <= packet[1] <= 223:  # RFC 5761 §4
+                self.stats.dropped_invalid += 1
+            elif source == self._accepted:
+                self.last_packet_at = now = self._clock()
+                self.stats.received(packet, now)
+                self.sink(packet)
+            else:
+                self._judge(packet, source)
+            if self._sockets is None:  # a sink closed the port
+                return
+
+    def _judge(self, packet: bytes, source: Address) -> None:
+        """The slow path: a source that is not (yet) the peer."""
+        released = self._latch.offer(packet, source[:2])
+        if released is None:
+            self.stats.dropped_source += 1
+            return
+        self._follow_latch()
+        for each in released:
+            self.last_packet_at = now = self._clock()
+            self.stats.received(each, now)
+            self.sink(each)
+
+    def _follow_latch(self) -> None:
+        self._accepted = self._latch.accepted
+        self._target = self._latch.target
+
+    def _read_rtcp(self, recvfrom: Callable[[int], tuple[bytes, Address]]) -> None:
+        for _ in range(READS_PER_WAKEUP):
+            try:
+                packet, source = recvfrom(MAX_PACKET)
+            except OSError:
+                return
+            peer = self._accepted or self._target
+            if len(packet) < RTCP_HEADER or packet[0] & 0xC0 != 0x80:
+                self.stats.dropped_invalid += 1
+            elif peer is None or source[0] != peer[0]:  # RTCP latches to nobody itself, it follows RTP's host
+                self.stats.dropped_source += 1
+            else:
+                if self._target is not None:
+                    self._rtcp_target = source[:2]
+                self.rtcp_sink(packet)
+            if self._sockets is None:
+                return
