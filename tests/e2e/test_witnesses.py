@@ -7,6 +7,7 @@ import time
 import pytest
 
 from tests.e2e import audio
+from tests.e2e.baresip import Baresip
 from tests.e2e.carriers import Call, TelnyxCall, audio_offer
 from tests.e2e.rtp import RtpPeer
 from tests.e2e.sipp import Sipp
@@ -147,3 +148,19 @@ def test_two_probes_hold_a_call_and_hear_each_other(dress):
         assert callee.target == call.contact.strip("<>")  # private: only the route set leads back
         assert callee.routes == call.record_routes
         assert dialog.target == f"sip:a@{agent.hostport}"
+
+
+def test_two_baresips_hear_each_other(tmp_path):
+    with (
+        Baresip(tmp_path / "agent", audio.tone(620, 10)) as agent,
+        Baresip(tmp_path / "caller", audio.tone(440, 10), dials=agent.uri) as caller,
+    ):
+        agent.wait_for("incoming rtp")
+        caller.wait_for("incoming rtp")
+        time.sleep(1)
+        caller.hang_up()
+        agent.wait_for("terminated")
+        agent.hang_up()
+        frequencies = range(400, 700, 20)
+        assert audio.loudest_tone(caller.heard(), frequencies) == 620
+        assert audio.loudest_tone(agent.heard(), frequencies) == 440

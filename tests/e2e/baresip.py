@@ -1,0 +1,119 @@
+"""baresip without a terminal: a second, unrelated SIP and RTP stack that says a WAV and keeps what it hears.
+
+baresip 1.0 as Debian ships it (package baresip-core). ``sndfile`` writes what is decoded to
+``dump-…-dec.wav``; ``aubridge`` stands in for a loudspeaker, since a player must exist.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import soundfile
+
+from tests.e2e.audio import RATE, Samples
+from tests.e2e.sipp import free_port, require
+
+_MODULES = Path("/usr/lib/baresip/modules")
+_CONFIG = """\
+poll_method epoll
+sip_listen {host}:{port}
+net_interface {host}
+audio_source aufile,{directory}/says.wav
+audio_player aubridge,{port}
+audio_srate 8000-8000
+audio_channels 1-1
+ausrc_srate 8000
+auplay_srate 8000
+jitter_buffer_delay 1-5
+rtp_ports {rtp_port}-{rtp_last}
+module_path {modules}
+module g711.so
+module aufile.so
+module aubridge.so
+module sndfile.so
+module_tmp account.so
+module_app menu.so
+snd_path {directory}
+"""
+
+
+class Baresip:
+    """A running baresip with one account, which answers by itself, or dials when told to at the start."""
+
+    def __init__(
+        self, directory: Path, says: Samples, *, codec: str = "PCMU", dials: str | None = None
+    ) -> None:
+        """Start it.
+
+        says: what it speaks; it must last as long as the call, for the file is not repeated.
+        dials: the URI to call at once; None waits for a call and answers it.
+        """
+        host, port = "127.0.0.1", free_port("127.0.0.1")
+        rtp_port = free_port(host) & ~1
+        directory.mkdir()
+        soundfile.write(directory / "says.wav", says, RATE, subtype="PCM_16")
+        (directory / "config").write_text(
+            _CONFIG.format(
+                host=host,
+                port=port,
+                directory=directory,
+                modules=_MODULES,
+                rtp_port=rtp_port,
+                rtp_last=rtp_port + 20,
+            )
+        )
+        account = f"<sip:baresip@{host}:{port}>;regint=0;answermode=auto;audio_codecs={codec}/8000/1\n"
+        (directory / "accounts").write_text(account)
+        self.uri = f"sip:baresip@{host}:{port}"
+        self._directory = directory
+        self._log = directory / "log"
+        command = [require("baresip"), "-f", str(directory), "-t", "60"]
+        command += ["-e", f"/dial {dials}"] if dials else []
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=directory
+            )
+        self.wait_for("baresip is ready")
+
+    @property
+    def story(self) -> str:
+        """Its own log, for the report of a failing test."""
+        return f"— baresip —\n{self._log.read_text(errors='replace')}"
+
+    def wait_for(self, words: str, timeout: float = 10.0) -> None:
+        """Wait until its log says so."""
+        deadline = time.monotonic() + timeout
+        while words not in self._log.read_text(errors="replace"):
+            assert time.monotonic() < deadline, f"baresip never said {words!r}\n{self.story}"
+            assert self._process.poll() is None, f"baresip ended\n{self.story}"
+            time.sleep(0.05)
+
+    def hang_up(self) -> None:
+        """Leave properly: SIGTERM makes baresip send its BYE and end."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def heard(self) -> Samples:
+        """What it decoded so far; complete after ``hang_up``."""
+        tracks = sorted(self._directory.glob("dump-*-dec.wav"))
+        assert tracks, f"baresip heard nothing\n{self.story}"
+        samples, rate = soundfile.read(tracks[-1], dtype="int16")
+        assert rate == RATE
+        return np.asarray(samples, dtype=np.int16)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.hang_up()
