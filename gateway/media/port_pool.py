@@ -100,9 +100,7 @@ class PortPool:
             self._unbound.append(sockets.port)
 
     def _rested(self) -> SocketPair | None:
-        """The pair that has rested longest, if that is long enough. Preferred, so that few sockets are ever
-        bound.
-        """
+        """The pair that has rested longest, if long enough; preferred, so that few sockets are ever bound."""
         if not self._resting or self._clock() - self._resting[0][0] < self._linger:
             return None
         sockets = self._resting.popleft()[1]

@@ -22,9 +22,7 @@ PacketSink: TypeAlias = Callable[[bytes], None]
 
 
 class NoPortLeft(Exception):  # noqa: N818 - it names a state of ours, not a mistake
-    """Every port of the range is in a call or still lingering; the caller should be sent to another node
-    (503).
-    """
+    """Every port of the range is in a call or still resting: send the caller to another node (503)."""
 
 
 class MediaPort(Protocol):
@@ -58,9 +56,7 @@ class MediaPort(Protocol):
         """
 
     def send(self, packet: bytes) -> None:
-        """Send one RTP packet to the peer, or discard it while there is no address to send to. Never
-        raises.
-        """
+        """Send one RTP packet to the peer; discard it while there is no address to send to. Never raises."""
 
     def send_rtcp(self, packet: bytes) -> None:
         """Send one RTCP packet to the peer; otherwise as `send`."""

@@ -1,12 +1,11 @@
-"""What is known about a received stream: counts, loss by sequence gaps, interarrival jitter (RFC 3550
-§6.4.1, A.1, A.8).
+"""What is known about a received stream: counts, loss by sequence gaps, interarrival jitter.
 
-This runs for every packet, so it is one flat method on plain integers.
+RFC 3550 §6.4.1, A.1, A.3 and A.8. This runs for every packet, so it is one flat method on plain integers.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 MAX_DROPOUT = 3000
 """A forward jump above this many packets (a minute) is a restarted source, not loss (RFC 3550 A.1)."""
@@ -37,14 +36,14 @@ class PortStats:
     dropped_invalid: int = 0
     send_failures: int = 0
 
-    _ssrc: bytes = b""
-    _highest: int = 0
-    _expected: int = 0
-    _received: int = 0
-    _lost_before: int = 0
-    _timestamp: int = 0
-    _arrival: float = 0.0
-    _jitter: float = 0.0
+    _ssrc: bytes = field(default=b"", init=False, repr=False)
+    _highest: int = field(default=0, init=False, repr=False)
+    _expected: int = field(default=0, init=False, repr=False)
+    _received: int = field(default=0, init=False, repr=False)
+    _lost_before: int = field(default=0, init=False, repr=False)
+    _timestamp: int = field(default=0, init=False, repr=False)
+    _arrival: float = field(default=0.0, init=False, repr=False)
+    _jitter: float = field(default=0.0, init=False, repr=False)
 
     @property
     def lost(self) -> int:

@@ -44,9 +44,7 @@ class Relay:
         return now - (self.a.last_packet_at or self._since_a), now - (self.b.last_packet_at or self._since_b)
 
     def detach(self) -> MediaPort:
-        """Take the relay apart but keep leg `a` open, for a session of its own (voicemail after an agent
-        died).
-        """
+        """Take the relay apart, keeping leg `a` open for a session of its own (voicemail, say)."""
         self.b.close()
         self.a.sink = self.a.rtcp_sink = discard
         return self.a

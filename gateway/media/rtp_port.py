@@ -1,6 +1,4 @@
-"""A media port on real sockets. The loop tells that packets are there; each wakeup reads a bounded number
-of them.
-"""
+"""A media port on real sockets: the loop says when packets are there, each wakeup reads a few of them."""
 
 from __future__ import annotations
 

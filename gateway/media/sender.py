@@ -1,0 +1,177 @@
+"""From encoded frames to paced RTP: a queue of playbacks, one packet every 20 ms while there is any."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+
+from gateway.media.dtmf import event_payloads
+from gateway.media.g711 import FRAME_SAMPLES
+from gateway.media.pacer import Pacer
+from gateway.media.rtp import pack
+
+DTMF_PAUSE = 3
+"""Frames of silence after a key: 60 ms, above the 40 ms that detectors ask for (ITU-T Q.24)."""
+
+
+@dataclass(slots=True)
+class _Playback:
+    """Payloads, one a frame time. In events an empty one is a pause, and one event lies between two
+    pauses.
+    """
+
+    payloads: Iterator[bytes]
+    done: asyncio.Future[bool]
+    event_payload_type: int | None = None
+    event_timestamp: int | None = None
+
+
+class AudioSender:
+    """Sends one stream; see `AudioSession` for the public face of it.
+
+    Args:
+        send: where packets go.
+        payload_type: of the audio; `dtmf_payload_type`: of telephone-event, or None.
+        silence: a frame sent between playbacks, or None to send nothing then.
+        random_bits: where SSRC, first sequence number and first timestamp come from (RFC 3550 §5.1).
+
+    """
+
+    __slots__ = (
+        "_base",
+        "_loop",
+        "_pacer",
+        "_queue",
+        "_send",
+        "_sequence",
+        "_silence",
+        "_spurt",
+        "_ssrc",
+        "_timer",
+        "dtmf_payload_type",
+        "payload_type",
+    )
+
+    def __init__(
+        self,
+        send: Callable[[bytes], None],
+        payload_type: int,
+        dtmf_payload_type: int | None = None,
+        *,
+        silence: bytes | None = None,
+        random_bits: Callable[[int], int] = secrets.randbits,
+    ) -> None:
+        self.payload_type = payload_type
+        self.dtmf_payload_type = dtmf_payload_type
+        self._send = send
+        self._silence = silence
+        self._ssrc = random_bits(32)
+        self._sequence = random_bits(16)
+        self._base = random_bits(32)
+        self._loop = asyncio.get_running_loop()
+        self._pacer: Pacer | None = None
+        self._queue: deque[_Playback] = deque()
+        self._spurt = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def underruns(self) -> int:
+        """Frames that went out at least 20 ms late."""
+        return self._pacer.underruns if self._pacer else 0
+
+    def play(self, payloads: Iterable[bytes]) -> asyncio.Future[bool]:
+        """Queue frames; the first goes out at once if nothing else is playing."""
+        return self._enqueue(_Playback(iter(payloads), self._loop.create_future()))
+
+    def play_digits(self, digits: str) -> asyncio.Future[bool]:
+        """Queue telephone events, one key after another.
+
+        Raises:
+            ValueError: telephone events were not negotiated, or a character is no key.
+
+        """
+        if self.dtmf_payload_type is None:
+            raise ValueError("the peer did not negotiate telephone-event")
+        presses = [[*event_payloads(digit), *[b""] * DTMF_PAUSE] for digit in digits]
+        events = chain.from_iterable(presses)
+        return self._enqueue(_Playback(events, self._loop.create_future(), self.dtmf_payload_type))
+
+    def stop(self) -> None:
+        """Drop what is playing and what is queued."""
+        while self._queue:
+            self._finish(completed=False)
+
+    def close(self) -> None:
+        """Stop, and send nothing any more."""
+        self.stop()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _enqueue(self, playback: _Playback) -> asyncio.Future[bool]:
+        self._queue.append(playback)
+        if self._timer is None:
+            now = self._loop.time()
+            if self._pacer is None:
+                self._pacer = Pacer(now)
+            self._pacer.resume(now)
+            self._spurt = True
+            self._wake(self._pacer)
+        return playback.done
+
+    def _wake(self, pacer: Pacer) -> None:
+        """Send every frame that is due, then sleep until the next one, or for good if nothing is left."""
+        self._timer = None
+        now = self._loop.time()
+        if pacer.give_up_late(now):
+            self._spurt = True
+        while pacer.due(now):
+            if not self._send_next(self._base + pacer.number * FRAME_SAMPLES & 0xFFFFFFFF):
+                return
+            pacer.sent(now)
+        self._timer = self._loop.call_at(pacer.deadline, self._wake, pacer)
+
+    def _send_next(self, timestamp: int) -> bool:
+        """Send the packet of this frame time; False when nothing is left to play."""
+        playback, payload = self._next_payload()
+        if playback is not None and playback.event_payload_type is not None:
+            if payload:
+                self._send_event(playback, playback.event_payload_type, timestamp, payload)
+                return True
+            playback.event_timestamp = payload = None
+        payload = payload or self._silence
+        if payload is not None:
+            self._send_packet(self.payload_type, timestamp, payload, marker=self._spurt)
+        self._spurt = payload is None
+        return payload is not None or playback is not None
+
+    def _next_payload(self) -> tuple[_Playback | None, bytes | None]:
+        """The first playback that has something left; those before it are finished."""
+        while self._queue:
+            playback = self._queue[0]
+            payload = None if playback.done.cancelled() else next(playback.payloads, None)
+            if payload is not None:
+                return playback, payload
+            self._finish(completed=True)
+        return None, None
+
+    def _send_event(self, playback: _Playback, payload_type: int, timestamp: int, payload: bytes) -> None:
+        """All packets of one event carry the timestamp of its beginning (RFC 4733 §2.5.1.2)."""
+        begins = playback.event_timestamp is None
+        if playback.event_timestamp is None:
+            playback.event_timestamp = timestamp
+        self._send_packet(payload_type, playback.event_timestamp, payload, marker=begins)
+        self._spurt = True
+
+    def _send_packet(self, payload_type: int, timestamp: int, payload: bytes, *, marker: bool) -> None:
+        self._send(pack(payload_type, self._sequence, timestamp, self._ssrc, payload, marker=marker))
+        self._sequence = self._sequence + 1 & 0xFFFF
+
+    def _finish(self, *, completed: bool) -> None:
+        done = self._queue.popleft().done
+        if not done.done():
+            done.set_result(completed)
