@@ -74,6 +74,10 @@ class RtpPeer:
         self._remote = remote
         self._started.set()
 
+    def mute(self) -> None:
+        """Send nothing any more, not even silence."""
+        self._remote = None
+
     def say(self, samples: Samples, *, forever: bool = False) -> None:
         """Replace what is being said; silence follows it unless it is to be repeated ``forever``."""
         whole = len(samples) // FRAME * FRAME

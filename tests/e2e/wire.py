@@ -187,6 +187,14 @@ class Peer:
         assert message is not None, f"nothing was repeated within {timeout} s\n{self.story}"
         return message
 
+    def poll(self, method: str, seconds: float) -> Message | None:
+        """The next new message if it comes in that time and is that request; any other is kept for ``receive``."""
+        message = self._next(time.monotonic() + seconds)
+        if message is not None and (message.status or message.method != method):
+            self._put_back.append(message)
+            return None
+        return message
+
     def receive_nothing(self, seconds: float) -> None:
         """Assert that nothing new comes."""
         message = self._next(time.monotonic() + seconds)

@@ -1,0 +1,34 @@
+"""One gateway for the whole folder; after every test it must hold nothing any more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.exchange import Exchange
+from tests.e2e.gateway_process import wait_until
+
+LONGEST_TIMER = 32.0  # seconds: 64·T1, RFC 3261 §17 timers B, D, F, H, J and RFC 6026 timers L, M
+
+
+@pytest.fixture(scope="session")
+def shared_exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exchange]:
+    """Started once. At its end every transaction must have gone by its timers, and SIGTERM ends it cleanly."""
+    exchange = Exchange(tmp_path_factory.mktemp("gateway"))
+    with exchange.gateway as gateway:
+        yield exchange
+        wait_until(
+            lambda: gateway.metric("gateway_sip_transactions") == 0,
+            "all transactions are over",
+            LONGEST_TIMER + 5,
+        )
+
+
+@pytest.fixture
+def exchange(shared_exchange: Exchange) -> Iterator[Exchange]:
+    """The shared gateway, which must be without calls again when the test ends."""
+    yield shared_exchange
+    gateway = shared_exchange.gateway
+    wait_until(lambda: gateway.metric("gateway_calls_active") == 0, "no call is left")
+    wait_until(lambda: gateway.metric("gateway_agent_calls") == 0, "no agent is held")

@@ -1,0 +1,138 @@
+"""The gateway as an operator runs it: `voice-gateway serve --config FILE`, its HTTP port, its log, its end."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.e2e.wire import Address
+
+_SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
+_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+
+Section = Mapping[str, object]
+
+
+def to_toml(settings: Mapping[str, Section]) -> str:
+    """One table a section; JSON's strings, numbers, booleans and arrays are TOML's."""
+    lines: list[str] = []
+    for section, values in settings.items():
+        lines += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items()), ""]
+    return "\n".join(lines)
+
+
+def wait_until(condition: Callable[[], bool], what: str, timeout: float = 5.0) -> None:
+    """Poll every 20 ms; fails the test when ``timeout`` seconds did not suffice."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {timeout} s: {what}"
+        time.sleep(0.02)
+
+
+class GatewayProcess:
+    """One running gateway. Leaving the ``with`` block stops it and demands a clean end."""
+
+    def __init__(
+        self, directory: Path, settings: Mapping[str, Section], *, sip: Address, http: Address
+    ) -> None:
+        self.sip, self.http = sip, http
+        self.data = Path(str(settings["data"]["dir"]))
+        self._log = directory / "gateway.log"
+        config = directory / "gateway.toml"
+        config.write_text(to_toml(settings))
+        command = [str(Path(sys.executable).with_name("voice-gateway")), "serve", "--config", str(config)]
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=directory
+            )
+        try:
+            wait_until(self.is_ready, "the gateway is ready", 20)
+        except AssertionError as failure:
+            self._process.kill()
+            self._process.wait()
+            raise AssertionError(f"{failure}\n{self.log}") from None
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def log_lines(self) -> list[dict[str, object]]:
+        """The structured lines of its log."""
+        lines = (line for line in self.log.splitlines() if line.startswith("{"))
+        return [json.loads(line) for line in lines]
+
+    def get(self, path: str) -> tuple[int, str]:
+        """(status, body) of a GET; (0, reason) while nothing listens."""
+        try:
+            with urllib.request.urlopen(f"http://{self.http[0]}:{self.http[1]}{path}", timeout=2) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as refusal:
+            with refusal:
+                return refusal.code, refusal.read().decode()
+        except OSError as error:
+            return 0, str(error)
+
+    def is_ready(self) -> bool:
+        assert self._process.poll() is None, f"the gateway ended with {self._process.returncode}\n{self.log}"
+        return self.get("/readyz")[0] == 200
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of the samples of that name which carry these labels."""
+        status, text = self.get("/metrics")
+        assert status == 200, text
+        total = 0.0
+        for sample, written, value in _SAMPLE.findall(text):
+            if sample == name and labels.items() <= dict(_LABEL.findall(written)).items():
+                total += float(value)
+        return total
+
+    def reload(self) -> None:
+        """SIGHUP."""
+        self._process.send_signal(signal.SIGHUP)
+
+    def terminate(self) -> None:
+        """SIGTERM: begin the drain."""
+        self._process.send_signal(signal.SIGTERM)
+
+    def exit_code(self, timeout: float = 15.0) -> int:
+        return self._process.wait(timeout)
+
+    def stop(self) -> None:
+        """SIGTERM and a clean end: exit code 0, no traceback, no complaint about what was never awaited."""
+        if self._process.poll() is None:
+            self.terminate()
+        try:
+            code = self.exit_code()
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            raise AssertionError(f"SIGTERM did not end the gateway\n{self.log}") from None
+        assert code == 0, f"the gateway ended with {code}\n{self.log}"
+        for symptom in ("Traceback", "never awaited", "never retrieved", "was destroyed but it is pending"):
+            assert symptom not in self.log, f"{symptom!r} in the log\n{self.log}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.stop()
+        else:  # the failure under way matters more than how the process ends
+            self._process.kill()
+            self._process.wait()
