@@ -14,7 +14,7 @@ LONGEST_TIMER = 32.0  # seconds: 64·T1, RFC 3261 §17 timers B, D, F, H, J and 
 
 @pytest.fixture(scope="session")
 def shared_exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exchange]:
-    """Started once. At its end every transaction must have gone by its timers, and SIGTERM ends it cleanly."""
+    """Started once. At its end no transaction may outlive its timers, and SIGTERM must end it cleanly."""
     exchange = Exchange(tmp_path_factory.mktemp("gateway"))
     with exchange.gateway as gateway:
         yield exchange

@@ -1,4 +1,4 @@
-"""The gateway as an operator runs it: `voice-gateway serve --config FILE`, its HTTP port, its log, its end."""
+"""The gateway as an operator runs it: `voice-gateway serve`, its HTTP port, its log, its end."""
 
 from __future__ import annotations
 

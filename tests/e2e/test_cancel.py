@@ -1,4 +1,4 @@
-"""A caller who gives up: while it rings, while the gateway changes agents, and in the instant of the answer."""
+"""A caller who gives up: while it rings, while agents change, and in the instant of the answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Re-INVITEs from either end: hold, resume, a new media address; each answered on its own leg, audio following."""
+"""Re-INVITEs from either end: hold, resume, a new media address; audio follows."""
 
 from __future__ import annotations
 

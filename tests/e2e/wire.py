@@ -188,7 +188,7 @@ class Peer:
         return message
 
     def poll(self, method: str, seconds: float) -> Message | None:
-        """The next new message if it comes in that time and is that request; any other is kept for ``receive``."""
+        """That request, if it comes next and in that time; any other message is kept for ``receive``."""
         message = self._next(time.monotonic() + seconds)
         if message is not None and (message.status or message.method != method):
             self._put_back.append(message)
