@@ -47,7 +47,7 @@ class Step:
 
     asked: int
     outcome: sipp_load.Outcome
-    agents_repeated: int
+    repeated: int
     cpu_ms: float
     cpu_share: float
     resident_mib: float
@@ -55,9 +55,9 @@ class Step:
 
     @property
     def retransmitted(self) -> float:
-        """Share of all messages which some side had to send again, as the peers and the gateway counted."""
+        """Share of all messages that their sender — caller, gateway or agent — had to send again."""
         calls = max(1, self.outcome.succeeded + self.outcome.failed)
-        return (self.outcome.retransmissions + self.agents_repeated) / (calls * MESSAGES_A_CALL)
+        return self.repeated / (calls * MESSAGES_A_CALL)
 
     @property
     def missed(self) -> list[str]:
@@ -129,9 +129,14 @@ class Bench:
             self.directory, self.gateway.sip, self.numbers, rate=rate, calls=calls, talk_ms=TALK_MS
         )
 
+    def _repeated(self) -> float:
+        """What the agents and the gateway have sent again so far."""
+        ours = self.gateway.metric("gateway_sip_retransmissions_total", direction="out")
+        return ours + sum(agent.counted().retransmissions for agent in self.agents)
+
     def step(self, rate: int, seconds: int) -> Step:
         """Hold one rate for a while, the probe beside it."""
-        repeated = self.gateway.metric("gateway_sip_retransmissions_total")
+        repeated = self._repeated()
         cpu, started = process_meter.cpu_ms(self.gateway.pid), time.monotonic()
         self.probe.start()
         outcome = self.place(rate, rate * seconds).wait(seconds + 30)
@@ -141,7 +146,7 @@ class Bench:
         return Step(
             asked=rate,
             outcome=outcome,
-            agents_repeated=int(self.gateway.metric("gateway_sip_retransmissions_total") - repeated),
+            repeated=int(outcome.retransmissions + self._repeated() - repeated),
             cpu_ms=used / calls,
             cpu_share=used / 1000 / elapsed,
             resident_mib=process_meter.resident_kib(self.gateway.pid) / 1024,

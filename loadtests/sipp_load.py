@@ -49,17 +49,8 @@ class SippLoad:
         self.address: Address = (host, free_port(host))
         self._statistics = directory / f"{scenario}_{self.address[1]}.csv"
         command = ["sipp", "-sf", str(SCENARIOS / f"{scenario}.xml"), "-i", host, "-p", str(self.address[1])]
-        command += [
-            "-bind_local",
-            "-nostdin",
-            "-aa",
-            "-trace_stat",
-            "-stf",
-            str(self._statistics),
-            "-fd",
-            "1",
-        ]
-        command += ["-buff_size", "4194304", "-timer_resol", "4", *arguments]
+        command += ["-bind_local", "-nostdin", "-aa", "-buff_size", "4194304", "-timer_resol", "4"]
+        command += ["-trace_stat", "-stf", str(self._statistics), "-fd", "1", *arguments]
         quiet = subprocess.DEVNULL
         self._process = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, cwd=directory)
         self._started = time.monotonic()
@@ -83,14 +74,14 @@ class SippLoad:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+        return self.counted(elapsed)
+
+    def counted(self, elapsed: float = 0.0) -> Outcome:
+        """What it has counted up to its last full second."""
         with self._statistics.open(newline="") as file:
             last = list(csv.DictReader(file, delimiter=";"))[-1]
-        return Outcome(
-            int(last["SuccessfulCall(C)"]),
-            int(last["FailedCall(C)"]),
-            int(last["Retransmissions(C)"]),
-            elapsed,
-        )
+        counts = (int(last[f"{name}(C)"]) for name in ("SuccessfulCall", "FailedCall", "Retransmissions"))
+        return Outcome(*counts, elapsed)
 
 
 def agent(directory: Path) -> SippLoad:
