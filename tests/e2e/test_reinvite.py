@@ -6,10 +6,11 @@ import time
 
 import pytest
 
-from tests.e2e import audio
+from tests.e2e import audio, carriers
 from tests.e2e.carriers import audio_offer
 from tests.e2e.exchange import Exchange
 from tests.e2e.rtp import RtpPeer
+from tests.e2e.sipp import Sipp
 from tests.e2e.two_ends import TwoEnds
 from tests.e2e.wire import Dialog, Message, Peer
 
@@ -36,6 +37,21 @@ def _hears(ear: RtpPeer, hertz: int) -> bool:
     now = time.monotonic()
     time.sleep(0.5)
     return audio.tone_share(ear.heard(now + 0.1), hertz) > 0.9
+
+
+def test_sipp_holds_and_resumes(exchange: Exchange, tmp_path):
+    with Sipp(tmp_path, "agent_accepts_reinvites") as agent:
+        line = exchange.line(agent.uri)
+        with Sipp(
+            tmp_path,
+            "carrier_holds",
+            host=carriers.TWILIO_HOST,
+            remote=exchange.gateway.sip,
+            arguments=("-s", line.number),
+            talk=200,
+        ) as carrier:
+            carrier.succeed()
+        agent.succeed()
 
 
 @pytest.mark.parametrize("direction", ["sendonly", "inactive"])

@@ -97,6 +97,41 @@ def test_an_agent_scenario_answers(tmp_path):
         agent.succeed()
 
 
+def test_the_hold_scenario_wants_a_hold_mirrored(tmp_path):
+    for direction, expected in [("recvonly", 0), ("sendrecv", 1)]:
+        with (
+            Peer() as peer,
+            Sipp(
+                tmp_path, "carrier_holds", remote=peer.address, arguments=("-s", NUMBER), talk=20
+            ) as carrier,
+        ):
+            contact = [("Contact", f"<sip:{peer.hostport}>")]
+            for answer in ["sendrecv", direction, "sendrecv"]:
+                invite = peer.poll("INVITE", 2)
+                if invite is None:
+                    break  # SIPp gave up, as it must when its hold was not mirrored
+                body = audio_offer("127.0.0.1", 4000, direction=answer)
+                peer.respond(invite, 200, "OK", tag="x", headers=contact, body=body)
+                peer.receive("ACK", "BYE")
+            else:
+                peer.respond(peer.receive("BYE"), 200, "OK")
+            assert carrier.exit_code() == expected
+
+
+def test_an_agent_scenario_accepts_reinvites(tmp_path):
+    with Peer() as peer, Sipp(tmp_path, "agent_accepts_reinvites") as agent:
+        call = _invite_agent(peer, agent)
+        peer.receive(100)
+        peer.receive(180)
+        ok = peer.receive(200)
+        dialog = Dialog.of_caller(peer, ok, call.contact)
+        dialog.ack(ok)
+        dialog.send("INVITE", body=call.sdp)
+        dialog.ack(peer.receive(200))
+        dialog.hang_up()
+        agent.succeed()
+
+
 @pytest.mark.parametrize("status", [486, 503])
 def test_an_agent_scenario_refuses(tmp_path, status):
     with Peer() as peer, Sipp(tmp_path, "agent_refuses", status=status) as agent:
