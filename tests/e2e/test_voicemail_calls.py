@@ -1,4 +1,4 @@
-"""Nobody takes the call: the caller hears the rendered message and a tone, and what the caller says is kept."""
+"""Nobody takes the call: the caller hears the message and a tone, and what the caller says is kept."""
 
 from __future__ import annotations
 
@@ -92,7 +92,8 @@ class Caller:
 
 
 def test_the_message_the_tone_and_the_recording(exchange: Exchange):
-    outcomes = exchange.gateway.metric("gateway_calls_total", carrier="twilio", outcome="voicemail")
+    labels = {"carrier": "twilio", "outcome": "voicemail"}
+    before = exchange.gateway.metric("gateway_calls_total", **labels)
     with Caller(exchange, "You have reached the first witness. Please speak after the tone.") as caller:
         dialog = caller.dial()
         caller.hear_message_and_beep()
