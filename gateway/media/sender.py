@@ -20,9 +20,7 @@ DTMF_PAUSE = 3
 
 @dataclass(slots=True)
 class _Playback:
-    """Payloads, one a frame time. In events an empty one is a pause, and one event lies between two
-    pauses.
-    """
+    """Payloads, one a frame time; among events an empty one is a pause, and ends the event before it."""
 
     payloads: Iterator[bytes]
     done: asyncio.Future[bool]

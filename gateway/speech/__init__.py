@@ -1,0 +1,1 @@
+"""Text to telephone audio: engines, and a cache that has messages ready before they are needed."""
