@@ -58,6 +58,9 @@ class Transport(Protocol):
     def send(self, flow: Flow, data: bytes) -> None:
         """Send one whole message. Never blocks and never raises: failures come by `Receiver.flow_failed`."""
 
+    def is_open(self, flow: Flow) -> bool:
+        """Whether `flow` can be sent to as it is: for a stream, whether its connection is still there."""
+
     def close(self) -> None:
         """Stop receiving and close every connection. Idempotent; the receiver is not called any more."""
 
