@@ -18,14 +18,21 @@ TokenSource: TypeAlias = Callable[[], str]
 
 
 class Sink(Protocol):
-    """The core's only way out. No method may raise, and none may call back into the core before it returns."""
+    """The core's only way out. No method raises, and none calls back into the core before it returns."""
 
     def send(self, flow: Flow, data: bytes) -> None:
         """Send one whole message.
 
-        A stream flow with channel 0 asks for a connection to `flow.host`, `flow.port`: an open one is used
+        A stream flow made by `flow_to` asks for a connection to `flow.host`, `flow.port`: an open one is used
         again, otherwise one is opened and the message waits for it. Whatever goes wrong is reported later
-        by `UserAgent.transport_failed` with this very flow.
+        by `UserAgent.transport_failed`; a connection that takes longer than about a second to open is
+        better reported as failed, since a call waits for it.
+        """
+
+    def flow_to(self, near: Flow, transport: str, host: str, port: int) -> Flow:
+        """A flow to another address, leaving from the same side (interface, listener) as `near` does.
+
+        host: an IP literal without brackets. For a stream no connection is opened yet: `send` does that.
         """
 
     def local_address(self, flow: Flow) -> tuple[str, int]:
@@ -35,7 +42,7 @@ class Sink(Protocol):
         """
 
     def is_open(self, flow: Flow) -> bool:
-        """Whether a stream connection (channel not 0) can still be written to; asked for streams only."""
+        """Whether this stream flow names a connection that can still be written to; asked for streams only."""
 
     def wake(self, deadline: float) -> None:
         """Call `UserAgent.handle_timers` at `deadline` (seconds of the core's clock).
