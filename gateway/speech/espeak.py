@@ -57,13 +57,13 @@ def _utter(library: ctypes.CDLL, data: str, text: str, voice: str, words_per_min
         raise SpeechError(f"eSpeak NG finds no voices in {data}; see speech.engine")
     audio = bytearray()
 
-    @_Callback
     def collect(samples: Any, count: int, events: int | None) -> int:
         if samples and count > 0:
             audio.extend(ctypes.string_at(samples, 2 * count))
         return 0  # go on
 
-    library.espeak_SetSynthCallback(collect)
+    callback = _Callback(collect)  # held while the library has a pointer to it
+    library.espeak_SetSynthCallback(callback)
     if library.espeak_SetVoiceByName(voice.encode()) != _OK:
         raise SpeechError(f"eSpeak NG has no voice {voice!r}; see speech.voice")
     library.espeak_SetParameter(_RATE, words_per_minute, 0)
