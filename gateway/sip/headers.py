@@ -1,0 +1,190 @@
+"""Header values as frozen values: parse and str round-trip (RFC 3261 §20)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from gateway.sip.grammar import (
+    SipParseError,
+    format_host,
+    format_params,
+    is_token,
+    parse_host_port,
+    parse_params,
+    split_outside,
+)
+from gateway.sip.uri import Params, Uri, parse_uri
+
+MAGIC_COOKIE = "z9hG4bK"
+"""How a branch made by RFC 3261 starts (§8.1.1.7)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Via:
+    """One hop of the path back (§20.42).
+
+    transport: upper case: UDP, TCP, TLS, …
+    host, port: sent-by; IPv6 without brackets; port None if not given.
+    """
+
+    transport: str
+    host: str
+    port: int | None
+    params: Params = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Via:
+        """One via-parm. Raises SipParseError (400, or 505 for another protocol version)."""
+        protocol, semicolon, params = text.partition(";")
+        parts = protocol.replace("/", " / ").split(None, 5) if " /" in protocol or "/ " in protocol else None
+        if parts is None:
+            head, _, sent_by = protocol.strip().partition(" ")
+            pieces = head.split("/")
+        else:
+            pieces, sent_by = parts[0:5:2], parts[5] if len(parts) > 5 else ""
+        if len(pieces) != 3 or not is_token(pieces[2]):
+            raise SipParseError(400, "Bad Via")
+        if pieces[0].upper() != "SIP" or pieces[1] != "2.0":
+            raise SipParseError(400, "Bad protocol in Via")
+        host, port = parse_host_port(sent_by)
+        return cls(pieces[2].upper(), host, port, parse_params(params) if semicolon else ())
+
+    def param(self, name: str) -> str | None:
+        """The value of a parameter; empty for a flag, None if absent."""
+        for key, value in self.params:
+            if key == name:
+                return value or ""
+        return None
+
+    @property
+    def branch(self) -> str | None:
+        """The transaction's name at this hop."""
+        return self.param("branch")
+
+    def with_param(self, name: str, value: str | None) -> Via:
+        """The same hop with one parameter set, in its place if it was there."""
+        params = tuple((name, value) if key == name else (key, old) for key, old in self.params)
+        if self.param(name) is None:
+            params = (*params, (name, value))
+        return replace(self, params=params)
+
+    def __str__(self) -> str:
+        port = "" if self.port is None else f":{self.port}"
+        return f"SIP/2.0/{self.transport} {format_host(self.host)}{port}{format_params(self.params)}"
+
+
+@dataclass(frozen=True, slots=True)
+class NameAddr:
+    """From, To, Contact, Route, …: a URI with a display name and parameters (§20.10).
+
+    display: without quotes and escapes; empty if there is none.
+    uri: as written, without angle brackets.
+    """
+
+    display: str
+    uri: str
+    params: Params = ()
+
+    @classmethod
+    def parse(cls, text: str) -> NameAddr:
+        """A name-addr or addr-spec with parameters. Raises SipParseError (400)."""
+        text = text.strip()
+        if text.startswith('"'):
+            display, rest = _quoted(text)
+            rest = rest.lstrip()
+            if not rest.startswith("<"):
+                raise SipParseError(400, "Quoted name without an angle bracket")
+        else:
+            before, bracket, _ = text.partition("<")
+            if not bracket:
+                # §20.10: without brackets, whatever follows a semicolon belongs to the header, not to the URI.
+                uri, semicolon, params = text.partition(";")
+                uri = uri.strip()
+                if not uri or " " in uri or ":" not in uri or "," in uri or '"' in uri:
+                    raise SipParseError(400, "Bad address")
+                if "?" in uri:
+                    raise SipParseError(400, "Address with ? needs angle brackets")
+                return cls("", uri, parse_params(params) if semicolon else ())
+            display = before.strip()
+            if '"' in display or "," in display or ";" in display:
+                raise SipParseError(400, "Bad display name")
+            rest = text[len(before) :]
+        uri, bracket, tail = rest[1:].partition(">")
+        uri = uri.strip()
+        if not bracket or not uri or ":" not in uri or "<" in uri:
+            raise SipParseError(400, "Bad address")
+        tail = tail.strip()
+        if not tail:
+            return cls(display, uri)
+        if not tail.startswith(";"):
+            raise SipParseError(400, "Text after an address")
+        return cls(display, uri, parse_params(tail[1:]))
+
+    @property
+    def tag(self) -> str | None:
+        """The dialog's tag on this side."""
+        return self.param("tag")
+
+    @property
+    def parsed_uri(self) -> Uri:
+        """The URI in its parts. Raises UriError."""
+        return parse_uri(self.uri)
+
+    def param(self, name: str) -> str | None:
+        """The value of a parameter; empty for a flag, None if absent."""
+        for key, value in self.params:
+            if key == name:
+                return value or ""
+        return None
+
+    def with_param(self, name: str, value: str | None) -> NameAddr:
+        """The same address with one parameter set at the end."""
+        return replace(self, params=(*(pair for pair in self.params if pair[0] != name), (name, value)))
+
+    def __str__(self) -> str:
+        if not self.display:
+            return f"<{self.uri}>{format_params(self.params)}"
+        escaped = self.display.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}" <{self.uri}>{format_params(self.params)}'
+
+
+def _quoted(text: str) -> tuple[str, str]:
+    """A quoted-string at the start: its content unescaped, and what follows it."""
+    out: list[str] = []
+    position = 1
+    while position < len(text):
+        character = text[position]
+        if character == '"':
+            return "".join(out), text[position + 1 :]
+        if character == "\\":
+            position += 1
+            if position == len(text):
+                break
+            character = text[position]
+        out.append(character)
+        position += 1
+    raise SipParseError(400, "Unbalanced quotes")
+
+
+def parse_cseq(text: str) -> tuple[int, str]:
+    """CSeq (§20.16): a number below 2**31 and a method. Raises SipParseError (400)."""
+    number, _, method = text.strip().partition(" ")
+    method = method.strip()
+    if not (number.isascii() and number.isdigit()) or len(number) > 10 or int(number) >= 2**31:
+        raise SipParseError(400, "CSeq number out of range")
+    if not is_token(method):
+        raise SipParseError(400, "Bad method in CSeq")
+    return int(number), method
+
+
+def parse_number(name: str, text: str, limit: int) -> int:
+    """A header of one decimal number up to `limit`. Raises SipParseError (400) naming the header."""
+    text = text.strip()
+    if not (text.isascii() and text.isdigit()) or len(text) > 10 or int(text) > limit:
+        raise SipParseError(400, f"Bad {name}")
+    return int(text)
+
+
+def parse_name_addrs(text: str) -> list[NameAddr]:
+    """A comma-separated list of addresses (Contact, Route, Record-Route, …). Raises SipParseError (400)."""
+    return [NameAddr.parse(part) for part in split_outside(text, ",")]

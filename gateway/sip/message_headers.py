@@ -1,0 +1,105 @@
+"""The headers of one message, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from gateway.sip.grammar import checked, split_outside
+from gateway.sip.header_names import canonical_name
+
+
+class Headers:
+    """An ordered multimap from header names to values.
+
+    Names are canonical (`Via`, never `v`); values are as written, without the line's leading and trailing white
+    space, one entry a header line.
+    """
+
+    __slots__ = ("_items",)
+
+    def __init__(self, items: Iterable[tuple[str, str]] = ()) -> None:
+        self._items: list[tuple[str, str]] = [(canonical_name(name), value) for name, value in items]
+
+    @classmethod
+    def from_canonical(cls, items: list[tuple[str, str]]) -> Headers:
+        """Take over a list whose names are canonical already; the list is not copied."""
+        headers = cls.__new__(cls)
+        headers._items = items
+        return headers
+
+    def get(self, name: str) -> str | None:
+        """The value on the first line of that name."""
+        for key, value in self._items:
+            if key == name:
+                return value
+        wanted = canonical_name(name).lower()
+        for key, value in self._items:
+            if key.lower() == wanted:
+                return value
+        return None
+
+    def get_all(self, name: str) -> list[str]:
+        """The values of all lines of that name, one entry a line."""
+        found = [value for key, value in self._items if key == name]
+        if found:
+            return found
+        wanted = canonical_name(name).lower()
+        return [value for key, value in self._items if key.lower() == wanted]
+
+    def values(self, name: str) -> list[str]:
+        """All values of a header that is a comma-separated list. Raises SipParseError (400)."""
+        found: list[str] = []
+        for line in self.get_all(name):
+            if "," in line:
+                found += [value for value in split_outside(line, ",") if value]
+            elif line:
+                found.append(line)
+        return found
+
+    def add(self, name: str, value: str) -> None:
+        """Append a line. Raises LocalProtocolError if it would not stay one line."""
+        self._items.append((canonical_name(checked(name)), checked(value)))
+
+    def prepend(self, name: str, value: str) -> None:
+        """Put a line before all others. Raises LocalProtocolError if it would not stay one line."""
+        self._items.insert(0, (canonical_name(checked(name)), checked(value)))
+
+    def set(self, name: str, value: str) -> None:
+        """Replace the first line of that name and drop the others, or append one."""
+        name, value = canonical_name(checked(name)), checked(value)
+        for index, (key, _) in enumerate(self._items):
+            if key == name or key.lower() == name.lower():
+                later = [item for item in self._items[index + 1 :] if item[0].lower() != name.lower()]
+                self._items[index:] = [(key, value), *later]
+                return
+        self._items.append((name, value))
+
+    def remove(self, name: str) -> None:
+        """Drop all lines of that name."""
+        wanted = canonical_name(name).lower()
+        self._items = [item for item in self._items if item[0].lower() != wanted]
+
+    def items(self) -> list[tuple[str, str]]:
+        """Name and value of each line, in order. The list is the live one: read only."""
+        return self._items
+
+    def copy(self) -> Headers:
+        """An independent copy."""
+        return Headers.from_canonical(self._items.copy())
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.get(name) is not None
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Headers) and self._items == other._items
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Headers({len(self._items)} lines)"

@@ -1,0 +1,144 @@
+"""URIs: sip, sips (RFC 3261 §19.1), tel (RFC 3966), and any other scheme kept as it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+from urllib.parse import unquote
+
+from gateway.sip.grammar import SipParseError, format_host, format_params, parse_host_port, parse_params
+
+Params: TypeAlias = tuple[tuple[str, str | None], ...]
+
+
+class UriError(SipParseError):
+    """A text is no URI that we could use: 400 for bad syntax, 416 for a scheme where only sip will do."""
+
+
+@dataclass(frozen=True, slots=True)
+class SipUri:
+    """A sip or sips URI.
+
+    scheme: ``"sip"`` or ``"sips"``.
+    user: as written, escapes included (two URIs that differ in escapes only are equal by `user_unescaped`); None if there is none.
+    password: None if there is none.
+    host: name or IP literal, IPv6 without brackets.
+    port: None if there is none.
+    params: in order, names in lower case.
+    headers: what follows the question mark, as written.
+    """
+
+    scheme: str
+    user: str | None
+    password: str | None
+    host: str
+    port: int | None = None
+    params: Params = ()
+    headers: str = ""
+
+    @property
+    def user_unescaped(self) -> str:
+        """The user part with %xx resolved; empty if there is none."""
+        return unquote(self.user) if self.user else ""
+
+    def param(self, name: str) -> str | None:
+        """The value of a parameter; empty for a flag, None if absent."""
+        for key, value in self.params:
+            if key == name:
+                return value or ""
+        return None
+
+    def without_param(self, name: str) -> SipUri:
+        """The same URI without one parameter."""
+        params = tuple(pair for pair in self.params if pair[0] != name)
+        return SipUri(self.scheme, self.user, self.password, self.host, self.port, params, self.headers)
+
+    def __str__(self) -> str:
+        text = f"{self.scheme}:"
+        if self.user is not None:
+            text += self.user
+            if self.password is not None:
+                text += f":{self.password}"
+            text += "@"
+        text += format_host(self.host)
+        if self.port is not None:
+            text += f":{self.port}"
+        text += format_params(self.params)
+        return f"{text}?{self.headers}" if self.headers else text
+
+
+@dataclass(frozen=True, slots=True)
+class TelUri:
+    """A tel URI (RFC 3966): the number as written, visual separators included, and its parameters."""
+
+    number: str
+    params: Params = ()
+    scheme: str = "tel"
+
+    def __str__(self) -> str:
+        return f"tel:{self.number}{format_params(self.params)}"
+
+
+@dataclass(frozen=True, slots=True)
+class OtherUri:
+    """A URI of a scheme that we do not route."""
+
+    scheme: str
+    rest: str
+
+    def __str__(self) -> str:
+        return f"{self.scheme}:{self.rest}"
+
+
+Uri: TypeAlias = SipUri | TelUri | OtherUri
+
+
+def parse_uri(text: str) -> Uri:
+    """Parse any absolute URI. Raises UriError (400)."""
+    scheme, colon, rest = text.partition(":")
+    scheme = scheme.strip().lower()
+    if not colon or not scheme or not scheme[0].isalpha() or not rest:
+        raise UriError(400, "URI without a scheme")
+    try:
+        if scheme in {"sip", "sips"}:
+            return _parse_sip(scheme, rest)
+        if scheme == "tel":
+            number, semicolon, params = rest.partition(";")
+            if not number:
+                raise UriError(400, "tel URI without a number")
+            return TelUri(number, parse_params(params) if semicolon else ())
+    except UriError:
+        raise
+    except SipParseError as error:
+        raise UriError(error.status, error.reason) from None
+    return OtherUri(scheme, rest)
+
+
+def parse_sip_uri(text: str) -> SipUri:
+    """Parse a sip or sips URI. Raises UriError: 400 for bad syntax, 416 for another scheme."""
+    uri = parse_uri(text)
+    if not isinstance(uri, SipUri):
+        raise UriError(416, "Unsupported URI Scheme")
+    return uri
+
+
+def _parse_sip(scheme: str, rest: str) -> SipUri:
+    if any(character in rest for character in ' \t\r\n<>"'):
+        raise UriError(400, "Character not allowed in a URI")
+    user: str | None = None
+    password: str | None = None
+    # §25.1: "@" cannot stand in host, params or headers unescaped, so the first one ends the userinfo.
+    userinfo, at, host_part = rest.partition("@")
+    if at:
+        if "@" in host_part:
+            raise UriError(400, "Two @ in a URI")
+        user, colon, password_text = userinfo.partition(":")
+        password = password_text if colon else None
+        if not user:
+            raise UriError(400, "Empty user in a URI")
+    else:
+        host_part = rest
+    host_part, _, headers = host_part.partition("?")
+    host_text, semicolon, params = host_part.partition(";")
+    host, port = parse_host_port(host_text)
+    return SipUri(scheme, user, password, host, port, parse_params(params) if semicolon else (), headers)
