@@ -1,0 +1,68 @@
+"""Transport addresses: IP literals, and ``host:port`` as an operator writes it."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from ipaddress import ip_address
+
+from gateway.sip.network import Address
+
+KNOWN_HOSTS = 4096
+"""Hosts remembered by the cached questions below: more peers than a node has, 1 MB at the worst."""
+
+
+class AddressError(ValueError):
+    """The text is no ``host:port``; the message says what is wrong with it."""
+
+
+@lru_cache(KNOWN_HOSTS)
+def is_ip_literal(host: str) -> bool:
+    """Whether `host` is an IPv4 or IPv6 address rather than a name (IPv6 without brackets)."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+@lru_cache(KNOWN_HOSTS)
+def is_public(host: str) -> bool:
+    """Whether an IP literal is routed on the Internet (not private, loopback, link-local or reserved)."""
+    return ip_address(host).is_global
+
+
+def is_wildcard(host: str) -> bool:
+    """Whether a socket bound to this IP literal listens on every address of its family."""
+    return ip_address(host).is_unspecified
+
+
+def same_family(host: str, other: str) -> bool:
+    """Whether both IP literals are IPv4, or both IPv6."""
+    return (":" in host) == (":" in other)
+
+
+def parse_address(text: str) -> Address:
+    """Read ``192.0.2.1:5060`` or ``[2001:db8::1]:5060``; the host must be an IP literal.
+
+    Raises:
+        AddressError: it is something else.
+
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        raise AddressError(f'"{text}" has no port; write host:port')
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise AddressError(f'"{text}": write an IPv6 address in brackets, [::1]:5060')
+    if not is_ip_literal(host):
+        raise AddressError(f'"{text}": {host or "nothing"} is not an IP address')
+    if not (port.isascii() and port.isdigit() and int(port) <= 65_535):
+        raise AddressError(f'"{text}": {port or "nothing"} is not a port')
+    return host, int(port)
+
+
+def format_address(address: Address) -> str:
+    """Write an address as `parse_address` reads it."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,186 @@
+"""SIP over UDP (RFC 3261 §18): one non-blocking socket, drained at each wakeup, written to directly.
+
+asyncio's own datagram transport costs 12–47 µs a datagram, a drained socket 6–7 µs (loadtests/bench_udp.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from collections import deque
+from contextlib import suppress
+
+from gateway.sip.addresses import is_ip_literal
+from gateway.sip.flow import Flow
+from gateway.sip.icmp import read_errors, reason_of, report_errors
+from gateway.sip.network import Address, Receiver
+from gateway.sip.readiness import watch
+
+MAX_DATAGRAM = 65_535
+"""Bytes: what UDP can carry. Carriers' INVITEs exceed an Ethernet frame and arrive in fragments."""
+
+DATAGRAMS_A_WAKEUP = 64
+"""Datagrams read before timers and media get their turn: about 10 ms of work in the core."""
+
+RECEIVE_BUFFER = 4 * 1024 * 1024
+"""Bytes asked of the kernel: some 3,000 INVITEs wait out a pause of the process instead of being lost."""
+
+SEND_QUEUE = 512
+"""Datagrams kept while the kernel has no room (a tenth of a second's traffic); later ones are lost, and SIP's
+timers send them again."""
+
+LONGEST_KEEPALIVE = 4
+"""Bytes: CRLF CRLF. Proxies send that, or one zero byte, to hold a NAT binding open; no SIP message is as
+short."""
+
+_SO_RCVBUFFORCE = 33
+"""<asm-generic/socket.h>: a receive buffer beyond net.core.rmem_max, for a privileged process."""
+
+
+class UdpTransport:
+    """One bound UDP socket."""
+
+    __slots__ = (
+        "_address",
+        "_channel",
+        "_closed",
+        "_loop",
+        "_queue",
+        "_readiness",
+        "_receiver",
+        "_sendto",
+        "_socket",
+    )
+
+    def __init__(self, address: Address, channel: int, receiver: Receiver) -> None:
+        """Bind and start to receive; call inside the running event loop.
+
+        Raises:
+            OSError: the port is taken, the host is not ours, …
+
+        """
+        self._loop = asyncio.get_running_loop()
+        self._socket = _bound(address)
+        self._sendto = self._socket.sendto
+        name = self._socket.getsockname()
+        self._address: Address = (name[0], name[1])
+        self._channel = channel
+        self._receiver = receiver
+        self._queue: deque[tuple[Flow, bytes]] = deque()
+        self._closed = False
+        self._readiness = watch(self._loop, self._socket, self._on_ready)
+
+    @property
+    def address(self) -> Address:
+        """Where the socket is bound."""
+        return self._address
+
+    def is_open(self, flow: Flow) -> bool:
+        """UDP has no connection to lose."""
+        return not self._closed
+
+    def send(self, flow: Flow, data: bytes) -> None:
+        """Send one datagram, now or as soon as the kernel has room for it."""
+        if not is_ip_literal(flow.host):  # the socket would ask DNS, and block
+            self._fail_soon(flow, f"{flow.host} is not an IP address")
+        elif self._queue:
+            self._enqueue(flow, data)
+        else:
+            self._send(flow, data)
+
+    def close(self) -> None:
+        """Close the socket; what waits to be sent is lost."""
+        if not self._closed:
+            self._closed = True
+            self._readiness.close()
+            self._queue.clear()
+            self._socket.close()
+
+    def _send(self, flow: Flow, data: bytes, *, again: bool = True) -> None:
+        try:
+            self._sendto(data, (flow.host, flow.port))
+        except (BlockingIOError, InterruptedError):
+            self._enqueue(flow, data)
+        except OSError as error:
+            if self._closed:
+                return
+            # The error may be an ICMP answer to an earlier datagram; this one was then not sent.
+            if again and self._report_errors():
+                self._send(flow, data, again=False)
+            else:
+                self._fail_soon(flow, reason_of(error.errno))
+        except OverflowError:
+            self._fail_soon(flow, f"{flow.port} is not a port")
+
+    def _enqueue(self, flow: Flow, data: bytes) -> None:
+        if len(self._queue) >= SEND_QUEUE:
+            self._receiver.dropped("send_queue_full")
+            return
+        if not self._queue:
+            self._readiness.want_write(True)
+        self._queue.append((flow, data))
+
+    def _flush(self) -> None:
+        waiting, self._queue = self._queue, deque()
+        while waiting and not self._queue:
+            self._send(*waiting.popleft())
+        self._queue.extend(waiting)
+        if not self._queue:
+            self._readiness.want_write(False)
+
+    def _on_ready(self) -> None:
+        if self._queue:
+            self._flush()
+        received = 0
+        while received < DATAGRAMS_A_WAKEUP and not self._closed:
+            try:
+                data, peer = self._socket.recvfrom(MAX_DATAGRAM)
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError:  # an ICMP error is pending
+                self._report_errors()
+                break
+            received += 1
+            if len(data) > LONGEST_KEEPALIVE:
+                self._receiver.message_received(data, Flow("udp", peer[0], peer[1], self._channel))
+        if not received:
+            self._report_errors()
+
+    def _report_errors(self) -> bool:
+        found = False
+        for (host, port), reason in read_errors(self._socket):
+            found = True
+            self._fail_soon(Flow("udp", host, port, self._channel), reason)
+        return found
+
+    def _fail_soon(self, flow: Flow, reason: str) -> None:
+        self._loop.call_soon(self._fail, flow, reason)
+
+    def _fail(self, flow: Flow, reason: str) -> None:
+        if not self._closed:
+            self._receiver.flow_failed(flow, reason)
+
+
+def _bound(address: Address) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        _enlarge_receive_buffer(sock)
+        report_errors(sock)
+        sock.bind(address)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _enlarge_receive_buffer(sock: socket.socket) -> None:
+    with suppress(OSError):  # macOS refuses what is above its limit; Linux takes as much as it allows
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+    if sys.platform == "linux":
+        with suppress(PermissionError):
+            sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
