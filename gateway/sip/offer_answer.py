@@ -1,0 +1,227 @@
+"""Offers and answers (RFC 3264): making them, answering them, and changing their addresses on the way through."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from gateway.sip.session_description import (
+    DIRECTIONS,
+    TELEPHONE_EVENT,
+    Codec,
+    Media,
+    Origin,
+    SdpError,
+    SessionDescription,
+    connection_line,
+    family,
+)
+
+PCMU: Final = Codec(0, "PCMU", 8000)
+PCMA: Final = Codec(8, "PCMA", 8000)
+DTMF: Final = Codec(101, TELEPHONE_EVENT, 8000, 1, "0-15")
+
+PTIME: Final = "ptime:20"
+"""Milliseconds a packet; both carriers' and ours."""
+
+ANSWERED_DIRECTION: Final = {
+    "sendrecv": "sendrecv",
+    "sendonly": "recvonly",
+    "recvonly": "sendonly",
+    "inactive": "inactive",
+}
+"""RFC 3264 §6.1: what an offered direction looks like from the other side."""
+
+_DROPPED_ATTRIBUTES: Final = (
+    b"a=candidate:",
+    b"a=end-of-candidates",
+    b"a=ice-",
+    b"a=rtcp:",
+    b"a=rtcp-mux",
+    b"a=remote-candidates:",
+)
+"""What names addresses or joins ports: a relay is neither the address nor does it join RTP and RTCP."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Our answer to an offer.
+
+    sdp: the body to send.
+    codec: the voice codec that both sides speak from now on.
+    dtmf: telephone-event as the offer numbered it, None if the offer has none that fits.
+    remote: host and port where our audio goes; port 0 or host 0.0.0.0 while on hold.
+    direction: ours, as the answer states it.
+    """
+
+    sdp: bytes
+    codec: Codec
+    dtmf: Codec | None
+    remote: tuple[str, int]
+    direction: str
+
+    @property
+    def dtmf_payload_type(self) -> int | None:
+        """The payload type of telephone-event, None if there is none."""
+        return None if self.dtmf is None else self.dtmf.payload_type
+
+
+def make_offer(
+    host: str,
+    port: int,
+    codecs: Sequence[Codec] = (PCMU, PCMA, DTMF),
+    *,
+    session_id: int,
+    version: int = 1,
+    direction: str = "sendrecv",
+) -> bytes:
+    """An offer of one audio stream at our address."""
+    return _ours(host, port, codecs, session_id, version, direction, ())
+
+
+def answer_offer(
+    offer: bytes,
+    host: str,
+    port: int,
+    *,
+    supported: Sequence[str] = ("PCMU", "PCMA"),
+    direction: str = "sendrecv",
+    session_id: int,
+    version: int = 1,
+) -> Answer:
+    """Answer an offer with one codec at our address, and telephone-event at that codec's clock if offered.
+
+    The offerer's order of preference decides; further media are refused with port 0, in their places.
+
+    Args:
+        offer: the body of the INVITE.
+        host: where we receive.
+        port: RTP port there.
+        supported: names of the codecs we speak.
+        direction: what we are willing to do; cut down to what the offer allows.
+        session_id: o= line, the same for the whole dialog.
+        version: o= line, one more for each changed description.
+
+    Raises:
+        SdpError: 488 if there is no plain audio or no common codec, 400 if the offer makes no sense.
+
+    """
+    session = SessionDescription.parse(offer)
+    audio = session.audio
+    if audio is None:
+        raise SdpError("No audio offered")
+    if audio.proto != "RTP/AVP":
+        raise SdpError(f"{audio.proto} is not supported here")
+    wanted = {name.upper() for name in supported}
+    codec = next((codec for codec in audio.codecs if codec.name.upper() in wanted), None)
+    if codec is None:
+        raise SdpError("No common codec")
+    events = [event for event in audio.codecs if event.is_dtmf and event.clock_rate == codec.clock_rate]
+    dtmf = events[0] if events else None
+    answered = _narrowed(ANSWERED_DIRECTION[audio.direction], direction)
+    refused = tuple(None if media is audio else _refused(media) for media in session.media)
+    body = _ours(host, port, (codec, dtmf) if dtmf else (codec,), session_id, version, answered, refused)
+    return Answer(body, codec, dtmf, audio.rtp_address, answered)
+
+
+def with_media_address(description: bytes, host: str, port: int) -> bytes:
+    """The same description with its first audio at another address: what a relay does to both sides.
+
+    o= and c= lines name the new host, candidates and RTCP addresses are taken out, and media other than
+    the first audio are refused with port 0. Line by line: the rest passes untouched. Raises SdpError.
+    """
+    lines = description.replace(b"\r\n", b"\n").split(b"\n")
+    connection = connection_line(host).encode()
+    out: list[bytes] = []
+    found = refused = False
+    for line in lines:
+        kind = line[:2]
+        if kind == b"m=":
+            refused = found or not line.startswith(b"m=audio ")
+            parts = line.split(b" ")
+            if len(parts) < 4:
+                raise SdpError("Bad media line in the session description", 400)
+            if refused:
+                parts[1] = b"0"
+            elif parts[1] != b"0":
+                parts[1] = b"%d" % port
+                found = True
+            out.append(b" ".join(parts))
+        elif not line or (refused and kind in {b"a=", b"c=", b"b=", b"i=", b"k="}):
+            continue
+        elif kind == b"c=":
+            out.append(connection)
+        elif kind == b"o=":
+            fields = line.split(b" ")
+            if len(fields) != 6:
+                raise SdpError("Bad origin in the session description", 400)
+            out.append(b" ".join((*fields[:4], family(host).encode(), host.encode())))
+        elif kind == b"a=" and line.startswith(_DROPPED_ATTRIBUTES):
+            continue
+        else:
+            out.append(line)
+    if not found:
+        raise SdpError("No audio in the session description")
+    out.append(b"")
+    return b"\r\n".join(out)
+
+
+def restrict_to(description: bytes, codec: Codec, dtmf: Codec | None) -> bytes:
+    """The same description offering one voice codec only, and its telephone-event: what the other side speaks already.
+
+    Raises SdpError: 488 if the description has no such codec.
+    """
+    session = SessionDescription.parse(description)
+    audio = session.audio
+    if audio is None:
+        raise SdpError("No audio in the session description")
+    kept = {codec.payload_type} | ({dtmf.payload_type} if dtmf else set())
+    chosen = [one for one in audio.codecs if one.payload_type in kept]
+    if not any(
+        one.name.upper() == codec.name.upper() and one.clock_rate == codec.clock_rate for one in chosen
+    ):
+        raise SdpError("No common codec")
+    others = tuple(line for line in audio.attributes if not line.startswith(("rtpmap:", "fmtp:")))
+    described = tuple(line for one in chosen for line in one.lines())
+    restricted = replace(
+        audio, formats=tuple(str(one.payload_type) for one in chosen), attributes=described + others
+    )
+    media = tuple(restricted if one is audio else one for one in session.media)
+    return replace(session, media=media).to_bytes()
+
+
+def _ours(
+    host: str,
+    port: int,
+    codecs: Sequence[Codec],
+    session_id: int,
+    version: int,
+    direction: str,
+    others: tuple[Media | None, ...],
+) -> bytes:
+    """A description of ours; `others` holds the refused media of the offer, None in the audio's place."""
+    attributes = (*(line for codec in codecs for line in codec.lines()), PTIME, direction)
+    formats = tuple(str(codec.payload_type) for codec in codecs)
+    audio = Media("audio", port, "RTP/AVP", formats, attributes=attributes)
+    media = tuple(audio if one is None else one for one in others) or (audio,)
+    origin = Origin("-", str(session_id), str(version), host)
+    return SessionDescription(origin, host, media).to_bytes()
+
+
+def _refused(media: Media) -> Media:
+    """RFC 3264 §6: refused by port 0, formats as offered."""
+    return Media(media.kind, 0, media.proto, media.formats)
+
+
+def _narrowed(allowed: str, wanted: str) -> str:
+    """The direction that sends and receives only where both do."""
+    sends = {
+        "sendrecv": (True, True),
+        "sendonly": (True, False),
+        "recvonly": (False, True),
+        "inactive": (False, False),
+    }
+    send = sends[allowed][0] and sends[wanted][0]
+    receive = sends[allowed][1] and sends[wanted][1]
+    return DIRECTIONS[(0 if receive else 1) if send else (2 if receive else 3)]
