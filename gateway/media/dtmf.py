@@ -20,6 +20,7 @@ END_PACKETS = 3
 VOLUME = 10
 """Tone level as -dBm0, in the middle of what §2.3.3 admits."""
 
+_CODES = {digit: code for code, digit in enumerate(DIGITS)}
 _EVENT = struct.Struct("!BBH")
 _END = 0x80
 
@@ -68,7 +69,9 @@ def event_payloads(digit: str, packets: int = 5) -> Iterator[bytes]:
         ValueError: it is none of `DIGITS`.
 
     """
-    event = DIGITS.index(digit.upper())
+    event = _CODES.get(digit.upper())
+    if event is None:
+        raise ValueError(f"{digit!r} is no key of a telephone")
     for count in range(1, packets):
         yield _EVENT.pack(event, VOLUME, count * FRAME_SAMPLES)
     for _ in range(END_PACKETS):
