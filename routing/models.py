@@ -1,0 +1,94 @@
+"""What a dialled number leads to: numbers, agents and their endpoints, as the cache holds them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct, field
+
+DIRECT_MEDIA = "media=direct"
+"""URI parameter of a sip endpoint: session descriptions pass through and RTP never touches us."""
+
+
+class Endpoint(Struct, frozen=True, omit_defaults=True):
+    """One way to reach an agent.
+
+    url: ``sip:``, ``sips:``, ``ws:`` or ``wss:``.
+    protocol: what is spoken on a WebSocket; None means the default.
+    priority: lower is tried first.
+    weight: share of the calls among endpoints of equal priority.
+    max_calls: simultaneous calls at most; None means no limit.
+    headers: further headers of the handshake or the INVITE.
+    """
+
+    url: str
+    protocol: str | None = None
+    priority: int = 10
+    weight: int = 10
+    max_calls: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_sip(self) -> bool:
+        """Whether calls reach it by INVITE."""
+        return self.url[:5].lower().startswith(("sip:", "sips:"))
+
+    @property
+    def direct_media(self) -> bool:
+        """Whether audio flows between carrier and agent without us."""
+        return any(part.lower() == DIRECT_MEDIA for part in self.url.split(";")[1:])
+
+    @property
+    def request_uri(self) -> str:
+        """The URL without parameters that are meant for us."""
+        first, *params = self.url.split(";")
+        return ";".join([first, *(part for part in params if part.lower() != DIRECT_MEDIA)])
+
+
+class Agent(Struct, frozen=True, omit_defaults=True):
+    """A voice agent: who takes the call, and where.
+
+    voicemail_message: spoken when nobody takes a call meant for it, unless the number has its own.
+    """
+
+    id: str
+    name: str
+    endpoints: tuple[Endpoint, ...] = ()
+    voicemail_message: str | None = None
+
+
+class Fallback(Struct, frozen=True):
+    """Who takes the call when the primary agent cannot."""
+
+    agent_id: str
+
+
+class InboundRouting(Struct, frozen=True, omit_defaults=True):
+    """Where calls to a number go.
+
+    agent_id: overrides the number's own agent for inbound calls.
+    voicemail: False means a 480 instead of voicemail when no agent takes the call, so that the carrier fails over.
+    """
+
+    agent_id: str | None = None
+    fallback: Fallback | None = None
+    voicemail_message: str | None = None
+    voicemail: bool = True
+
+
+class PhoneNumber(Struct, frozen=True, omit_defaults=True):
+    """A number that people dial.
+
+    phone_number: E.164 with plus.
+    inbound_routing: None makes the number outbound-only.
+    updated_at: RFC 3339, UTC.
+    """
+
+    id: str
+    phone_number: str
+    friendly_name: str | None = None
+    provider: str | None = None
+    agent_id: str | None = None
+    status: Literal["active", "inactive"] = "active"
+    inbound_routing: InboundRouting | None = None
+    updated_at: str | None = None
