@@ -1,0 +1,193 @@
+"""Which agent endpoints are up, and how full: what decides where a call is tried first."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from routing.circuit import FAILURES_TO_OPEN, Circuit
+from routing.models import Agent, Endpoint
+
+Key: TypeAlias = tuple[str, str]
+"""Agent id and endpoint URL."""
+
+PROBE_INTERVAL: Final = 10.0
+"""Seconds between OPTIONS to an endpoint that is known to be down, or has not been heard of for as long."""
+
+MAX_ENDPOINTS: Final = 100_000
+"""Endpoints remembered; those without calls and with nothing remarkable are forgotten first."""
+
+
+@dataclass(slots=True)
+class _State:
+    circuit: Circuit
+    calls: int = 0
+    probe_at: float = 0.0
+    probing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointStatus:
+    """What is known of one endpoint, for metrics and people.
+
+    up: whether calls are tried; calls: in progress on this node; reason: why it is down.
+    """
+
+    agent_id: str
+    url: str
+    up: bool
+    calls: int
+    reason: str
+
+
+class Lease:
+    """One call's place at an endpoint, and the way to tell how the endpoint did."""
+
+    __slots__ = ("_health", "_released", "_state", "_told", "key")
+
+    def __init__(self, health: EndpointHealth, key: Key, state: _State) -> None:
+        self._health = health
+        self._state = state
+        self._released = False
+        self._told = False
+        self.key = key
+
+    def succeeded(self) -> None:
+        """The endpoint is alive: it answered, or refused this one call in good order."""
+        self._told = True
+        self._state.circuit.succeeded()
+
+    def failed(self, reason: str) -> None:
+        """The endpoint is in trouble; enough of these in a row open its circuit."""
+        self._told = True
+        self._health.failed(self.key, reason)
+
+    def release(self) -> None:
+        """Give the place back. Idempotent."""
+        if not self._released:
+            self._released = True
+            self._state.calls -= 1
+            if not self._told:
+                self._state.circuit.abandon()
+
+
+class EndpointHealth:
+    """Circuits and places of all endpoints that calls have met, on this node.
+
+    Args:
+        clock: seconds, monotonic.
+        rng: draws among endpoints of equal priority.
+        threshold: failures in a row that open a circuit.
+        probe_interval: seconds between probes of an endpoint.
+
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        rng: random.Random | None = None,
+        *,
+        threshold: int = FAILURES_TO_OPEN,
+        probe_interval: float = PROBE_INTERVAL,
+    ) -> None:
+        self._clock = clock
+        self._rng = rng or random.Random()  # noqa: S311 - a fair share, not a secret
+        self._threshold = threshold
+        self._probe_interval = probe_interval
+        self._states: dict[Key, _State] = {}
+
+    def order(self, agent: Agent) -> list[Endpoint]:
+        """The agent's endpoints that are neither down nor full: by priority, drawn by weight within one."""
+        usable = [endpoint for endpoint in agent.endpoints if self.obstacle(agent, endpoint) is None]
+        if len(usable) < 2:
+            return usable
+        # A weighted shuffle: the exponential variate divided by the weight orders as drawing without return does.
+        draw = self._rng.expovariate
+        return sorted(
+            usable, key=lambda endpoint: (endpoint.priority, draw(1.0) / max(endpoint.weight, 1e-9))
+        )
+
+    def obstacle(self, agent: Agent, endpoint: Endpoint) -> str | None:
+        """Why a call would not be tried there now; None if it would."""
+        state = self._states.get((agent.id, endpoint.url))
+        if state is None:
+            return "full: max_calls is 0" if endpoint.max_calls == 0 else None
+        if not state.circuit.admits(self._clock()):
+            return f"down: {state.circuit.reason}"
+        if endpoint.max_calls is not None and state.calls >= endpoint.max_calls:
+            return f"full: {state.calls} of {endpoint.max_calls} calls"
+        return None
+
+    def acquire(self, agent: Agent, endpoint: Endpoint) -> Lease | None:
+        """Take a place at an endpoint; None when it has become full or its circuit has opened."""
+        if self.obstacle(agent, endpoint) is not None:
+            return None
+        key = (agent.id, endpoint.url)
+        state = self._state(key)
+        state.circuit.begin(self._clock())
+        state.calls += 1
+        return Lease(self, key, state)
+
+    def failed(self, key: Key, reason: str) -> None:
+        """An endpoint failed a call or a probe."""
+        now = self._clock()
+        state = self._state(key)
+        if state.circuit.failed(now, reason, self._threshold):
+            state.probe_at = now + self._probe_interval
+
+    def due_probes(self, agents: Iterable[Agent]) -> list[tuple[Agent, Endpoint]]:
+        """Endpoints of these agents that should be asked now whether they are alive; each is then due again later."""
+        now = self._clock()
+        due: list[tuple[Agent, Endpoint]] = []
+        for agent in agents:
+            for endpoint in agent.endpoints:
+                state = self._state((agent.id, endpoint.url))
+                if endpoint.is_sip and not state.probing and now >= state.probe_at:
+                    state.probing = True
+                    state.probe_at = now + self._probe_interval
+                    due.append((agent, endpoint))
+        return due
+
+    def probed(self, agent: Agent, endpoint: Endpoint, alive: bool, reason: str = "") -> None:
+        """What a probe found: any answer closes the circuit, silence or refusal counts as a failure."""
+        key = (agent.id, endpoint.url)
+        state = self._state(key)
+        state.probing = False
+        if alive:
+            state.circuit.succeeded()
+        else:
+            self.failed(key, reason or "no answer to OPTIONS")
+
+    def calls(self, agent_id: str) -> int:
+        """Calls in progress at an agent, over all of its endpoints."""
+        return sum(state.calls for key, state in self._states.items() if key[0] == agent_id)
+
+    @property
+    def in_use(self) -> int:
+        """Places taken at all endpoints."""
+        return sum(state.calls for state in self._states.values())
+
+    def snapshot(self) -> list[EndpointStatus]:
+        """Every endpoint that is known of."""
+        now = self._clock()
+        return [
+            EndpointStatus(agent_id, url, state.circuit.admits(now), state.calls, state.circuit.reason)
+            for (agent_id, url), state in self._states.items()
+        ]
+
+    def _state(self, key: Key) -> _State:
+        state = self._states.get(key)
+        if state is None:
+            if len(self._states) >= MAX_ENDPOINTS:
+                self._forget()
+            state = self._states[key] = _State(Circuit())
+        return state
+
+    def _forget(self) -> None:
+        """Make room: what has no call and no failure says nothing that its absence would not."""
+        idle = [key for key, state in self._states.items() if not state.calls and not state.circuit.failures]
+        for key in idle or [next(iter(self._states))]:
+            if not self._states[key].calls:
+                del self._states[key]

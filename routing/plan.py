@@ -1,0 +1,154 @@
+"""From a number and what is known about agents to a plan: a pure function, so that it can be explained before any call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol, TypeAlias
+
+from routing.models import Agent, Endpoint, InboundRouting, PhoneNumber
+
+Role: TypeAlias = Literal["agent", "fallback"]
+
+NOT_FOUND: Final = 404
+"""Carriers take it for final and do not try the next node: no node would know the number any better."""
+
+
+class Agents(Protocol):
+    """Where agents are looked up."""
+
+    def get(self, agent_id: str) -> Agent | None:
+        """The agent of that id, None if there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentDestination:
+    """An agent that may take the call, and in which role."""
+
+    role: Role
+    agent: Agent
+
+
+@dataclass(frozen=True, slots=True)
+class VoicemailDestination:
+    """The voicemail box: answers, speaks, records.
+
+    message: what is spoken.
+    """
+
+    message: str
+
+
+Destination: TypeAlias = AgentDestination | VoicemailDestination
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Destinations, tried in order until one takes the call.
+
+    explanation: one line a decision, for people.
+    """
+
+    number: PhoneNumber
+    destinations: tuple[Destination, ...]
+    explanation: tuple[str, ...]
+
+    @property
+    def voicemail(self) -> bool:
+        """Whether somebody answers even when no agent does."""
+        return any(isinstance(destination, VoicemailDestination) for destination in self.destinations)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The number is not answered at all.
+
+    status: the SIP status; reason: short, fit for a Reason header; explanation: for people, with what to do.
+    """
+
+    status: int
+    reason: str
+    explanation: tuple[str, ...]
+
+
+def make_plan(
+    number: PhoneNumber | None,
+    agents: Agents,
+    *,
+    default_voicemail: str,
+    endpoint_template: str | None = None,
+) -> Plan | Refusal:
+    """Which destinations a call to this number has.
+
+    number: what the lookup found, None if nothing.
+    default_voicemail: spoken when neither the number nor its agent has a message.
+    endpoint_template: names the endpoint of agents that nothing describes, e.g. ``sip:{agent_id}@agents.internal``.
+    """
+    if number is None:
+        return Refusal(NOT_FOUND, "number not known", ("the number is not in the routes: register it",))
+    if number.status != "active":
+        return Refusal(
+            NOT_FOUND, "number inactive", (f"{number.id} is {number.status}: set its status to active",)
+        )
+    routing = number.inbound_routing
+    if routing is None:
+        return Refusal(
+            NOT_FOUND,
+            "number is outbound-only",
+            (f"{number.id} has no inbound_routing: add it to take calls",),
+        )
+    return _plan(number, routing, agents, default_voicemail, endpoint_template)
+
+
+def _plan(
+    number: PhoneNumber, routing: InboundRouting, agents: Agents, default_voicemail: str, template: str | None
+) -> Plan | Refusal:
+    destinations: list[Destination] = []
+    lines: list[str] = []
+    primary_id = routing.agent_id or number.agent_id
+    fallback_id = routing.fallback.agent_id if routing.fallback else None
+    primary = _agent(primary_id, agents, template)
+    source = "inbound_routing.agent_id" if routing.agent_id else "the number's agent_id"
+    if primary is not None:
+        destinations.append(AgentDestination("agent", primary))
+        lines.append(f"agent {primary.id} ({source})")
+    elif primary_id is None:
+        lines.append("no agent: neither inbound_routing nor the number names one")
+    else:
+        lines.append(f"agent {primary_id} skipped: nothing is known about it")
+    if fallback_id is not None:
+        fallback = _agent(fallback_id, agents, template)
+        if fallback_id == primary_id:
+            lines.append(f"fallback {fallback_id} skipped: it is the primary agent")
+        elif fallback is None:
+            lines.append(f"fallback {fallback_id} skipped: nothing is known about it")
+        else:
+            destinations.append(AgentDestination("fallback", fallback))
+            lines.append(f"fallback {fallback.id}")
+    if routing.voicemail:
+        message, origin = _message(routing, primary, default_voicemail)
+        destinations.append(VoicemailDestination(message))
+        lines.append(f"voicemail with {origin}")
+    else:
+        lines.append("voicemail is switched off for this number: 480 when no agent takes the call")
+    if not destinations:
+        return Refusal(480, "no agent and no voicemail", tuple(lines))
+    return Plan(number, tuple(destinations), tuple(lines))
+
+
+def _agent(agent_id: str | None, agents: Agents, template: str | None) -> Agent | None:
+    if agent_id is None:
+        return None
+    agent = agents.get(agent_id)
+    if (agent is None or not agent.endpoints) and template:
+        endpoint = Endpoint(template.replace("{agent_id}", agent_id))
+        message = agent.voicemail_message if agent else None
+        return Agent(agent_id, agent.name if agent else agent_id, (endpoint,), message)
+    return agent
+
+
+def _message(routing: InboundRouting, primary: Agent | None, default: str) -> tuple[str, str]:
+    if routing.voicemail_message:
+        return routing.voicemail_message, "the number's message"
+    if primary is not None and primary.voicemail_message:
+        return primary.voicemail_message, "the agent's message"
+    return default, "the default message"
