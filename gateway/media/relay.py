@@ -41,7 +41,7 @@ class Relay:
 
     def silence(self, now: float) -> tuple[float, float]:
         """Seconds since a packet came from `a` and from `b`; before the first, since the leg was joined."""
-        return now - (self.a.last_packet_at or self._since_a), now - (self.b.last_packet_at or self._since_b)
+        return now - _last(self.a, self._since_a), now - _last(self.b, self._since_b)
 
     def detach(self) -> MediaPort:
         """Take the relay apart, keeping leg `a` open for a session of its own (voicemail, say)."""
@@ -57,3 +57,7 @@ class Relay:
     def _join(self) -> None:
         self.a.sink, self.b.sink = self.b.send, self.a.send
         self.a.rtcp_sink, self.b.rtcp_sink = self.b.send_rtcp, self.a.send_rtcp
+
+
+def _last(port: MediaPort, since: float) -> float:
+    return since if port.last_packet_at is None else port.last_packet_at

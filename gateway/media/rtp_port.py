@@ -77,6 +77,8 @@ class RtpPort:
 
     def set_remote(self, host: str, port: int, rtcp_port: int | None = None) -> None:
         """See `MediaPort.set_remote`."""
+        if self._sockets is None:
+            return
         self._latch.expect(host, port)
         self._follow_latch()
         target = self._target

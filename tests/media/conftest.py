@@ -11,12 +11,24 @@ from contextvars import Context
 from typing import Any, TypeVar
 
 import pytest
+import uvloop
 from blockbuster import BlockBuster, blockbuster_ctx
 
 from gateway.media.ports import Address, Network, PacketSink
 from gateway.media.reception import PortStats
 
 T = TypeVar("T")
+
+
+ON_BOTH_LOOPS = {"test_port_pool.py", "test_relay.py"}
+"""Tests on real sockets: they run under asyncio's loop and under uvloop."""
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    loops: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
+    if item.path.name in ON_BOTH_LOOPS:
+        loops["uvloop"] = uvloop.new_event_loop
+    return loops
 
 
 @pytest.fixture(autouse=True)
