@@ -1,0 +1,1 @@
+"""Who may call, how many at a time, and when we take no calls."""

@@ -1,0 +1,119 @@
+"""Carriers and trunks: who is calling, told by the source address of the signalling."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Final, TypeAlias
+
+Network: TypeAlias = IPv4Network | IPv6Network
+
+_Level: TypeAlias = tuple[int, dict[int, "Carrier"]]
+
+KNOWN_SOURCES: Final = 4096
+"""Admitted addresses whose carrier is remembered: all that carriers publish, several times over. Others are never
+remembered, so that a scan from everywhere costs no memory."""
+
+
+class CarriersError(Exception):
+    """The carriers' files cannot be used; the message names file, entry and field."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Carrier:
+    """A carrier, or a trunk of the operator's own.
+
+    name: how logs, records and metrics call it.
+    sources: where its signalling comes from.
+    default_country: ISO 3166 code by which national dialled numbers are read.
+    media_sources: where its RTP comes from; empty when not known.
+    call_id_header: the header that holds the carrier's own id of the call, which its retry from another
+        address repeats; None when there is none.
+    passed_headers: prefixes of header names that agents get to see.
+    development: whether this is the entry that admits loopback.
+    documentation, checked: where the addresses were read, and when.
+    """
+
+    name: str
+    sources: tuple[Network, ...]
+    default_country: str = "US"
+    media_sources: tuple[Network, ...] = ()
+    call_id_header: str | None = None
+    passed_headers: tuple[str, ...] = ()
+    development: bool = False
+    documentation: str | None = None
+    checked: date | None = None
+
+
+class CarrierTable:
+    """Which carrier an address belongs to: the longest prefix that holds it, as in a routing table."""
+
+    __slots__ = ("_carriers", "_known", "_levels")
+
+    def __init__(self, carriers: Iterable[Carrier]) -> None:
+        """Index `carriers`.
+
+        Raises:
+            CarriersError: two have the same name or the same network.
+
+        """
+        self._carriers = tuple(carriers)
+        _check_names(self._carriers)
+        self._known: dict[str, Carrier] = {}
+        self._levels = {version: _levels(self._carriers, version) for version in (4, 6)}
+
+    def __iter__(self) -> Iterator[Carrier]:
+        """The carriers in the order of their files."""
+        return iter(self._carriers)
+
+    def __len__(self) -> int:
+        """How many carriers there are."""
+        return len(self._carriers)
+
+    def match(self, host: str) -> Carrier | None:
+        """Whose address `host` (an IP literal, IPv6 without brackets) is; None for a stranger's."""
+        return self._known.get(host) or self._look_up(host)
+
+    def _look_up(self, host: str) -> Carrier | None:
+        try:
+            address = ip_address(host)
+        except ValueError:
+            return None
+        address = getattr(address, "ipv4_mapped", None) or address
+        number = int(address)
+        for shift, carriers in self._levels[address.version]:
+            carrier = carriers.get(number >> shift)
+            # Loopback stays out even if a network as wide as 0.0.0.0/0 was admitted.
+            if carrier is not None and (carrier.development or not address.is_loopback):
+                self._remember(host, carrier)
+                return carrier
+        return None
+
+    def _remember(self, host: str, carrier: Carrier) -> None:
+        if len(self._known) >= KNOWN_SOURCES:
+            self._known.clear()
+        self._known[host] = carrier
+
+
+def _levels(carriers: Sequence[Carrier], version: int) -> list[_Level]:
+    """For each prefix length, longest first: the bits to shift away, and whose the rest is."""
+    levels: dict[int, dict[int, Carrier]] = {}
+    for carrier in carriers:
+        for network in carrier.sources:
+            if network.version != version:
+                continue
+            shift = network.max_prefixlen - network.prefixlen
+            other = levels.setdefault(shift, {}).setdefault(int(network.network_address) >> shift, carrier)
+            if other is not carrier:
+                raise CarriersError(f'"{other.name}" and "{carrier.name}" both have {network} in sources')
+    return sorted(levels.items())
+
+
+def _check_names(carriers: Sequence[Carrier]) -> None:
+    names: set[str] = set()
+    for carrier in carriers:
+        if carrier.name in names:
+            raise CarriersError(f'two entries are called "{carrier.name}"')
+        names.add(carrier.name)

@@ -1,0 +1,57 @@
+"""The real network: UDP and TCP listeners on this machine's addresses."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+from gateway.sip.addresses import KNOWN_HOSTS
+from gateway.sip.network import Address, Receiver, Transport
+from gateway.sip.transport_stream import StreamLimits, StreamTransport
+from gateway.sip.transport_udp import UdpTransport
+
+ROUTE_LIFETIME = 60.0
+"""Seconds that the local address towards a peer is remembered: interfaces and routes change, but rarely."""
+
+_ANY_PORT = 9
+"""Connecting a UDP socket sends nothing; some port must be given (discard)."""
+
+
+class SocketNetwork:
+    """A `gateway.sip.network.Network` of sockets."""
+
+    def __init__(self, stream_limits: StreamLimits | None = None) -> None:
+        self._stream_limits = stream_limits or StreamLimits()
+        self._routes: dict[str, tuple[float, str]] = {}
+
+    async def open(self, transport: str, address: Address, channel: int, receiver: Receiver) -> Transport:
+        """Open a listener; see `gateway.sip.network.Network.open`."""
+        if transport == "udp":
+            return UdpTransport(address, channel, receiver)
+        if transport == "tcp":
+            streams = StreamTransport(address, channel, receiver, self._stream_limits)
+            await streams.listen()
+            return streams
+        raise ValueError(f"no transport called {transport}")
+
+    def local_host(self, peer: str) -> str:
+        """Ask the routing table which address of ours packets to `peer` carry; loopback without a route."""
+        now = time.monotonic()
+        known = self._routes.get(peer)
+        if known is not None and now < known[0]:
+            return known[1]
+        host = _route(peer)
+        if len(self._routes) >= KNOWN_HOSTS:
+            self._routes.clear()
+        self._routes[peer] = (now + ROUTE_LIFETIME, host)
+        return host
+
+
+def _route(peer: str) -> str:
+    family = socket.AF_INET6 if ":" in peer else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.connect((peer, _ANY_PORT))
+            return str(sock.getsockname()[0])
+        except OSError:
+            return "::1" if family == socket.AF_INET6 else "127.0.0.1"
