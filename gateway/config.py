@@ -1,0 +1,329 @@
+"""Configuration: one object, validated once; nothing else reads the environment.
+
+A TOML file, and every key also as an environment variable `VOICE_GATEWAY_<SECTION>__<KEY>`, which
+wins over the file. Unknown keys are errors that name the nearest known one: a typing mistake must not
+become a default.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    NestedSecretsSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+__all__ = ["ConfigError", "Settings", "load"]
+
+ENV_PREFIX = "VOICE_GATEWAY_"
+ENV_FILE = "VOICE_GATEWAY_CONFIG"
+DEFAULT_FILE = Path("configs/gateway.toml")
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the message names the key and what to do."""
+
+
+class Section(BaseModel):
+    """A section of the file: closed, so that unknown keys are found, and never changed after start."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Sip(Section):
+    """Signalling."""
+
+    listen: str = Field(
+        default="0.0.0.0:5060",
+        description=("Where carriers reach us, UDP and TCP; several with commas, IPv6 as `[::]:5060`."),
+    )
+    agent_listen: str = Field(
+        default="0.0.0.0:0", description=("Where agents reach us; port 0 takes a free one.")
+    )
+    advertised_host: str = Field(
+        default="",
+        description=(
+            "Public name or address for Via and Contact; empty means the local address that faces the peer."
+        ),
+    )
+    domain: str = Field(default="voice-gateway.invalid", description="Host part of our From towards agents.")
+    max_connections: int = Field(default=1000, ge=1, description="TCP connections at most.")
+    max_connections_per_source: int = Field(
+        default=50, ge=1, description=("TCP connections from one address at most.")
+    )
+    idle_timeout: float = Field(
+        default=300.0, gt=0, description=("Seconds after which a silent TCP connection is closed.")
+    )
+
+
+class Web(Section):
+    """HTTP: metrics and health."""
+
+    listen: str = Field(
+        default="127.0.0.1:8080", description=("Address and port of /metrics, /healthz and /readyz.")
+    )
+
+
+class Data(Section):
+    """What is kept on disk."""
+
+    dir: Path = Field(
+        default=Path("data"),
+        description=("Embedded Redis, recordings, speech cache, last snapshot of the routes."),
+    )
+
+
+class Redis(Section):
+    """The routing cache."""
+
+    url: SecretStr = Field(
+        default=SecretStr(""),
+        description=("`redis://…`, `rediss://…` or `unix://…`; empty starts a private redis-server."),
+    )
+
+
+class Routing(Section):
+    """Numbers and agents."""
+
+    numbers_file: Path | None = Field(
+        default=Path("configs/numbers.toml"),
+        description=(
+            "Numbers and agents; reloaded when it changes and on SIGHUP. Empty: Redis is filled by others."
+        ),
+    )
+    reload_interval: float = Field(default=1.0, gt=0, description="Seconds between looks at the file.")
+
+
+class Admission(Section):
+    """Who may call, and how much."""
+
+    carriers_file: Path = Field(
+        default=Path("configs/carriers.toml"), description="Carriers' and trunks' source addresses."
+    )
+    reject_unknown: bool = Field(
+        default=False, description=("Answer 403 to unknown sources instead of silence.")
+    )
+    max_active_calls: int = Field(default=5000, ge=1, description="Calls at once; more are answered 503.")
+
+
+class Dispatch(Section):
+    """The plan's clocks."""
+
+    response_timeout: float = Field(
+        default=2.0, gt=0, description=("Seconds until an agent must have sent any response.")
+    )
+    ring_timeout: float = Field(default=20.0, gt=0, description="Seconds until an agent must have answered.")
+    max_call_duration: float = Field(
+        default=14_400.0, gt=0, description="Seconds after which a call is ended."
+    )
+
+
+class Agents(Section):
+    """Agents in general."""
+
+    endpoint_template: str | None = Field(
+        default=None,
+        description=("Endpoint of agents that nothing describes, e.g. `sip:{agent_id}@agents.internal`."),
+    )
+    failures_to_open: int = Field(
+        default=3, ge=1, description=("Failures in a row after which an endpoint is left alone.")
+    )
+    probe_interval: float = Field(
+        default=10.0, gt=0, description=("Seconds between OPTIONS probes of an endpoint.")
+    )
+
+
+class Media(Section):
+    """Audio."""
+
+    bind: str = Field(default="0.0.0.0", description="Local address of RTP ports.")  # noqa: S104 - carriers reach it
+    advertised_host: str = Field(
+        default="", description=("Public address for SDP; empty means the local address that faces the peer.")
+    )
+    port_low: int = Field(default=16_384, ge=1024, le=65_534, description="First RTP port.")
+    port_high: int = Field(default=32_766, ge=1024, le=65_534, description="Last RTP port.")
+    agent_silence_timeout: float = Field(
+        default=15.0,
+        ge=0,
+        description=(
+            "Seconds without RTP after which an agent is taken for dead and the call moves on; 0: never."
+        ),
+    )
+    caller_silence_timeout: float = Field(
+        default=300.0,
+        ge=0,
+        description="Seconds without RTP from the caller after which the call is ended; 0: never.",
+    )
+
+
+class Voicemail(Section):
+    """The voicemail box."""
+
+    default_message: str = Field(
+        "Sorry, we cannot take your call right now. Please leave a message after the tone.",
+        description="Spoken when neither the number nor its agent has a message.",
+    )
+    directory: Path | None = Field(
+        default=None, description=("Where recordings go; empty means `recordings` in the data directory.")
+    )
+    max_seconds: float = Field(default=180.0, gt=0, description="Longest recording.")
+    silence_seconds: float = Field(default=10.0, gt=0, description="Seconds of silence that end a recording.")
+    finish_key: str = Field(
+        default="#", pattern=r"^[0-9*#A-D]?$", description=("Key that ends a recording; empty for none.")
+    )
+
+
+class Speech(Section):
+    """Text to audio."""
+
+    engine: Literal["espeak", "flite", "http"] = Field(
+        default="espeak", description="What speaks voicemail messages."
+    )
+    voice: str = Field(default="", description="The engine's voice; empty means its default.")
+    url: str = Field(
+        default="", description=("`http`: an OpenAI-compatible endpoint, e.g. `https://…/v1/audio/speech`.")
+    )
+    model: str = Field(default="tts-1", description="`http`: the model's name.")
+    api_key: SecretStr = Field(default=SecretStr(""), description="`http`: the bearer key.")
+    timeout: float = Field(default=10.0, gt=0, description="Seconds that one rendering may take.")
+
+
+class Drain(Section):
+    """Shutdown."""
+
+    timeout: float = Field(
+        default=60.0, ge=0, description=("Seconds that calls may go on after SIGTERM before they get a BYE.")
+    )
+
+
+class Logs(Section):
+    """Logging."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least level that is written."
+    )
+    format: Literal["json", "console"] = Field(
+        default="json", description=("One JSON object a line, or text for people.")
+    )
+    mask_personal_data: bool = Field(
+        default=False, description=("Mask phone numbers and texts in logs and records.")
+    )
+
+
+class Settings(BaseSettings):
+    """All of it."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, env_ignore_empty=False
+    )
+
+    sip: Sip = Sip()
+    web: Web = Web()
+    data: Data = Data()
+    redis: Redis = Redis()
+    routing: Routing = Routing()
+    admission: Admission = Admission()
+    dispatch: Dispatch = Dispatch()
+    agents: Agents = Agents()
+    media: Media = Media()
+    voicemail: Voicemail = Voicemail()
+    speech: Speech = Speech()
+    drain: Drain = Drain()
+    logs: Logs = Logs()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource | NestedSecretsSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the file; nothing else is read."""
+        return env_settings, init_settings
+
+
+def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read and validate the configuration.
+
+    path: the TOML file; None means `$VOICE_GATEWAY_CONFIG`, else `configs/gateway.toml` if it exists,
+        else defaults.
+    environ: for unknown variables only; None means the process's own.
+
+    Raises:
+        ConfigError: naming the key and the fix.
+
+    """
+    environ = os.environ if environ is None else environ
+    named = path or (Path(environ[ENV_FILE]) if environ.get(ENV_FILE) else None)
+    values: dict[str, Any] = {}
+    file = named or DEFAULT_FILE
+    try:
+        values = tomllib.loads(file.read_text())
+    except FileNotFoundError:
+        if named is not None:
+            raise ConfigError(f"{file}: no such file (--config or {ENV_FILE})") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{file}: {error}") from None
+    _refuse_unknown_variables(environ)
+    try:
+        settings = Settings(**values)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, file if values else None)) from None
+    if settings.media.port_low >= settings.media.port_high:
+        raise ConfigError("media.port_low: must be below media.port_high")
+    if settings.speech.engine == "http" and not settings.speech.url:
+        raise ConfigError('speech.url: needed with speech.engine = "http"')
+    return settings
+
+
+def keys() -> dict[str, type[Section]]:
+    """Section names and their models, in order."""
+    return {
+        name: field.annotation
+        for name, field in Settings.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+    }
+
+
+def known_keys() -> list[str]:
+    """Every key as ``section.key``."""
+    return [f"{section}.{key}" for section, model in keys().items() for key in model.model_fields]
+
+
+def variable(key: str) -> str:
+    """The environment variable of a key."""
+    return ENV_PREFIX + key.replace(".", "__").upper()
+
+
+def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
+    known = {variable(key) for key in known_keys()} | {ENV_FILE}
+    for name in sorted(environ):
+        if name.upper().startswith(ENV_PREFIX) and name.upper() not in known:
+            near = difflib.get_close_matches(name.upper(), known, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ConfigError(f"environment variable {name}: no such key{hint}")
+
+
+def _explain(error: ValidationError, file: Path | None) -> str:
+    """The first fault in one line: where, what, and what to do."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    key = ".".join(str(part) for part in first["loc"] if not isinstance(part, int))
+    where = f"{file}: " if file else ""
+    if first["type"] == "extra_forbidden":
+        candidates = [*known_keys(), *keys()]
+        near = difflib.get_close_matches(key, candidates, 1) or difflib.get_close_matches(
+            key.rpartition(".")[2], [name.rpartition(".")[2] for name in candidates], 1
+        )
+        return f"{where}{key}: no such key" + (f"; did you mean {near[0]}?" if near else "")
+    return f"{where}{key}: {first['msg'][0].lower()}{first['msg'][1:]} (also {variable(key)})"
