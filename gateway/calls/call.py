@@ -1,0 +1,263 @@
+"""One inbound call: its mailbox, its caller, and how it answers, refuses and says goodbye."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from gateway.calls.records import CallObserver, CallRecord, RecordSink
+from gateway.calls.retries import Remembered
+from gateway.destinations.base import CallerLeft, Tried, ignore
+from gateway.destinations.caller_audio import CallerAudio
+from gateway.sip.events import AckTimedOut, HungUp, InviteCancelled, LegEnded
+from gateway.sip.inbound_leg import InboundLeg
+
+GONE: dict[type, str] = {
+    InviteCancelled: "caller cancelled",
+    HungUp: "caller hung up",
+    AckTimedOut: "caller never acknowledged the answer",
+    LegEnded: "caller vanished",
+}
+"""The caller's events after which there is nobody to serve any more."""
+
+
+class _Dismissed:
+    """We end the call ourselves."""
+
+    __slots__ = ("reason", "status")
+
+    def __init__(self, reason: str, status: int) -> None:
+        self.reason = reason
+        self.status = status
+
+
+class Call:
+    """See `gateway.destinations.base.Call` for what destinations know of it.
+
+    One task works for a call, and everything that happens to the call comes to that task through one mailbox.
+    """
+
+    __slots__ = (
+        "_began",
+        "_clock",
+        "_events",
+        "_gave_up",
+        "_loop",
+        "_observer",
+        "_remembered",
+        "_sink",
+        "_waiter",
+        "answered",
+        "audio",
+        "caller",
+        "carrier_headers",
+        "max_forwards",
+        "record",
+        "rescued",
+    )
+
+    def __init__(
+        self,
+        caller: InboundLeg,
+        record: CallRecord,
+        audio: CallerAudio,
+        remembered: Remembered,
+        *,
+        carrier_headers: list[tuple[str, str]],
+        max_forwards: int,
+        observer: CallObserver,
+        sink: RecordSink,
+        clock: Callable[[], float],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.caller = caller
+        self.record = record
+        self.audio = audio
+        self.carrier_headers = carrier_headers
+        self.max_forwards = max_forwards
+        self.answered = False
+        self.rescued = False
+        self._remembered = remembered
+        self._observer = observer
+        self._sink = sink
+        self._clock = clock
+        self._loop = loop
+        self._events: deque[object] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._began = self._gave_up = clock()
+        caller.listener = self.deliver
+        observer.leg_opened("caller")
+
+    # What the call is.
+
+    @property
+    def id(self) -> str:
+        """See `Call`."""
+        return self.record.call_id
+
+    @property
+    def carrier(self) -> str:
+        """See `Call`."""
+        return self.record.carrier
+
+    @property
+    def dialled(self) -> str:
+        """The dialled number in E.164, or as it was dialled."""
+        return self.record.number or self.record.dialled
+
+    @property
+    def caller_number(self) -> str:
+        """See `Call`."""
+        return self.record.caller
+
+    @property
+    def tried(self) -> list[Tried]:
+        """See `Call`."""
+        return self.record.tried
+
+    def now(self) -> float:
+        """See `Call`."""
+        return self._clock()
+
+    # The mailbox.
+
+    def deliver(self, event: object) -> None:
+        """Put an event into the mailbox."""
+        self._events.append(event)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def next_event(self, deadline: float) -> object | None:
+        """See `Call`."""
+        if not self._events:
+            await self._sleep(deadline - self._clock())
+            if not self._events:
+                return None
+        event = self._events.popleft()
+        kind = type(event)
+        if kind in GONE and event.leg is self.caller:  # type: ignore[attr-defined]
+            raise CallerLeft(GONE[kind])
+        if kind is _Dismissed:
+            raise CallerLeft(event.reason, event.status)  # type: ignore[attr-defined]
+        return event
+
+    async def _sleep(self, seconds: float) -> None:
+        """Until an event comes, or for that long."""
+        if seconds <= 0:
+            return
+        self._waiter = self._loop.create_future()
+        timer = self._loop.call_later(seconds, self._wake)
+        try:
+            await self._waiter
+        finally:
+            timer.cancel()
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def dismiss(self, reason: str, status: int) -> None:
+        """End the call from outside: everything under way for it is let go of."""
+        self.deliver(_Dismissed(reason, status))
+
+    # What the caller is told.
+
+    def ring(self, body: bytes = b"") -> None:
+        """180; or 183 with an agent's early media."""
+        if self.caller.ended or self.answered:
+            return
+        if body:
+            self.caller.ring(183, body=body)
+        else:
+            self.caller.ring(180)
+        self._remembered.ringing()
+
+    def answer(self, body: bytes) -> None:
+        """See `Call`."""
+        if self.caller.ended:
+            raise CallerLeft(GONE[InviteCancelled])
+        self.answered = True
+        self.record.status = 200
+        self.caller.answer(body)
+        self.observe("answer", self._clock() - self._began)
+        self._remembered.answered(body)
+
+    def take_over(self, leg: InboundLeg, body: bytes) -> None:
+        """The carrier's retry takes the first leg's place: the caller is where the newest INVITE came from."""
+        first, self.caller = self.caller, leg
+        leg.listener = self.deliver
+        leg.answer(body)
+        first.listener = ignore
+        first.hangup()
+
+    def close(self, outcome: str, cause: str, status: int = 200) -> None:
+        """Say goodbye, whatever the caller has heard so far, and hand the record in.
+
+        status: for a caller who was not answered, the refusal; otherwise, unless 200, what BYE's Reason says.
+        """
+        record = self.record
+        if not self.caller.ended and not self.answered:
+            record.status = status
+            self._refuse(status, cause)
+        elif not self.caller.ended:
+            self.caller.hangup(() if status == 200 else reason_header(status, cause))
+        if not record.status:
+            record.status = 487
+        if not self.answered and record.status == 487:
+            self._remembered.abandoned()
+        self._remembered.closed()
+        self.caller.listener = ignore
+        self.audio.close_port()
+        record.outcome = f"{outcome}_rescued" if self.rescued else outcome
+        record.cause = cause
+        record.seconds = self._clock() - self._began
+        self._observer.leg_closed("caller")
+        self._sink(record)
+
+    def _refuse(self, status: int, cause: str) -> None:
+        headers = list(reason_header(status, cause))
+        if status == 503:
+            headers.append(("Retry-After", RETRY_AFTER))
+        self.caller.refuse(status, headers=headers)
+        self._remembered.refused(status, headers)
+
+    # What is measured.
+
+    def observe(self, stage: str, seconds: float) -> None:
+        """See `Call`."""
+        self.record.stages[stage] = seconds
+        self._observer.stage(stage, seconds)
+
+    def looked_up(self) -> None:
+        """The route is known."""
+        self._gave_up = self._clock()
+        self.observe("lookup", self._gave_up - self._began)
+
+    def gave_up(self) -> None:
+        """A destination was given up; the time to the next attempt counts from here."""
+        self._gave_up = self._clock()
+
+    def attempt_begins(self) -> None:
+        """See `Call`."""
+        stage = "failover" if "dispatch" in self.record.stages else "dispatch"
+        self.observe(stage, self._clock() - self._gave_up)
+
+    def agent_joined(self) -> None:
+        """See `Call`."""
+        self._observer.leg_opened("agent")
+
+    def agent_left(self) -> None:
+        """See `Call`."""
+        self._observer.leg_closed("agent")
+
+
+RETRY_AFTER = "5"
+"""Seconds; carriers go to their next address at once, and this one recovers within seconds or not at all."""
+
+
+def reason_header(status: int, text: str) -> tuple[tuple[str, str]]:
+    """The Reason header of a refusal or a BYE (RFC 3326 §2)."""
+    quoted = text.replace("\\", "").replace('"', "'")
+    return (("Reason", f'SIP;cause={status};text="{quoted}"'),)

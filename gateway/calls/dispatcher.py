@@ -1,0 +1,227 @@
+"""From INVITE to goodbye: a call is a plan of destinations, tried in order until one takes it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from gateway.admission.carriers import Carrier
+from gateway.admission.limits import AdmissionLimits
+from gateway.calls.call import Call
+from gateway.calls.identity import caller_number, dialled_number, max_forwards, passed_headers
+from gateway.calls.records import CallObserver, CallRecord, RecordSink
+from gateway.calls.registry import Registry
+from gateway.calls.retries import Key, Retries
+from gateway.destinations.base import CallerLeft, Declined, Destination, Finished, Lost
+from gateway.destinations.caller_audio import CallerAudio
+from gateway.destinations.sip_agent import SipAgent
+from gateway.destinations.trunk import Trunk
+from gateway.destinations.voicemail import Voicemail, VoicemailBox
+from gateway.media.ports import MediaPorts
+from gateway.sip.inbound_leg import InboundLeg
+from routing.models import PhoneNumber
+from routing.numbering import normalise
+from routing.plan import AgentDestination, Agents, Plan, Refusal, make_plan
+
+log = logging.getLogger(__name__)
+
+NOBODY = "nobody took the call"
+OUR_FAULT = "internal error"
+
+UNKNOWN_CARRIER = Carrier(name="unknown", sources=())
+"""For a leg that nobody attributed to a carrier."""
+
+
+class Directory(Protocol):
+    """Where numbers and agents are looked up.
+
+    agents: by id.
+    """
+
+    agents: Agents
+
+    def get(self, number: str) -> PhoneNumber | None:
+        """What this node knows of an E.164 number, at once."""
+
+    async def lookup(self, number: str) -> PhoneNumber | None:
+        """Ask beyond this node, within a hard bound of 200 ms; raises nothing."""
+
+
+class Dispatcher:
+    """Takes each new call, finds its plan, and tries the plan's destinations.
+
+    Args:
+        directory: numbers and agents.
+        limits: whether new calls are taken at all.
+        ports: media ports.
+        trunk: how SIP agents are reached.
+        voicemail: what every voicemail needs.
+        registry: the calls alive.
+        observer, sink: who counts stages and legs, and who takes the record of each call.
+        default_voicemail, endpoint_template: see `make_plan`.
+        clock: seconds, for deadlines and measurements; wall_clock: seconds since the epoch.
+        new_id: makes call ids.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        directory: Directory,
+        limits: AdmissionLimits,
+        ports: MediaPorts,
+        trunk: Trunk,
+        voicemail: VoicemailBox,
+        registry: Registry,
+        observer: CallObserver,
+        sink: RecordSink,
+        default_voicemail: str,
+        endpoint_template: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+        new_id: Callable[[], str] = lambda: secrets.token_hex(8),
+    ) -> None:
+        self._directory = directory
+        self._limits = limits
+        self._ports = ports
+        self._trunk = trunk
+        self._voicemail = voicemail
+        self._registry = registry
+        self._observer = observer
+        self._sink = sink
+        self._default_voicemail = default_voicemail
+        self._endpoint_template = endpoint_template
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._new_id = new_id
+        self._retries = Retries(clock, self.on_invite)
+        self._loop = asyncio.get_running_loop()
+
+    def on_invite(self, leg: InboundLeg) -> None:
+        """Take a new call; its 100 has been sent."""
+        carrier = leg.peer if isinstance(leg.peer, Carrier) else UNKNOWN_CARRIER
+        request = leg.request
+        headers = passed_headers(request, carrier.passed_headers)
+        dialled = dialled_number(request)
+        keys = _keys(leg, carrier, headers, dialled)
+        first = self._retries.find(keys)
+        if first is not None:
+            first.retried(leg)
+            return
+        record = CallRecord(
+            call_id=self._new_id(),
+            sip_call_id=leg.call_id,
+            carrier=carrier.name,
+            caller=caller_number(request),
+            dialled=dialled,
+            started_at=self._wall_clock(),
+        )
+        refusal = self._limits.refusal(len(self._registry))
+        if refusal is not None:  # not remembered: the next try may find us ready
+            leg.refuse(refusal.status, headers=refusal.headers)
+            record.outcome, record.status, record.cause = "refused", refusal.status, refusal.reason
+            self._sink(record)
+            return
+        call = Call(
+            leg,
+            record,
+            CallerAudio(request.body, self._ports, carrier.media_sources or None),
+            self._retries.remember(keys),
+            carrier_headers=headers,
+            max_forwards=max_forwards(request),
+            observer=self._observer,
+            sink=self._sink,
+            clock=self._clock,
+            loop=self._loop,
+        )
+        self._registry.add(call, self._loop.create_task(self._serve(call, carrier.default_country)))
+
+    async def _serve(self, call: Call, country: str) -> None:
+        """Nothing gets past this without a goodbye to the caller."""
+        try:
+            plan = await self._route(call, country)
+            if isinstance(plan, Refusal):
+                call.close("refused", plan.reason, plan.status)
+            else:
+                await self._dispatch(call, self._destinations(plan))
+        except CallerLeft as left:
+            call.close("abandoned" if left.status == 200 else "failed", left.cause, left.status)
+        except Exception:
+            log.exception("call failed", extra={"call_id": call.id})
+            call.close("failed", OUR_FAULT, 500)
+        except asyncio.CancelledError:
+            call.close("failed", "cut off", 503)
+            raise
+
+    async def _dispatch(self, call: Call, destinations: Sequence[Destination]) -> None:
+        call.record.plan = tuple(destination.name for destination in destinations)
+        if (obstacle := _obstacle(call, destinations)) is not None:
+            call.close("refused", obstacle.reason, obstacle.status)
+            return
+        call.ring()
+        cause, status = NOBODY, 480
+        for destination in destinations:
+            outcome = await destination.take(call)
+            match outcome:
+                case Finished():
+                    call.close(destination.role, outcome.cause, outcome.status)
+                    return
+                case Lost():
+                    call.rescued = True
+                    cause, status = outcome.reason, 480
+                case Declined():
+                    status = outcome.status
+            call.gave_up()
+        call.close("failed", cause, status)
+
+    async def _route(self, call: Call, country: str) -> Plan | Refusal:
+        number = normalise(call.record.dialled, country)
+        if number is None:
+            return Refusal(404, "not a telephone number", ())
+        call.record.number = number
+        found = self._directory.get(number)
+        if found is None:
+            found = await self._directory.lookup(number)
+        plan = make_plan(
+            found,
+            self._directory.agents,
+            default_voicemail=self._default_voicemail,
+            endpoint_template=self._endpoint_template,
+        )
+        call.looked_up()
+        return plan
+
+    def _destinations(self, plan: Plan) -> list[Destination]:
+        return [
+            SipAgent(each.agent, each.role, self._trunk)
+            if isinstance(each, AgentDestination)
+            else Voicemail(each.message, self._voicemail)
+            for each in plan.destinations
+        ]
+
+
+def _obstacle(call: Call, destinations: Sequence[Destination]) -> Declined | None:
+    """What stands against every destination before any is tried: the caller gets it instead of a 180."""
+    last: Declined | None = None
+    for destination in destinations:
+        last = destination.obstacle(call)
+        if last is None:
+            return None
+    return last
+
+
+def _keys(
+    leg: InboundLeg, carrier: Carrier, headers: Sequence[tuple[str, str]], dialled: str
+) -> tuple[Key, ...]:
+    """What makes a later INVITE the same call as this one."""
+    own: Key = (leg.call_id, leg.request.from_tag or "")
+    if carrier.call_id_header is not None:
+        wanted = carrier.call_id_header.lower()
+        for name, value in headers:
+            if name.lower() == wanted:
+                return own, (carrier.name, value, dialled)
+    return (own,)

@@ -1,0 +1,56 @@
+"""What is kept of a call when it is over, and who is told while it lasts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
+
+from gateway.destinations.base import Tried
+
+
+@dataclass(slots=True)
+class CallRecord:
+    """One call, as its summary line tells it. Numbers stand in fields of their own, to be masked there.
+
+    call_id: ours; sip_call_id: the caller's leg's.
+    caller, dialled: as the carrier wrote them; number: the route that was found, E.164.
+    plan: names of the destinations in order; tried: what each answered, and how long that took.
+    outcome: ``agent``, ``fallback``, ``voicemail`` (with ``_rescued`` when an agent was lost on the way),
+        ``abandoned``, ``refused`` (nobody was tried) or ``failed`` (nobody took it).
+    status: the final status that the caller got; cause: what ended the call.
+    started_at: seconds since the epoch; seconds: from INVITE to goodbye.
+    stages: seconds by stage, the names of ``gateway_call_stage_seconds``.
+    """
+
+    call_id: str
+    sip_call_id: str
+    carrier: str
+    caller: str
+    dialled: str
+    started_at: float
+    number: str = ""
+    plan: tuple[str, ...] = ()
+    tried: list[Tried] = field(default_factory=list)
+    outcome: str = ""
+    status: int = 0
+    cause: str = ""
+    seconds: float = 0.0
+    stages: dict[str, float] = field(default_factory=dict)
+
+
+RecordSink: TypeAlias = Callable[[CallRecord], None]
+"""Takes the record of each call that is over, once; logs and counts it."""
+
+
+class CallObserver(Protocol):
+    """Who counts. Called on the hot path, so it must be fast; it must not raise."""
+
+    def stage(self, stage: str, seconds: float) -> None:
+        """One stage of a call took that long."""
+
+    def leg_opened(self, leg: str) -> None:
+        """A leg (``"caller"`` or ``"agent"``) is active."""
+
+    def leg_closed(self, leg: str) -> None:
+        """A leg is not active any more."""

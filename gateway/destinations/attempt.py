@@ -1,0 +1,205 @@
+"""One INVITE to one endpoint of an agent: sent, awaited, and either answered or given up."""
+
+from __future__ import annotations
+
+from gateway.destinations.attending import attended
+from gateway.destinations.audio_path import AudioPath, DirectPath, RelayedPath
+from gateway.destinations.base import Call, CallerLeft, Declined, Outcome, Tried, ignore
+from gateway.destinations.bridge import Bridge
+from gateway.destinations.caller_audio import SECURE
+from gateway.destinations.renegotiation import renegotiate
+from gateway.destinations.trunk import Lease, Trunk
+from gateway.media.ports import NoPortLeft
+from gateway.sip.events import AnswerReceived, FailureReceived, ProvisionalReceived, ReinviteReceived
+from gateway.sip.flow import Flow
+from gateway.sip.message import Response
+from gateway.sip.outbound_leg import OutboundLeg
+from gateway.sip.sdp import SdpError
+from routing.models import Agent, Endpoint
+
+ANONYMOUS = "anonymous"
+"""The user in From when the caller's number is withheld (RFC 3323 §4.1.1.3)."""
+
+
+class Attempt:
+    """One try of one endpoint, for one call.
+
+    Args:
+        lease: our place at the endpoint; it hears how the endpoint did. Whoever made the attempt releases it.
+
+    """
+
+    __slots__ = ("_agent", "_began", "_call", "_endpoint", "_lease", "_trunk")
+
+    def __init__(self, call: Call, agent: Agent, endpoint: Endpoint, lease: Lease, trunk: Trunk) -> None:
+        self._call = call
+        self._agent = agent
+        self._endpoint = endpoint
+        self._lease = lease
+        self._trunk = trunk
+        self._began = call.now()
+
+    async def run(self, deadline: float) -> Outcome:
+        """Offer the call, and if it is taken stay with it until its end.
+
+        deadline: when the agent must have answered.
+        """
+        path: AudioPath | None = None
+        try:
+            flow = await attended(
+                self._call,
+                self._trunk.sip.connect(self._endpoint.request_uri),
+                min(deadline, self._began + self._trunk.response_timeout),
+            )
+            path = self._path()
+            return await self._offer(flow, path, deadline)
+        except TimeoutError:
+            return self._failed("no connection in time")
+        except OSError as error:
+            return self._failed(str(error))
+        except NoPortLeft:
+            return self._declined("no media port left", 503)
+        except SdpError as error:
+            return self._declined(f"the offer cannot be passed on: {error}", 488)
+        except CallerLeft:
+            self._note("caller left")
+            raise
+        finally:
+            if path is not None:
+                path.close()
+
+    def _path(self) -> AudioPath:
+        if self._endpoint.direct_media:
+            return DirectPath(self._call.audio)
+        return RelayedPath(self._call.audio, session_id=int(self._began * 1000) & 0xFFFFFFFF)
+
+    async def _offer(self, flow: Flow, path: AudioPath, deadline: float) -> Outcome:
+        call = self._call
+        call.audio.change_hands()
+        offer = path.offer()
+        leg = self._trunk.sip.invite(
+            self._endpoint.request_uri,
+            flow,
+            from_=f"<sip:{call.caller_number or ANONYMOUS}@{self._trunk.domain}>",
+            to=f"<{self._endpoint.request_uri}>",
+            body=offer,
+            headers=self._headers(),
+            listener=call.deliver,
+        )
+        call.attempt_begins()
+        try:
+            answer = await self._await_answer(leg, path, deadline)
+            if not isinstance(answer, Response):
+                return answer
+            refusal = await self._connect_caller(leg, path, answer.body)
+            if refusal is not None:
+                return refusal
+            return await Bridge(call, leg, path, self._trunk, offered=offer).run()
+        finally:
+            leg.listener = ignore
+            leg.hangup()
+
+    def _headers(self) -> list[tuple[str, str]]:
+        call = self._call
+        return [
+            ("Max-Forwards", str(call.max_forwards - 1)),
+            ("X-Agent-Id", self._agent.id),
+            ("X-Call-Id", call.id),
+            ("X-Dialled-Number", call.dialled),
+            *call.carrier_headers,
+            *self._endpoint.headers.items(),
+        ]
+
+    async def _await_answer(self, leg: OutboundLeg, path: AudioPath, deadline: float) -> Response | Declined:
+        """Wait for the endpoint's answer; early media is passed on meanwhile.
+
+        Any response is a sign of life, 100 included: then the ring timeout decides.
+        """
+        call = self._call
+        sent = call.now()
+        responded = False
+        limit = min(deadline, sent + self._trunk.response_timeout)
+        while True:
+            event = await call.next_event(limit)
+            match event:
+                case ProvisionalReceived() if event.leg is leg:
+                    if not responded:
+                        responded = True
+                        limit = deadline
+                        call.observe("agent_response", call.now() - sent)
+                    self._pass_on(event.response, path)
+                case AnswerReceived() if event.leg is leg:
+                    if not responded:
+                        call.observe("agent_response", call.now() - sent)
+                    call.observe("agent_answer", call.now() - sent)
+                    self._lease.succeeded()
+                    return event.response
+                case FailureReceived() if event.leg is leg:
+                    if not responded and event.cause == "response":
+                        call.observe("agent_response", call.now() - sent)
+                    return self._judge(event)
+                case None if responded:
+                    return self._failed("no answer in time", everywhere=True)
+                case None:
+                    return self._failed("no response in time", everywhere=limit >= deadline)
+                case ReinviteReceived() if event.leg is call.caller:
+                    event.leg.refuse_reinvite(491)
+
+    def _pass_on(self, response: Response, path: AudioPath) -> None:
+        """Give the caller an agent's early media; what cannot be understood is left out."""
+        call = self._call
+        if not response.body or not call.audio.theirs:
+            return  # without the caller's offer there is nothing that an unreliable 183 could answer
+        try:
+            path.follow_agent(response.body)
+            if not call.answered:
+                call.ring(path.to_caller(response.body))
+        except SdpError:
+            return
+
+    def _judge(self, failure: FailureReceived) -> Declined:
+        answer = f"{failure.status} {failure.reason}"
+        if failure.cause != "response" or failure.status == 408 or 500 <= failure.status < 600:
+            return self._failed(answer)
+        self._lease.succeeded()
+        return self._declined(answer, everywhere=failure.status >= 600)
+
+    async def _connect_caller(self, leg: OutboundLeg, path: AudioPath, answer: bytes) -> Outcome | None:
+        """Give the caller the agent's answer; None when both are talking now."""
+        call = self._call
+        if not answer:
+            return self._failed("answered without a session description")
+        if call.audio.secure and SECURE not in answer:
+            return self._failed("answered a secure offer in the clear")
+        unchanged = call.answered and path.relayed and call.audio.through_port
+        try:
+            path.follow_agent(answer)
+            shown = b"" if unchanged else path.to_caller(answer)
+        except SdpError as error:
+            return self._failed(f"answered with an unusable session description: {error}")
+        self._note("200 OK")
+        if not call.answered:
+            call.answer(shown)
+            return None
+        if unchanged:
+            return None
+        theirs = await renegotiate(call, shown, leg)
+        if not isinstance(theirs, bytes):
+            return theirs
+        path.follow_caller(theirs)
+        if not path.relayed:
+            call.audio.close_port()
+        return None
+
+    def _failed(self, answer: str, *, everywhere: bool = False) -> Declined:
+        """The endpoint is to blame: its circuit hears of it."""
+        self._lease.failed(answer)
+        return self._declined(answer, everywhere=everywhere)
+
+    def _declined(self, answer: str, status: int = 480, *, everywhere: bool = False) -> Declined:
+        self._note(answer)
+        return Declined(f"{self._agent.id}: {answer}", status, everywhere)
+
+    def _note(self, answer: str) -> None:
+        seconds = self._call.now() - self._began
+        self._call.tried.append(Tried(self._agent.id, self._endpoint.url, answer, seconds))

@@ -1,0 +1,154 @@
+"""How audio gets from the caller to an agent: through a relay of ours, or directly.
+
+A path translates session descriptions between the two legs and follows the addresses in them. It belongs to
+one attempt at one agent; the caller's port, if there is one, stays with the call.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from gateway.destinations.caller_audio import CallerAudio, rtp_address
+from gateway.media.relay import Relay
+from gateway.sip.sdp import make_offer, with_media_address
+
+
+class AudioPath(Protocol):
+    """What dispatching to a SIP agent asks of the audio.
+
+    Attributes:
+        relayed: packets pass through us, so we see silence.
+
+    """
+
+    relayed: bool
+
+    def offer(self) -> bytes:
+        """The body of the INVITE; empty if the offer is left to the agent.
+
+        Raises:
+            SdpError: the caller's offer cannot be passed on.
+
+        """
+
+    def to_agent(self, description: bytes) -> bytes:
+        """The caller's description as the agent gets it. Raises SdpError."""
+
+    def to_caller(self, description: bytes) -> bytes:
+        """The agent's description as the caller gets it. Raises SdpError."""
+
+    def follow_caller(self, description: bytes) -> None:
+        """Send what is for the caller where this description, now in force, says. Raises SdpError."""
+
+    def follow_agent(self, description: bytes) -> None:
+        """Likewise for the agent. Raises SdpError."""
+
+    def silence(self, now: float) -> tuple[float, float]:
+        """Seconds without a packet from the caller and from the agent; zeros if nobody can know."""
+
+    def close(self) -> None:
+        """Let go of the agent's side. Idempotent."""
+
+
+class DirectPath:
+    """RTP goes from caller to agent without us; their descriptions pass untouched."""
+
+    __slots__ = ("_audio",)
+
+    relayed = False
+
+    def __init__(self, audio: CallerAudio) -> None:
+        self._audio = audio
+
+    def offer(self) -> bytes:
+        """See `AudioPath`."""
+        return self._audio.offer()
+
+    def to_agent(self, description: bytes) -> bytes:
+        """See `AudioPath`."""
+        return description
+
+    def to_caller(self, description: bytes) -> bytes:
+        """See `AudioPath`."""
+        return self._audio.present(description, through_port=False)
+
+    def follow_caller(self, description: bytes) -> None:
+        """See `AudioPath`."""
+        self._audio.theirs = description
+
+    def follow_agent(self, description: bytes) -> None:
+        """See `AudioPath`."""
+
+    def silence(self, now: float) -> tuple[float, float]:
+        """See `AudioPath`."""
+        return 0.0, 0.0
+
+    def close(self) -> None:
+        """See `AudioPath`."""
+
+
+class RelayedPath:
+    """RTP goes through two ports of ours; addresses in descriptions become those of our ports.
+
+    Raises:
+        NoPortLeft: there is no port for one of the two legs.
+        SdpError: the caller's session description has no audio, or makes no sense.
+
+    """
+
+    __slots__ = ("_agent_port", "_audio", "_caller_port", "_closed", "_relay", "_session_id")
+
+    relayed = True
+
+    def __init__(self, audio: CallerAudio, *, session_id: int) -> None:
+        self._audio = audio
+        self._session_id = session_id
+        self._caller_port = audio.open_port()
+        self._agent_port = audio.open_agent_port()
+        self._relay = Relay(self._caller_port, self._agent_port)
+        self._closed = False
+
+    def offer(self) -> bytes:
+        """See `AudioPath`; when the caller made no offer, ours: both G.711 laws and telephone-event."""
+        if not self._audio.theirs:
+            return make_offer(*self._agent_port.address, session_id=self._session_id, version=1)
+        return self.to_agent(self._audio.offer())
+
+    def to_agent(self, description: bytes) -> bytes:
+        """See `AudioPath`."""
+        return with_media_address(description, *self._agent_port.address)
+
+    def to_caller(self, description: bytes) -> bytes:
+        """See `AudioPath`."""
+        ours = with_media_address(description, *self._caller_port.address)
+        return self._audio.present(ours, through_port=True)
+
+    def follow_caller(self, description: bytes) -> None:
+        """See `AudioPath`."""
+        self._audio.theirs = description
+        self._caller_port.set_remote(*rtp_address(description))
+
+    def follow_agent(self, description: bytes) -> None:
+        """See `AudioPath`."""
+        self._agent_port.set_remote(*rtp_address(description))
+
+    def silence(self, now: float) -> tuple[float, float]:
+        """See `AudioPath`."""
+        return self._relay.silence(now)
+
+    def close(self) -> None:
+        """See `AudioPath`."""
+        if not self._closed:
+            self._closed = True
+            self._relay.detach()
+
+
+def on_hold(description: bytes) -> bool:
+    """Whether this end neither sends nor expects a steady stream: any direction but sendrecv, or no address.
+
+    A search and not a parse: it only decides whether silence means anything.
+    """
+    return any(mark in description for mark in _HOLD_MARKS)
+
+
+_HOLD_MARKS = (b"a=sendonly", b"a=recvonly", b"a=inactive", b"IN IP4 0.0.0.0")

@@ -1,0 +1,184 @@
+"""What a destination is: a place where a call can end up, and what it may know of the call.
+
+Destinations know nothing of `gateway.calls`; they see a call through the `Call` protocol below. Everything
+that happens to a call (SIP events of either leg, the end of a playback, a key pressed) comes out of its one
+mailbox, in order, through `Call.next_event`, so a destination is straight-line code without races.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from gateway.destinations.caller_audio import CallerAudio
+from gateway.sip.inbound_leg import InboundLeg
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The destination took the call, and the call is over: somebody said goodbye, or a limit was reached.
+
+    cause: who or what ended it, for the record.
+    status: what the BYE's Reason header says; 200 for a goodbye, which needs no explanation.
+    """
+
+    cause: str
+    status: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """The destination did not take the call; whatever was attempted is cancelled.
+
+    reason: for the record.
+    status: what the caller is told if nobody else takes the call either.
+    everywhere: it speaks for all endpoints of an agent, so none of the others is tried: 6xx (RFC 3261
+        §21.6), or the agent's time is up.
+    """
+
+    reason: str
+    status: int = 480
+    everywhere: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The destination took the call and vanished; the caller is still there, answered, and waits."""
+
+    reason: str
+
+
+Outcome: TypeAlias = Finished | Declined | Lost
+
+
+class CallerLeft(Exception):  # noqa: N818 - it is what happened, nobody's mistake
+    """The caller is not with us any more; raised by `Call.next_event`, so that nobody can overlook it.
+
+    Whoever has something under way for the call lets go of it in a ``finally``. A destination that has taken
+    the call makes a `Finished` of it; before that, it is for the dispatcher.
+
+    cause: for the record.
+    status: 200 if the caller went, else what we tell the caller whom we dismiss.
+    """
+
+    def __init__(self, cause: str, status: int = 200) -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One line of a call's history: who was tried, what came back, how long it took.
+
+    destination: agent id, or ``"voicemail"``; endpoint: URL, empty for voicemail.
+    answer: a status line, or words (``"no response within 2 s"``).
+    seconds: from the attempt to the answer.
+    """
+
+    destination: str
+    endpoint: str
+    answer: str
+    seconds: float
+
+
+class Call(Protocol):
+    """What a destination may know of the call, and do to it.
+
+    Attributes:
+        caller: the caller's leg; may be replaced by a carrier's retry, so never keep it across an await.
+        audio: the caller's end of the audio.
+        answered: whether the caller has our 200.
+        carrier_headers: the carrier's own ``X-`` headers, which agents get too.
+        max_forwards: of the caller's INVITE (RFC 3261 §20.22).
+
+    """
+
+    caller: InboundLeg
+    audio: CallerAudio
+    answered: bool
+    carrier_headers: list[tuple[str, str]]
+    max_forwards: int
+
+    @property
+    def id(self) -> str:
+        """Ours; unlike the SIP Call-ID, the same on both legs."""
+
+    @property
+    def carrier(self) -> str:
+        """Whose call it is."""
+
+    @property
+    def dialled(self) -> str:
+        """E.164."""
+
+    @property
+    def caller_number(self) -> str:
+        """As the carrier wrote it; empty or ``anonymous`` when it is withheld."""
+
+    @property
+    def tried(self) -> list[Tried]:
+        """What was tried so far, oldest first; whoever tries something adds to it."""
+
+    def now(self) -> float:
+        """Seconds, the clock of every deadline here."""
+
+    async def next_event(self, deadline: float) -> object | None:
+        """The next thing that happened; None when `deadline` passes first.
+
+        Raises:
+            CallerLeft: the caller hung up, cancelled, vanished, or was dismissed.
+
+        """
+
+    def deliver(self, event: object) -> None:
+        """Put something into the mailbox: the listener of every leg of the call."""
+
+    def ring(self, body: bytes = b"") -> None:
+        """Pass an agent's early media on (183); without any, the caller has its 180 already."""
+
+    def answer(self, body: bytes) -> None:
+        """Answer the caller.
+
+        Raises:
+            CallerLeft: in the same instant.
+
+        """
+
+    def observe(self, stage: str, seconds: float) -> None:
+        """Time one stage of the call (the names are those of ``gateway_call_stage_seconds``)."""
+
+    def attempt_begins(self) -> None:
+        """An INVITE is on the wire: ends the stage ``dispatch``, or ``failover`` after a first one."""
+
+    def agent_joined(self) -> None:
+        """An agent is talking with the caller, until `agent_left`."""
+
+    def agent_left(self) -> None:
+        """See `agent_joined`."""
+
+
+class Destination(Protocol):
+    """A place where a call can end up.
+
+    Attributes:
+        role: ``"agent"``, ``"fallback"`` or ``"voicemail"``: the outcome of a call that ends here.
+        name: for the record.
+
+    """
+
+    role: str
+    name: str
+
+    def obstacle(self, call: Call) -> Declined | None:
+        """What stands against this call and is known before anything is sent; None if nothing does.
+
+        May open the caller's media port.
+        """
+
+    async def take(self, call: Call) -> Outcome:
+        """Try to take the call, and return once it is over here, whichever way."""
+
+
+def ignore(event: object) -> None:
+    """The listener of a leg that nobody follows any more."""

@@ -1,0 +1,105 @@
+"""A caller and an agent talking, until one of them says goodbye, vanishes, or has talked for long enough."""
+
+from __future__ import annotations
+
+from gateway.destinations.audio_path import AudioPath
+from gateway.destinations.base import Call, CallerLeft, Finished, Lost
+from gateway.destinations.session_exchange import SessionExchange
+from gateway.destinations.silence import SilenceWatch
+from gateway.destinations.trunk import Trunk
+from gateway.sip.events import (
+    AckReceived,
+    HungUp,
+    InfoReceived,
+    LegEnded,
+    ReinviteAnswered,
+    ReinviteFailed,
+    ReinviteReceived,
+)
+from gateway.sip.outbound_leg import OutboundLeg
+
+DEFAULT_CONTENT_TYPE = "application/octet-stream"
+
+
+class Bridge:
+    """Two answered legs and the audio between them.
+
+    Args:
+        agent: answered; whoever made the bridge hangs it up.
+        offered: what the agent was offered; empty when the offer was left to it.
+
+    """
+
+    __slots__ = ("_agent", "_call", "_ends_at", "_exchange", "_limits", "_silence")
+
+    def __init__(
+        self, call: Call, agent: OutboundLeg, path: AudioPath, limits: Trunk, *, offered: bytes
+    ) -> None:
+        now = call.now()
+        self._call = call
+        self._agent = agent
+        self._limits = limits
+        self._ends_at = now + limits.max_duration
+        self._exchange = SessionExchange(call, agent, path, offered)
+        self._silence = SilenceWatch(
+            path,
+            agent_limit=limits.agent_silence_timeout,
+            caller_limit=limits.caller_silence_timeout,
+            now=now,
+        )
+
+    async def run(self) -> Finished | Lost:
+        """Stay until the end."""
+        call = self._call
+        call.agent_joined()
+        try:
+            while True:
+                event = await call.next_event(min(self._ends_at, self._silence.next_check(call.now())))
+                ending = self._overdue() if event is None else self._handle(event)
+                if ending is not None:
+                    return ending
+        except CallerLeft as left:
+            return Finished(left.cause, left.status)
+        finally:
+            call.agent_left()
+            self._exchange.close()
+
+    def _handle(self, event: object) -> Finished | Lost | None:
+        caller, agent, exchange = self._call.caller, self._agent, self._exchange
+        match event:
+            case HungUp() if event.leg is agent:
+                return Finished("agent hung up")
+            case LegEnded() if event.leg is agent:
+                return Lost("agent vanished")
+            case AckReceived():
+                if failure := exchange.acknowledged(event.leg, event.body):
+                    return Finished(failure, 488)
+            case ReinviteReceived():
+                exchange.offered(event.leg, event.request.body)
+            case ReinviteAnswered():
+                exchange.answered(event.leg, event.response.body)
+                self._follow_hold()
+            case ReinviteFailed():
+                if failure := exchange.refused(event):
+                    return Lost(failure)
+            case InfoReceived():
+                content_type = event.request.headers.get("Content-Type") or DEFAULT_CONTENT_TYPE
+                (caller if event.leg is agent else agent).info(content_type, event.request.body)
+        return None
+
+    def _follow_hold(self) -> None:
+        if self._exchange.on_hold:
+            self._silence.hold()
+        else:
+            self._silence.resume(self._call.now())
+
+    def _overdue(self) -> Finished | Lost | None:
+        now = self._call.now()
+        if now >= self._ends_at:
+            return Finished(f"longer than {self._limits.max_duration:g} s", 408)
+        match self._silence.silent(now):
+            case "agent":
+                return Lost(f"agent silent for {self._limits.agent_silence_timeout:g} s")
+            case "caller":
+                return Finished(f"caller silent for {self._limits.caller_silence_timeout:g} s", 408)
+        return None

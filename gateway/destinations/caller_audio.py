@@ -1,0 +1,171 @@
+"""The caller's end of a call's audio: what was offered, what was agreed, and our port for it.
+
+It outlives the destinations: a call that moves on from one to the next keeps its port, its codec, and one
+continuous session description as the caller sees it (RFC 3264 §8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gateway.media.ports import MediaPort, MediaPorts, Network
+from gateway.sip.sdp import Codec, Media, SdpError, SessionDescription, restrict_to
+
+SECURE = b"/SAVP"
+"""In the transport field of a media line: RTP/SAVP or RTP/SAVPF (RFC 3711, 5124)."""
+
+
+class CallerAudio:
+    """One caller's audio.
+
+    Args:
+        offer: the session description of the INVITE; empty when the caller leaves the offer to us.
+        ports: where our port comes from, if one is needed.
+        latch_ranges: networks that the carrier's media comes from; None for any.
+
+    Attributes:
+        theirs: the caller's latest session description.
+        shown: the latest one that the caller has from us, as an answer or as early media.
+        port: our RTP port for the caller; None until a destination needs one.
+        through_port: what was shown points at our port (and not at an agent's own address).
+
+    """
+
+    __slots__ = ("_latch_ranges", "_origin", "_ports", "port", "shown", "theirs", "through_port")
+
+    def __init__(
+        self, offer: bytes, ports: MediaPorts, latch_ranges: Sequence[Network] | None = None
+    ) -> None:
+        self.theirs = offer
+        self.shown = b""
+        self.port: MediaPort | None = None
+        self.through_port = False
+        self._ports = ports
+        self._latch_ranges = latch_ranges
+        self._origin: _Origin | None = None
+
+    @property
+    def secure(self) -> bool:
+        """Whether the caller insists on SRTP."""
+        return SECURE in self.theirs
+
+    def open_port(self) -> MediaPort:
+        """Our port towards the caller, opened at the first need and aimed at the caller's address.
+
+        Raises:
+            NoPortLeft: the range is exhausted.
+            SdpError: the caller's session description has no audio, or makes no sense.
+
+        """
+        if self.port is None:
+            target = rtp_address(self.theirs) if self.theirs else None
+            self.port = self._ports.open(self._latch_ranges)
+            if target is not None:
+                self.port.set_remote(*target)
+        return self.port
+
+    def open_agent_port(self) -> MediaPort:
+        """A port towards an agent; whoever asks for it closes it.
+
+        Raises:
+            NoPortLeft: the range is exhausted.
+
+        """
+        return self._ports.open()
+
+    def close_port(self) -> None:
+        """Give our port back; the caller's audio flows elsewhere, or the call is over. Idempotent."""
+        if self.port is not None:
+            self.port.close()
+            self.port = None
+
+    def agreed(self) -> tuple[Codec, Codec | None] | None:
+        """The codec (and telephone-event) that the caller was shown, or None while nothing was."""
+        audio = SessionDescription.parse(self.shown).audio if self.shown else None
+        if audio is None:
+            return None
+        voice = next((codec for codec in audio.codecs if not codec.is_dtmf), None)
+        if voice is None:
+            return None
+        return voice, events_for(voice, audio)
+
+    def offer(self) -> bytes:
+        """What the next destination is offered: the caller's own offer, or, once something was agreed, only that.
+
+        Empty when the caller made no offer.
+
+        Raises:
+            SdpError: the caller's session description cannot be understood.
+
+        """
+        agreed = self.agreed() if self.theirs else None
+        return restrict_to(self.theirs, *agreed) if agreed else self.theirs
+
+    def change_hands(self) -> None:
+        """Begin with another destination: from now on its session descriptions continue what was shown."""
+        if self.shown:
+            self._origin = _Origin.of(self.shown)
+
+    def present(self, description: bytes, *, through_port: bool) -> bytes:
+        """The description as the caller may see it: one session, each version above the last."""
+        if self._origin is not None:
+            description = self._origin.continued(description)
+        self.shown = description
+        self.through_port = through_port
+        return description
+
+
+def rtp_address(description: bytes) -> tuple[str, int]:
+    """Where a session description wants its audio.
+
+    Raises:
+        SdpError: it has no audio, or makes no sense.
+
+    """
+    audio = SessionDescription.parse(description).audio
+    if audio is None:
+        raise SdpError("no audio in the session description")
+    return audio.rtp_address
+
+
+def events_for(voice: Codec, audio: Media) -> Codec | None:
+    """The telephone-event whose clock is the voice codec's (RFC 4733 §2.5.1.1), if there is one."""
+    events = (codec for codec in audio.codecs if codec.is_dtmf and codec.clock_rate == voice.clock_rate)
+    return next(events, None)
+
+
+class _Origin:
+    """The ``o=`` line that a caller knows (RFC 8866 §5.2): user, session id, and a version that counts up."""
+
+    __slots__ = ("_session", "_version")
+
+    def __init__(self, session: bytes, version: int) -> None:
+        self._session = session
+        self._version = version
+
+    @classmethod
+    def of(cls, description: bytes) -> _Origin | None:
+        start, end = _origin_line(description)
+        fields = description[start:end].split()
+        if len(fields) != 6 or not fields[2].isdigit():
+            return None
+        return cls(b" ".join(fields[:2]), int(fields[2]))
+
+    def continued(self, description: bytes) -> bytes:
+        start, end = _origin_line(description)
+        fields = description[start:end].split()
+        if len(fields) != 6:
+            return description
+        self._version += 1
+        line = b" ".join([self._session, b"%d" % self._version, *fields[3:]])
+        return description[:start] + line + description[end:]
+
+
+def _origin_line(description: bytes) -> tuple[int, int]:
+    """Where the value of the ``o=`` line begins and ends; an empty range when there is none."""
+    start = description.find(b"\no=") + 3
+    if start < 3:
+        return 0, 0
+    end = description.find(b"\n", start)
+    end = len(description) if end < 0 else end
+    return start, end - 1 if description[end - 1 : end] == b"\r" else end

@@ -1,0 +1,156 @@
+"""Carrying changes of the session between two answered legs (RFC 3261 §14, RFC 3264 §8).
+
+One change at a time, and whoever asked is answered only once the other side has answered. A request that
+crosses another one gets 491 and is tried again by its sender.
+"""
+
+from __future__ import annotations
+
+from gateway.destinations.audio_path import AudioPath, on_hold
+from gateway.destinations.base import Call
+from gateway.destinations.silence import Party
+from gateway.sip.events import ReinviteFailed
+from gateway.sip.leg import Leg
+from gateway.sip.outbound_leg import OutboundLeg
+from gateway.sip.sdp import SdpError
+
+NOT_ACCEPTABLE = 488
+REQUEST_PENDING = 491
+
+ABOUT_ONE_LEG = frozenset({401, 407, 408, 481, 503})
+"""Refusals of a re-INVITE that speak of one leg alone: the other one is told 488 instead."""
+
+
+class SessionExchange:
+    """The session descriptions of one bridged call.
+
+    Args:
+        agent: answered.
+        offered: what the agent was offered; empty when the offer was left to it.
+
+    """
+
+    __slots__ = (
+        "_agent",
+        "_agent_knows",
+        "_answers_in_ack",
+        "_asking",
+        "_call",
+        "_carried",
+        "_holding",
+        "_offer",
+        "_path",
+        "_shown_before",
+        "_telling",
+    )
+
+    def __init__(self, call: Call, agent: OutboundLeg, path: AudioPath, offered: bytes) -> None:
+        self._call = call
+        self._agent = agent
+        self._path = path
+        self._agent_knows = offered
+        # A caller who left the offer to us answers in the ACK (RFC 3261 §13.2.1).
+        self._answers_in_ack: Party | None = None if call.audio.theirs else "caller"
+        self._asking: Leg | None = None
+        self._telling = False
+        self._offer = self._carried = self._shown_before = b""
+        self._holding: set[Party] = set()
+
+    @property
+    def on_hold(self) -> bool:
+        """Whether a party holds the other one."""
+        return bool(self._holding)
+
+    def offered(self, asking: Leg, offer: bytes) -> None:
+        """A party sent a re-INVITE."""
+        if self._asking is not None or self._telling:
+            asking.refuse_reinvite(REQUEST_PENDING)
+        elif not offer:  # it wants ours: the session in force
+            self._answers_in_ack = self._party(asking)
+            asking.answer_reinvite(self._agent_knows if asking is self._agent else self._call.audio.shown)
+        else:
+            self._shown_before = self._call.audio.shown
+            try:
+                self._carried = self._translated(asking, offer)
+            except SdpError:
+                asking.refuse_reinvite(NOT_ACCEPTABLE)
+                return
+            self._asking = asking
+            self._offer = offer
+            self._other(asking).reinvite(self._carried)
+
+    def answered(self, answering: Leg, answer: bytes) -> None:
+        """A party accepted the re-INVITE that was carried to it."""
+        asking, self._asking = self._asking, None
+        self._telling = False
+        if asking is None:
+            return
+        try:
+            carried = self._translated(answering, answer)
+            self._follow(answering, answer)
+            self._follow(asking, self._offer)
+        except SdpError:
+            asking.refuse_reinvite(NOT_ACCEPTABLE)
+            return
+        self._agent_knows = carried if asking is self._agent else self._carried
+        asking.answer_reinvite(carried)
+
+    def refused(self, failure: ReinviteFailed) -> str | None:
+        """A party refused the re-INVITE that was carried to it; why that party must be given up, if it must."""
+        if failure.leg is self._agent and failure.response is None and failure.status != REQUEST_PENDING:
+            return f"agent did not take a re-INVITE ({failure.status})"
+        asking, self._asking = self._asking, None
+        self._telling = False
+        if asking is not None:
+            self._call.audio.shown = self._shown_before
+            asking.refuse_reinvite(NOT_ACCEPTABLE if failure.status in ABOUT_ONE_LEG else failure.status)
+        return None
+
+    def acknowledged(self, leg: Leg, answer: bytes) -> str | None:
+        """An ACK came; if it answers an offer of ours, both sides learn of it. Why the call cannot go on, if so."""
+        if self._party(leg) != self._answers_in_ack:
+            return None
+        self._answers_in_ack = None
+        first = leg is self._call.caller and not self._call.audio.theirs
+        before = self._call.audio.theirs, self.on_hold
+        try:
+            self._follow(leg, answer)
+            carried = self._translated(leg, answer)
+        except SdpError as error:  # an empty answer among them
+            return f"caller acknowledged without a usable answer: {error}" if first else None
+        if not self._agent_knows:
+            self._agent.ack(carried)
+            self._agent_knows = carried
+        elif not first and (self._moved(leg, before[0]) or self.on_hold != before[1]):
+            self._telling = True
+            self._other(leg).reinvite(carried)
+        return None
+
+    def close(self) -> None:
+        """The bridge comes down: whoever still waits for an answer may ask again later."""
+        if self._asking is not None:
+            self._asking.refuse_reinvite(REQUEST_PENDING)
+            self._asking = None
+
+    def _other(self, leg: Leg) -> Leg:
+        return self._call.caller if leg is self._agent else self._agent
+
+    def _party(self, leg: Leg) -> Party:
+        return "agent" if leg is self._agent else "caller"
+
+    def _moved(self, leg: Leg, theirs_before: bytes) -> bool:
+        """Whether an answer changed where direct media must go; a relay has followed it already."""
+        if self._path.relayed:
+            return False
+        return leg is self._agent or self._call.audio.theirs != theirs_before
+
+    def _translated(self, sender: Leg, description: bytes) -> bytes:
+        return (self._path.to_caller if sender is self._agent else self._path.to_agent)(description)
+
+    def _follow(self, sender: Leg, description: bytes) -> None:
+        """The description is in force now."""
+        if sender is self._agent:
+            self._path.follow_agent(description)
+        else:
+            self._path.follow_caller(description)
+        (self._holding.add if on_hold(description) else self._holding.discard)(self._party(sender))

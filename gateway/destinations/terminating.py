@@ -1,0 +1,124 @@
+"""Audio that ends here: the session description we give a caller when no agent is behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.destinations.base import Call, Declined
+from gateway.destinations.caller_audio import CallerAudio, events_for
+from gateway.destinations.renegotiation import renegotiate
+from gateway.media.g711 import CODECS
+from gateway.sip.events import AckReceived, ReinviteReceived
+from gateway.sip.sdp import Codec, SdpError, SessionDescription, answer_offer, make_offer
+
+NOT_ACCEPTABLE = 488
+
+ACK_PATIENCE = 40.0
+"""Seconds for the caller's ACK: beyond 64*T1, after which the core gives the caller up, so only a net under it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What was agreed with the caller.
+
+    codec: ``"PCMU"`` or ``"PCMA"``; payload_type: of it; dtmf_payload_type: of telephone-event/8000, or None.
+    acknowledged_at: when the caller's ACK came, in seconds of the call's clock.
+    """
+
+    codec: str
+    payload_type: int
+    dtmf_payload_type: int | None
+    acknowledged_at: float
+
+
+async def answer_here(call: Call, session_id: int) -> Terms | Declined:
+    """Answer the caller with our own port, or move one who was answered already over to it.
+
+    Raises:
+        CallerLeft: meanwhile.
+        NoPortLeft: there is no port to answer with.
+        SdpError: no common ground with the caller's offer.
+
+    """
+    audio = call.audio
+    host, port = audio.open_port().address
+    audio.change_hands()
+    if call.answered:
+        agreed = _agreed(audio, call.now()) if audio.through_port else None
+        if agreed is not None:
+            return agreed
+        offer = make_offer(host, port, session_id=session_id, version=1)
+        answer = await renegotiate(call, audio.present(offer, through_port=True))
+        return answer if isinstance(answer, Declined) else _taken(audio, answer, call.now())
+    if audio.theirs:
+        ours = answer_offer(audio.offer(), host, port, session_id=session_id, version=1)
+        call.answer(audio.present(ours.sdp, through_port=True))
+        await _acknowledged(call)
+        return _terms(ours.codec, ours.dtmf, call.now())
+    offer = make_offer(host, port, session_id=session_id, version=1)
+    call.answer(audio.present(offer, through_port=True))
+    return _taken(audio, await _acknowledged(call), call.now())
+
+
+def answer_change(audio: CallerAudio, terms: Terms, offer: bytes, session_id: int) -> bytes:
+    """Our answer to a caller's re-INVITE: the same codec, the direction mirrored (RFC 3264 §6.1, §8.4).
+
+    Raises:
+        SdpError: the offer drops the codec in use, or makes no sense.
+
+    """
+    port = audio.open_port()
+    ours = answer_offer(offer, *port.address, supported=(terms.codec,), session_id=session_id, version=1)
+    follow_change(audio, offer)
+    return audio.present(ours.sdp, through_port=True)
+
+
+def follow_change(audio: CallerAudio, description: bytes) -> None:
+    """Send where the caller's description says, and nothing while the caller holds. Raises SdpError."""
+    port = audio.open_port()
+    media = SessionDescription.parse(description).audio
+    if media is None:
+        raise SdpError("no audio in the session description")
+    audio.theirs = description
+    port.set_remote(*media.rtp_address)
+    port.sending = media.direction in ("sendrecv", "recvonly")
+
+
+async def _acknowledged(call: Call) -> bytes:
+    """The body of the caller's ACK."""
+    deadline = call.now() + ACK_PATIENCE
+    while True:
+        event = await call.next_event(deadline)
+        match event:
+            case AckReceived() if event.leg is call.caller:
+                return event.body
+            case ReinviteReceived() if event.leg is call.caller:
+                event.leg.refuse_reinvite(491)
+            case None:
+                return b""
+
+
+def _agreed(audio: CallerAudio, now: float) -> Terms | None:
+    """The terms in force, if we can speak the codec in use."""
+    agreed = audio.agreed()
+    return _terms(*agreed, now) if agreed is not None and agreed[0].name.upper() in CODECS else None
+
+
+def _taken(audio: CallerAudio, answer: bytes, now: float) -> Terms | Declined:
+    """The terms that the caller's answer to our offer makes."""
+    try:
+        media = SessionDescription.parse(answer).audio
+        if media is None:
+            raise SdpError("no audio in the answer")
+        audio.open_port().set_remote(*media.rtp_address)
+    except SdpError as error:
+        return Declined(f"caller answered our offer unusably: {error}", NOT_ACCEPTABLE)
+    audio.theirs = answer
+    voice = next((codec for codec in media.codecs if codec.name.upper() in CODECS), None)
+    if voice is None:
+        return Declined("caller answered our offer with another codec", NOT_ACCEPTABLE)
+    return _terms(voice, events_for(voice, media), now)
+
+
+def _terms(voice: Codec, events: Codec | None, now: float) -> Terms:
+    return Terms(voice.name.upper(), voice.payload_type, events.payload_type if events else None, now)

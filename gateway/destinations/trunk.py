@@ -1,0 +1,92 @@
+"""How SIP agents are reached: the way out, the knowledge of who is up, and the clocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.sip.events import FailureCause
+from gateway.sip.flow import Flow
+from gateway.sip.leg import HeaderList, Listener
+from gateway.sip.message import Response
+from gateway.sip.outbound_leg import OutboundLeg
+from routing.models import Agent, Endpoint
+
+
+class SipOut(Protocol):
+    """The agent side of `SipEndpoint`."""
+
+    async def connect(self, uri: str) -> Flow:
+        """Find the way to a SIP URI. Raises ConnectError (an OSError) when there is none."""
+
+    def invite(
+        self,
+        uri: str,
+        flow: Flow,
+        *,
+        from_: str,
+        to: str,
+        body: bytes,
+        content_type: str = "application/sdp",
+        headers: HeaderList = (),
+        listener: Listener,
+    ) -> OutboundLeg:
+        """See `UserAgent.invite`."""
+
+    def request(
+        self,
+        method: str,
+        uri: str,
+        flow: Flow,
+        *,
+        headers: HeaderList = (),
+        on_result: Callable[[Response | None, FailureCause], None],
+    ) -> None:
+        """See `UserAgent.request`."""
+
+
+class Lease(Protocol):
+    """One call's place at an endpoint (``max_calls``), and the way to tell how the endpoint did."""
+
+    def succeeded(self) -> None:
+        """The endpoint is alive: it answered, or refused this one call in good order."""
+
+    def failed(self, reason: str) -> None:
+        """The endpoint is in trouble; enough of these open its circuit."""
+
+    def release(self) -> None:
+        """Give the place back. Idempotent."""
+
+
+class Health(Protocol):
+    """Which endpoints of an agent are worth a try, best first."""
+
+    def order(self, agent: Agent) -> Sequence[Endpoint]:
+        """The agent's endpoints that are not known to be down or full, in the order to be tried."""
+
+    def acquire(self, agent: Agent, endpoint: Endpoint) -> Lease | None:
+        """Take a place at an endpoint; None when it has become full or its circuit has opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trunk:
+    """What every SIP agent is reached through; one for the whole gateway.
+
+    sip: the way out; health: who is up.
+    domain: the host in our From header.
+    response_timeout: seconds until an endpoint must have sent any response.
+    ring_timeout: seconds until the agent must have answered, over all of its endpoints.
+    agent_silence_timeout: seconds without RTP after which an agent is taken for dead; 0 for never.
+    caller_silence_timeout: likewise for the caller.
+    max_duration: seconds that any call may last.
+    """
+
+    sip: SipOut
+    health: Health
+    domain: str
+    response_timeout: float = 2.0
+    ring_timeout: float = 20.0
+    agent_silence_timeout: float = 15.0
+    caller_silence_timeout: float = 300.0
+    max_duration: float = 4 * 3600.0

@@ -1,0 +1,99 @@
+"""The last destination: answer, speak the message, sound the tone, record the caller."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.destinations.attending import attended
+from gateway.destinations.base import Call, CallerLeft, Declined, Finished, Outcome, Tried
+from gateway.destinations.terminating import NOT_ACCEPTABLE, Terms, answer_here
+from gateway.destinations.voicemail_session import VoicemailSession
+from gateway.media.ports import NoPortLeft
+from gateway.sip.sdp import SdpError, answer_offer
+from gateway.speech.cache import SpeechCache
+from gateway.speech.message import RenderedMessage
+
+RENDER_PATIENCE = 3.0
+"""Seconds that a caller rings on for a message that is not rendered yet; then the default one is spoken."""
+
+
+def _ignore(error: Exception) -> None:
+    """What happens to errors that nobody asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class VoicemailBox:
+    """What every voicemail needs; one for the whole gateway.
+
+    speech: where messages come from.
+    directory: where recordings go, one directory a day.
+    max_seconds: of one recording.
+    silence_seconds: of silence that end a recording; 0 for never.
+    on_error: hears of a disk that did not take a recording.
+    wall_clock: seconds since the epoch, for the record and file names.
+    """
+
+    speech: SpeechCache
+    directory: Path
+    max_seconds: float = 180.0
+    silence_seconds: float = 5.0
+    on_error: Callable[[Exception], None] = _ignore
+    wall_clock: Callable[[], float] = time.time
+
+
+class Voicemail:
+    """A destination: one message, spoken to one caller."""
+
+    __slots__ = ("_box", "_message", "name", "role")
+
+    def __init__(self, message: str, box: VoicemailBox) -> None:
+        self.name = self.role = "voicemail"
+        self._message = message
+        self._box = box
+
+    def obstacle(self, call: Call) -> Declined | None:
+        """A port is needed, and an offer that a G.711 endpoint without SRTP can answer."""
+        audio = call.audio
+        try:
+            host, port = audio.open_port().address
+            if audio.theirs:
+                answer_offer(audio.theirs, host, port, session_id=1, version=1)
+        except NoPortLeft:
+            return Declined("no media port left", 503)
+        except SdpError as error:
+            return Declined(str(error), NOT_ACCEPTABLE)
+        return None
+
+    async def take(self, call: Call) -> Outcome:
+        """Answer, speak and record until the caller hangs up, presses ``#``, falls silent, or time is up."""
+        began = call.now()
+        try:
+            message = await self._rendered(call)
+            terms = await answer_here(call, session_id=int(began * 1000) & 0xFFFFFFFF)
+        except NoPortLeft:
+            terms = Declined("no media port left", 503)
+        except SdpError as error:
+            terms = Declined(str(error), NOT_ACCEPTABLE)
+        if not isinstance(terms, Terms):
+            call.tried.append(Tried(self.name, "", terms.reason, call.now() - began))
+            return terms
+        call.tried.append(Tried(self.name, "", "answered", call.now() - began))
+        session = VoicemailSession(call, terms, self._box)
+        try:
+            ending = Finished(await session.run(message.encoded(terms.codec)))
+        except CallerLeft as left:
+            ending = Finished(left.cause, left.status)
+        finally:
+            await session.close()
+        return ending
+
+    async def _rendered(self, call: Call) -> RenderedMessage:
+        speech = self._box.speech
+        message = speech.get_nowait(self._message)
+        if message is not None:
+            return message
+        patience = call.now() + RENDER_PATIENCE + 1  # get() itself never takes longer than it is told
+        return await attended(call, speech.get(self._message, RENDER_PATIENCE), patience)
