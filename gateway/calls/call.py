@@ -185,7 +185,7 @@ class Call:
         self._remembered.answered(body)
 
     def take_over(self, leg: InboundLeg, body: bytes) -> None:
-        """The carrier's retry takes the first leg's place: the caller is where the newest INVITE came from."""
+        """The carrier's retry takes the place of the first leg: carriers listen to their newest INVITE."""
         first, self.caller = self.caller, leg
         leg.listener = self.deliver
         leg.answer(body)

@@ -15,7 +15,7 @@ from gateway.calls.call import Call
 from gateway.calls.identity import caller_number, dialled_number, max_forwards, passed_headers
 from gateway.calls.records import CallObserver, CallRecord, RecordSink
 from gateway.calls.registry import Registry
-from gateway.calls.retries import Key, Retries
+from gateway.calls.retries import Key, Retries, dialog_key
 from gateway.destinations.base import CallerLeft, Declined, Destination, Finished, Lost
 from gateway.destinations.caller_audio import CallerAudio
 from gateway.destinations.sip_agent import SipAgent
@@ -218,7 +218,7 @@ def _keys(
     leg: InboundLeg, carrier: Carrier, headers: Sequence[tuple[str, str]], dialled: str
 ) -> tuple[Key, ...]:
     """What makes a later INVITE the same call as this one."""
-    own: Key = (leg.call_id, leg.request.from_tag or "")
+    own = dialog_key(leg)
     if carrier.call_id_header is not None:
         wanted = carrier.call_id_header.lower()
         for name, value in headers:

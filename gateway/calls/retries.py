@@ -1,8 +1,8 @@
 """The same call twice: a carrier that tries again gets the answer that the first try got, or will get.
 
 Two INVITEs are the same call when Call-ID and From tag are, or when the carrier's own name for the call and
-the dialled number are (Telnyx tries again from its second address, Twilio at the next origination URI). The plan never
-runs twice. What a retry gets:
+the dialled number are (Telnyx tries again from its second address, Twilio at the next origination URI). The
+plan never runs twice. What a retry gets:
 
     the first try               same Call-ID and From tag             otherwise
     still in progress           its own 180, then the first's answer  likewise
@@ -11,8 +11,8 @@ runs twice. What a retry gets:
     answered, call over         482                                   482
     cancelled by the caller     not a retry: the plan runs anew       the plan runs anew
 
-"Takes over": the carrier listens to its newest INVITE only, so that leg becomes the caller's. A copy of the very
-same request by another path (`merged_with`, RFC 3261 §8.2.2.2) never takes over: it gets 482.
+"Takes over": the carrier listens to its newest INVITE only, so that leg becomes the caller's. A copy of the
+very same request by another path (`merged_with`, RFC 3261 §8.2.2.2) never takes over: it gets 482.
 """
 
 from __future__ import annotations
@@ -38,6 +38,11 @@ MAX_WAITING = 8
 LOOP_DETECTED = 482
 
 Key: TypeAlias = tuple[str, ...]
+
+
+def dialog_key(leg: InboundLeg) -> Key:
+    """What the caller's side of a dialog is known by (RFC 3261 §12), the same in all copies of an INVITE."""
+    return leg.call_id, leg.request.from_tag or ""
 
 
 class Taker(Protocol):
@@ -111,14 +116,11 @@ class Remembered:
         self._table.expire_later(self)
 
     def _answer_retry(self, leg: InboundLeg, body: bytes) -> None:
-        if (
-            self._call is None
-            or leg.merged_with is not None
-            or (leg.call_id, leg.request.from_tag or "") != self.keys[0]
-        ):
-            leg.refuse(LOOP_DETECTED, headers=LOOP_REASON)
-        else:
+        same_call = leg.merged_with is None and dialog_key(leg) == self.keys[0]
+        if self._call is not None and same_call:
             self._call.take_over(leg, body)
+        else:
+            leg.refuse(LOOP_DETECTED, headers=LOOP_REASON)
 
     def _heard(self, event: Event) -> None:
         if isinstance(event, InviteCancelled):

@@ -1,0 +1,1 @@
+"""Where a call can end up: agents over SIP, voicemail."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from gateway.destinations.attending import attended
 from gateway.destinations.audio_path import AudioPath, DirectPath, RelayedPath
 from gateway.destinations.base import Call, CallerLeft, Declined, Outcome, Tried, ignore
@@ -16,6 +18,9 @@ from gateway.sip.message import Response
 from gateway.sip.outbound_leg import OutboundLeg
 from gateway.sip.sdp import SdpError
 from routing.models import Agent, Endpoint
+
+USER_SAFE = "+-_.!~*'()&=$,"
+"""What may stand in a SIP URI's user part unescaped, besides letters and digits (RFC 3261 §25.1)."""
 
 ANONYMOUS = "anonymous"
 """The user in From when the caller's number is withheld (RFC 3323 §4.1.1.3)."""
@@ -80,7 +85,7 @@ class Attempt:
         leg = self._trunk.sip.invite(
             self._endpoint.request_uri,
             flow,
-            from_=f"<sip:{call.caller_number or ANONYMOUS}@{self._trunk.domain}>",
+            from_=f"<sip:{quote(call.caller_number, USER_SAFE) or ANONYMOUS}@{self._trunk.domain}>",
             to=f"<{self._endpoint.request_uri}>",
             body=offer,
             headers=self._headers(),

@@ -90,7 +90,7 @@ class CallerAudio:
         return voice, events_for(voice, audio)
 
     def offer(self) -> bytes:
-        """What the next destination is offered: the caller's own offer, or, once something was agreed, only that.
+        """What the next destination is offered: the caller's own offer, narrowed to what was agreed already.
 
         Empty when the caller made no offer.
 

@@ -12,7 +12,7 @@ is only a net under it."""
 
 
 async def renegotiate(call: Call, offer: bytes, agent: Leg | None = None) -> bytes | Declined:
-    """Offer the caller another session by re-INVITE; the caller's answer, or why there is none. Raises CallerLeft.
+    """Offer the caller another session by re-INVITE; the answer, or why there is none. Raises CallerLeft.
 
     agent: a leg waiting to be connected, which may hang up meanwhile.
     """

@@ -96,7 +96,7 @@ class SessionExchange:
         asking.answer_reinvite(carried)
 
     def refused(self, failure: ReinviteFailed) -> str | None:
-        """A party refused the re-INVITE that was carried to it; why that party must be given up, if it must."""
+        """A party refused the re-INVITE carried to it. Why that party must be given up, if it must."""
         if failure.leg is self._agent and failure.response is None and failure.status != REQUEST_PENDING:
             return f"agent did not take a re-INVITE ({failure.status})"
         asking, self._asking = self._asking, None
@@ -107,7 +107,7 @@ class SessionExchange:
         return None
 
     def acknowledged(self, leg: Leg, answer: bytes) -> str | None:
-        """An ACK came; if it answers an offer of ours, both sides learn of it. Why the call cannot go on, if so."""
+        """An ACK came; an answer in it is told to both sides. Why the call cannot go on, if it cannot."""
         if self._party(leg) != self._answers_in_ack:
             return None
         self._answers_in_ack = None

@@ -37,7 +37,7 @@ class SipAgent:
         return None
 
     async def take(self, call: Call) -> Outcome:
-        """Try the endpoints, best first, until one takes the call, the agent's time is up, or none is left."""
+        """Try endpoints, best first, until one takes the call, the agent's time is up, or none is left."""
         health = self._trunk.health
         deadline = call.now() + self._trunk.ring_timeout
         outcome: Outcome = Declined(f"{self.name}: {UNAVAILABLE}")

@@ -14,7 +14,7 @@ from gateway.sip.sdp import Codec, SdpError, SessionDescription, answer_offer, m
 NOT_ACCEPTABLE = 488
 
 ACK_PATIENCE = 40.0
-"""Seconds for the caller's ACK: beyond 64*T1, after which the core gives the caller up, so only a net under it."""
+"""Seconds for the caller's ACK: beyond 64*T1, when the core gives the caller up; only a net under it."""
 
 
 @dataclass(frozen=True, slots=True)
