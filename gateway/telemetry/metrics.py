@@ -1,0 +1,224 @@
+"""The metrics of the contract: names and labels that dashboards and alerts are built on.
+
+Label children are bound once, here: `.labels()` costs as much as the observation itself. No label ever
+holds a phone number. Label values that a peer could choose freely (methods, status codes) are cut to known
+ones, so that nobody can grow our memory by inventing words.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+LATENCY_BUCKETS: Final = (
+    *(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2),
+    *(0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0),
+)
+"""Seconds. A good gateway lives in the first five; the last ones are people who let it ring."""
+
+DURATION_BUCKETS: Final = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0, 14400.0)
+"""Seconds of a whole call."""
+
+JITTER_BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2)
+
+STAGES: Final = (
+    *("trying", "lookup", "dispatch", "agent_response", "agent_answer"),
+    *("failover", "answer", "voicemail_start"),
+)
+METHODS: Final = (
+    *("INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "INFO", "REGISTER"),
+    *("PRACK", "UPDATE", "REFER", "NOTIFY", "SUBSCRIBE", "MESSAGE", "PUBLISH"),
+)
+OTHER: Final = "other"
+LEGS: Final = ("caller", "agent")
+TRANSACTION_KINDS: Final = ("invite_client", "invite_server", "client", "server")
+
+MAX_CHILDREN: Final = 2_000
+"""Label combinations of one family that are kept bound; what comes after is counted under `other`."""
+
+
+class Metrics:
+    """Every family of the contract that this gateway fills, in one registry."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry = registry if registry is not None else CollectorRegistry()
+        self.calls = Counter(
+            "gateway_calls", "Calls that are over.", ("carrier", "outcome"), registry=registry
+        )
+        self.calls_active = Gauge("gateway_calls_active", "Legs in progress.", ("leg",), registry=registry)
+        self.call_stage = Histogram(
+            "gateway_call_stage_seconds",
+            "How long each stage of a call took.",
+            ("stage",),
+            buckets=LATENCY_BUCKETS,
+            registry=registry,
+        )
+        self.call_duration = Histogram(
+            "gateway_call_duration_seconds",
+            "From INVITE to goodbye.",
+            ("outcome",),
+            buckets=DURATION_BUCKETS,
+            registry=registry,
+        )
+        self.sip_messages = Counter(
+            "gateway_sip_messages",
+            "SIP messages by method and status; code 0 is the request.",
+            ("direction", "method", "code"),
+            registry=registry,
+        )
+        self.sip_retransmissions = Counter(
+            "gateway_sip_retransmissions",
+            "SIP messages sent or received again.",
+            ("direction",),
+            registry=registry,
+        )
+        self.sip_dropped = Counter(
+            "gateway_sip_dropped", "Messages neither answered nor delivered.", ("reason",), registry=registry
+        )
+        self.sip_transactions = Gauge(
+            "gateway_sip_transactions", "SIP transactions alive.", ("kind",), registry=registry
+        )
+        self.rtp_packets = Counter("gateway_rtp_packets", "RTP packets.", ("direction",), registry=registry)
+        self.rtp_lost = Counter(
+            "gateway_rtp_lost_packets", "RTP packets that never came, by sequence numbers.", registry=registry
+        )
+        self.rtp_jitter = Histogram(
+            "gateway_rtp_jitter_seconds",
+            "Interarrival jitter of each stream at its end (RFC 3550 §6.4.1).",
+            buckets=JITTER_BUCKETS,
+            registry=registry,
+        )
+        self.underruns = Counter(
+            "gateway_media_underruns", "Frames that were due and not there.", registry=registry
+        )
+        self.overload_level = Gauge(
+            "gateway_overload_level", "Share of max_active_calls in use; 1 refuses calls.", registry=registry
+        )
+        self.loop_lag = Histogram(
+            "gateway_event_loop_lag_seconds",
+            "How late the event loop ran a timer.",
+            buckets=LATENCY_BUCKETS[:12],
+            registry=registry,
+        )
+        self.endpoint_up = Gauge(
+            "gateway_agent_endpoint_up",
+            "1 while calls are tried there.",
+            ("agent", "endpoint"),
+            registry=registry,
+        )
+        self.agent_calls = Gauge("gateway_agent_calls", "Calls at an agent.", ("agent",), registry=registry)
+        self.lookups = Counter("routing_lookups", "Route lookups.", ("source", "result"), registry=registry)
+        self.lookup_seconds = Histogram(
+            "routing_lookup_seconds",
+            "How long a lookup took.",
+            ("source",),
+            buckets=(0.000005, 0.00002, 0.0001, *LATENCY_BUCKETS[:10]),
+            registry=registry,
+        )
+        self.sync_age = Gauge(
+            "routing_sync_age_seconds", "Since the routes were last known to be current.", registry=registry
+        )
+        self.sync_errors = Counter("routing_sync_errors", "Failed synchronisations.", registry=registry)
+        self.numbers = Gauge("routing_numbers", "Numbers in the in-process view.", registry=registry)
+        self.propagation = Histogram(
+            "routing_propagation_seconds",
+            "From a change's acceptance to its being routable here.",
+            buckets=LATENCY_BUCKETS,
+            registry=registry,
+        )
+        self._stages = {stage: self.call_stage.labels(stage) for stage in STAGES}
+        self._legs = {leg: self.calls_active.labels(leg) for leg in LEGS}
+        self._rtp = {direction: self.rtp_packets.labels(direction) for direction in ("in", "out")}
+        self._retransmissions = {side: self.sip_retransmissions.labels(side) for side in ("in", "out")}
+        self._messages: dict[tuple[str, str, int], Counter] = {}
+        self._drops: dict[str, Counter] = {}
+        self._outcomes: dict[tuple[str, str], Counter] = {}
+        self._durations: dict[str, Histogram] = {}
+        self._lookups: dict[tuple[str, str], Counter] = {}
+        self._lookup_seconds: dict[str, Histogram] = {}
+        for kind in TRANSACTION_KINDS:
+            self.sip_transactions.labels(kind).set(0)
+
+    # SIP: what `gateway.sip.sink.Sink` calls.
+
+    def message(self, direction: str, method: str, code: int) -> None:
+        """One SIP message went by; code 0 for a request."""
+        key = (direction, method, code)
+        child = self._messages.get(key)
+        if child is None:
+            known = method if method in METHODS and len(self._messages) < MAX_CHILDREN else OTHER
+            child = self.sip_messages.labels(direction, known, str(code))
+            if known is not OTHER:
+                self._messages[key] = child
+        child.inc()
+
+    def retransmission(self, direction: str) -> None:
+        """A SIP message was sent or received again."""
+        self._retransmissions[direction].inc()
+
+    def dropped(self, reason: str) -> None:
+        """A message was neither answered nor delivered."""
+        child = self._drops.get(reason)
+        if child is None:
+            child = self._drops[reason] = self.sip_dropped.labels(reason)
+        child.inc()
+
+    def transactions(self, counts: dict[str, int]) -> None:
+        """How many transactions of each kind are alive."""
+        for kind, count in counts.items():
+            self.sip_transactions.labels(kind).set(count)
+
+    # Calls: what `gateway.calls.records.CallObserver` asks for.
+
+    def stage(self, stage: str, seconds: float) -> None:
+        """One stage of a call took that long."""
+        self._stages[stage].observe(seconds)
+
+    def leg_opened(self, leg: str) -> None:
+        """A leg is active."""
+        self._legs[leg].inc()
+
+    def leg_closed(self, leg: str) -> None:
+        """A leg is not active any more."""
+        self._legs[leg].dec()
+
+    def call_ended(self, carrier: str, outcome: str, seconds: float) -> None:
+        """A call is over."""
+        counter = self._outcomes.get((carrier, outcome))
+        if counter is None:
+            counter = self._outcomes[carrier, outcome] = self.calls.labels(carrier, outcome)
+        counter.inc()
+        duration = self._durations.get(outcome)
+        if duration is None:
+            duration = self._durations[outcome] = self.call_duration.labels(outcome)
+        duration.observe(seconds)
+
+    # Routing: what `routing.replica` asks for.
+
+    def lookup(self, source: str, result: str, seconds: float) -> None:
+        """A lookup was answered."""
+        counter = self._lookups.get((source, result))
+        if counter is None:
+            counter = self._lookups[source, result] = self.lookups.labels(source, result)
+            self._lookup_seconds[source] = self.lookup_seconds.labels(source)
+        counter.inc()
+        self._lookup_seconds[source].observe(seconds)
+
+    def sync_error(self) -> None:
+        """A synchronisation failed."""
+        self.sync_errors.inc()
+
+    def numbers_known(self, count: int) -> None:
+        """How many numbers the in-process view has."""
+        self.numbers.set(count)
+
+    def propagated(self, seconds: float) -> None:
+        """A change became routable that long after it was accepted."""
+        self.propagation.observe(seconds)
+
+    # Media.
+
+    def rtp(self, direction: str, packets: int) -> None:
+        """So many RTP packets more."""
+        self._rtp[direction].inc(packets)
