@@ -87,6 +87,7 @@ class Call:
         self._waiter: asyncio.Future[None] | None = None
         self._began = self._gave_up = clock()
         caller.listener = self.deliver
+        remembered.belongs_to(self)
         observer.leg_opened("caller")
 
     # What the call is.

@@ -1,0 +1,87 @@
+"""Asking SIP endpoints whether they are alive, so that a caller does not have to find out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from gateway.destinations.trunk import SipOut
+from gateway.sip.events import FailureCause
+from gateway.sip.message import Response
+from routing.models import Agent, Endpoint
+
+TICK = 1.0
+"""Seconds between looks at who is due; how often each endpoint is asked is for `ProbedHealth` to say."""
+
+PROBE_TIMEOUT = 5.0
+"""Seconds for an answer to OPTIONS: one that is slower than that cannot take a call in time."""
+
+MAX_AT_ONCE = 50
+"""Probes under way: a burst of OPTIONS must not delay calls."""
+
+
+class ProbedHealth(Protocol):
+    """What knows whom to ask, and wants to hear what came of it."""
+
+    def due_probes(self, agents: Iterable[Agent]) -> list[tuple[Agent, Endpoint]]:
+        """Endpoints to be asked now; each is told about by `probed` before it is due again."""
+
+    def probed(self, agent: Agent, endpoint: Endpoint, alive: bool, reason: str = "") -> None:
+        """What came of it."""
+
+
+class Prober:
+    """Sends OPTIONS (RFC 3261 §11) to the endpoints that are due.
+
+    Args:
+        agents: the agents that are routed to at the moment.
+
+    """
+
+    def __init__(self, sip: SipOut, health: ProbedHealth, agents: Callable[[], Iterable[Agent]]) -> None:
+        self._sip = sip
+        self._health = health
+        self._agents = agents
+
+    async def run(self) -> None:
+        """Probe for as long as the task lives."""
+        while True:
+            await self.probe_due()
+            await asyncio.sleep(TICK)
+
+    async def probe_due(self) -> None:
+        """Ask everybody who is due, a few at a time."""
+        due = self._health.due_probes(self._agents())
+        for start in range(0, len(due), MAX_AT_ONCE):
+            batch = due[start : start + MAX_AT_ONCE]
+            await asyncio.gather(*(self._probe(agent, endpoint) for agent, endpoint in batch))
+
+    async def _probe(self, agent: Agent, endpoint: Endpoint) -> None:
+        try:
+            async with asyncio.timeout(PROBE_TIMEOUT):
+                fault = await self._ask(endpoint.request_uri)
+        except OSError as error:  # a TimeoutError among them
+            fault = str(error) or "no answer to OPTIONS"
+        except asyncio.CancelledError:
+            self._health.probed(agent, endpoint, alive=True)  # we are stopping: nothing was found out
+            raise
+        self._health.probed(agent, endpoint, alive=fault is None, reason=fault or "")
+
+    async def _ask(self, uri: str) -> str | None:
+        """What is wrong with the endpoint. Any answer shows life, but for those that say "not now"."""
+        flow = await self._sip.connect(uri)
+        answered: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+
+        def answer(response: Response | None, cause: FailureCause) -> None:
+            if answered.done():
+                return
+            if response is None:
+                answered.set_result(f"OPTIONS: {cause}")
+            elif response.status in (408, 503, 504):
+                answered.set_result(f"OPTIONS: {response.status} {response.reason}")
+            else:
+                answered.set_result(None)
+
+        self._sip.request("OPTIONS", uri, flow, on_result=answer)
+        return await answered
