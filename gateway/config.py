@@ -12,12 +12,13 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     NestedSecretsSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
@@ -33,6 +34,16 @@ class ConfigError(Exception):
     """The configuration cannot be used; the message names the key and what to do."""
 
 
+def _split(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+"""A list in TOML; in the environment, and for a list of one, a text with commas."""
+
+
 class Section(BaseModel):
     """A section of the file: closed, so that unknown keys are found, and never changed after start."""
 
@@ -42,12 +53,12 @@ class Section(BaseModel):
 class Sip(Section):
     """Signalling."""
 
-    listen: str = Field(
-        default="0.0.0.0:5060",
-        description=("Where carriers reach us, UDP and TCP; several with commas, IPv6 as `[::]:5060`."),
+    listen: Texts = Field(
+        default=("0.0.0.0:5060",),
+        description="Where carriers reach us, UDP and TCP; IPv6 as `[::]:5060`.",
     )
     agent_listen: str = Field(
-        default="0.0.0.0:0", description=("Where agents reach us; port 0 takes a free one.")
+        default="0.0.0.0:0", description="Where agents reach us; port 0 takes a free one."
     )
     advertised_host: str = Field(
         default="",
@@ -58,10 +69,10 @@ class Sip(Section):
     domain: str = Field(default="voice-gateway.invalid", description="Host part of our From towards agents.")
     max_connections: int = Field(default=1000, ge=1, description="TCP connections at most.")
     max_connections_per_source: int = Field(
-        default=50, ge=1, description=("TCP connections from one address at most.")
+        default=50, ge=1, description="TCP connections from one address at most."
     )
     idle_timeout: float = Field(
-        default=300.0, gt=0, description=("Seconds after which a silent TCP connection is closed.")
+        default=300.0, gt=0, description="Seconds after which a silent TCP connection is closed."
     )
 
 
@@ -69,7 +80,7 @@ class Web(Section):
     """HTTP: metrics and health."""
 
     listen: str = Field(
-        default="127.0.0.1:8080", description=("Address and port of /metrics, /healthz and /readyz.")
+        default="127.0.0.1:8080", description="Address and port of /metrics, /healthz and /readyz."
     )
 
 
@@ -78,7 +89,7 @@ class Data(Section):
 
     dir: Path = Field(
         default=Path("data"),
-        description=("Embedded Redis, recordings, speech cache, last snapshot of the routes."),
+        description="Embedded Redis, recordings, speech cache, last snapshot of the routes.",
     )
 
 
@@ -87,7 +98,7 @@ class Redis(Section):
 
     url: SecretStr = Field(
         default=SecretStr(""),
-        description=("`redis://…`, `rediss://…` or `unix://…`; empty starts a private redis-server."),
+        description="`redis://…`, `rediss://…` or `unix://…`; empty starts a private redis-server.",
     )
 
 
@@ -106,11 +117,11 @@ class Routing(Section):
 class Admission(Section):
     """Who may call, and how much."""
 
-    carriers_file: Path = Field(
-        default=Path("configs/carriers.toml"), description="Carriers' and trunks' source addresses."
+    carriers_files: Texts = Field(
+        default=("configs/carriers.toml",), description="Files with carriers' and trunks' source addresses."
     )
     reject_unknown: bool = Field(
-        default=False, description=("Answer 403 to unknown sources instead of silence.")
+        default=False, description="Answer 403 to unknown sources instead of silence."
     )
     max_active_calls: int = Field(default=5000, ge=1, description="Calls at once; more are answered 503.")
 
@@ -119,7 +130,7 @@ class Dispatch(Section):
     """The plan's clocks."""
 
     response_timeout: float = Field(
-        default=2.0, gt=0, description=("Seconds until an agent must have sent any response.")
+        default=2.0, gt=0, description="Seconds until an agent must have sent any response."
     )
     ring_timeout: float = Field(default=20.0, gt=0, description="Seconds until an agent must have answered.")
     max_call_duration: float = Field(
@@ -132,13 +143,13 @@ class Agents(Section):
 
     endpoint_template: str | None = Field(
         default=None,
-        description=("Endpoint of agents that nothing describes, e.g. `sip:{agent_id}@agents.internal`."),
+        description="Endpoint of agents that nothing describes, e.g. `sip:{agent_id}@agents.internal`.",
     )
     failures_to_open: int = Field(
-        default=3, ge=1, description=("Failures in a row after which an endpoint is left alone.")
+        default=3, ge=1, description="Failures in a row after which an endpoint is left alone."
     )
     probe_interval: float = Field(
-        default=10.0, gt=0, description=("Seconds between OPTIONS probes of an endpoint.")
+        default=10.0, gt=0, description="Seconds between OPTIONS probes of an endpoint."
     )
 
 
@@ -147,7 +158,7 @@ class Media(Section):
 
     bind: str = Field(default="0.0.0.0", description="Local address of RTP ports.")  # noqa: S104 - carriers reach it
     advertised_host: str = Field(
-        default="", description=("Public address for SDP; empty means the local address that faces the peer.")
+        default="", description="Public address for SDP; empty means the local address that faces the peer."
     )
     port_low: int = Field(default=16_384, ge=1024, le=65_534, description="First RTP port.")
     port_high: int = Field(default=32_766, ge=1024, le=65_534, description="Last RTP port.")
@@ -173,12 +184,12 @@ class Voicemail(Section):
         description="Spoken when neither the number nor its agent has a message.",
     )
     directory: Path | None = Field(
-        default=None, description=("Where recordings go; empty means `recordings` in the data directory.")
+        default=None, description="Where recordings go; empty means `recordings` in the data directory."
     )
     max_seconds: float = Field(default=180.0, gt=0, description="Longest recording.")
     silence_seconds: float = Field(default=10.0, gt=0, description="Seconds of silence that end a recording.")
     finish_key: str = Field(
-        default="#", pattern=r"^[0-9*#A-D]?$", description=("Key that ends a recording; empty for none.")
+        default="#", pattern=r"^[0-9*#A-D]?$", description="Key that ends a recording; empty for none."
     )
 
 
@@ -190,7 +201,7 @@ class Speech(Section):
     )
     voice: str = Field(default="", description="The engine's voice; empty means its default.")
     url: str = Field(
-        default="", description=("`http`: an OpenAI-compatible endpoint, e.g. `https://…/v1/audio/speech`.")
+        default="", description="`http`: an OpenAI-compatible endpoint, e.g. `https://…/v1/audio/speech`."
     )
     model: str = Field(default="tts-1", description="`http`: the model's name.")
     api_key: SecretStr = Field(default=SecretStr(""), description="`http`: the bearer key.")
@@ -201,7 +212,7 @@ class Drain(Section):
     """Shutdown."""
 
     timeout: float = Field(
-        default=60.0, ge=0, description=("Seconds that calls may go on after SIGTERM before they get a BYE.")
+        default=60.0, ge=0, description="Seconds that calls may go on after SIGTERM before they get a BYE."
     )
 
 
@@ -212,10 +223,10 @@ class Logs(Section):
         default="info", description="Least level that is written."
     )
     format: Literal["json", "console"] = Field(
-        default="json", description=("One JSON object a line, or text for people.")
+        default="json", description="One JSON object a line, or text for people."
     )
     mask_personal_data: bool = Field(
-        default=False, description=("Mask phone numbers and texts in logs and records.")
+        default=False, description="Mask phone numbers and texts in logs and records."
     )
 
 

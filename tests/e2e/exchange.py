@@ -22,17 +22,24 @@ HOST = "127.0.0.1"
 MEDIA_PORTS = (30_000, 31_998)  # below the kernel's ephemeral range
 
 CARRIERS = f"""\
-[[carriers]]
-id = "twilio"
-networks = ["{carriers.TWILIO_HOST}/32"]
+[[trunk]]
+name = "twilio"
+sources = ["{carriers.TWILIO_HOST}/32"]
+call_id_header = "X-Twilio-CallSid"
+passed_headers = ["X-Twilio-"]
+development = true
 
-[[carriers]]
-id = "telnyx"
-networks = ["{carriers.TELNYX_HOST}/32", "{carriers.TELNYX_SECOND_HOST}/32"]
+[[trunk]]
+name = "telnyx"
+sources = ["{carriers.TELNYX_HOST}/32", "{carriers.TELNYX_SECOND_HOST}/32"]
+call_id_header = "X-Telnyx-Session-ID"
+passed_headers = ["X-Telnyx-"]
+development = true
 
-[[carriers]]
-id = "development"
-networks = ["127.0.0.1/32"]
+[[trunk]]
+name = "development"
+sources = ["127.0.0.1/32"]
+development = true
 """
 
 
@@ -56,10 +63,10 @@ def _tables(name: str, rows: Sequence[dict[str, Any]]) -> str:
 def settings(directory: Path, sip: Address, http: Address) -> dict[str, dict[str, object]]:
     """What the gateway under test is told: short clocks, loopback, nothing shared with a neighbour."""
     return {
-        "sip": {"listen": f"{sip[0]}:{sip[1]}"},
+        "sip": {"listen": [f"{sip[0]}:{sip[1]}"]},
         "web": {"listen": f"{http[0]}:{http[1]}"},
         "data": {"dir": str(directory / "data")},
-        "admission": {"carriers_file": str(directory / "carriers.toml")},
+        "admission": {"carriers_files": [str(directory / "carriers.toml")]},
         "routing": {"numbers_file": str(directory / "numbers.toml")},
         "dispatch": {"response_timeout": 1.0, "ring_timeout": 3.0},
         "media": {"port_low": MEDIA_PORTS[0], "port_high": MEDIA_PORTS[1]},
