@@ -1,0 +1,87 @@
+"""Who may import whom: the design of the house, kept true."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+LEAVES = {"sip", "media", "speech", "telemetry"}
+
+ALLOWED = {
+    **{room: {room} for room in LEAVES},
+    "admission": {"admission", "sip"},
+    "destinations": {"destinations", "routing", *LEAVES},
+    "calls": {"calls", "destinations", "admission", "routing", *LEAVES},
+    "web": {"web", "telemetry", "calls", "routing"},
+    "demo": {"demo", *LEAVES},
+}
+"""Room of `gateway` → rooms that it may import. Files beside the rooms (app, cli, config) compose them."""
+
+SANS_IO = [
+    *("grammar", "uri", "headers", "header_names", "message", "message_headers", "reasons", "framing"),
+    *("sdp", "session_description", "offer_answer", "events", "timers", "transaction", "dialog", "leg"),
+    *("inbound_leg", "outbound_leg", "user_agent", "client_transaction", "server_transaction"),
+]
+FORBIDDEN_IN_CORE = {"asyncio", "socket", "time", "random", "secrets", "threading", "os", "uuid"}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports, wherever in the file."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module or ""
+
+
+def room_of(module: str) -> str | None:
+    """The room of a module of ours; None for somebody else's."""
+    parts = module.split(".")
+    if parts[0] == "routing":
+        return "routing"
+    if parts[0] == "gateway":
+        return parts[1] if len(parts) > 1 else "gateway"
+    return None
+
+
+@pytest.mark.parametrize("room", sorted(ALLOWED))
+def test_rooms_import_only_what_the_design_allows(room: str) -> None:
+    files = sorted((ROOT / "gateway" / room).rglob("*.py"))
+    assert files, f"room {room} is gone: correct the table"
+    for path in files:
+        for module in imports(path):
+            other = room_of(module)
+            assert other is None or other in ALLOWED[room], f"{path.relative_to(ROOT)} imports {module}"
+
+
+def test_routing_stands_alone() -> None:
+    for path in sorted((ROOT / "routing").rglob("*.py")):
+        for module in imports(path):
+            assert room_of(module) in {None, "routing"}, f"{path.relative_to(ROOT)} imports {module}"
+
+
+def test_the_gateway_never_imports_the_api() -> None:
+    for path in sorted((ROOT / "gateway").rglob("*.py")):
+        assert not any(module.split(".")[0] == "api" for module in imports(path)), path
+
+
+def test_only_the_configuration_reads_the_environment() -> None:
+    for path in sorted([*(ROOT / "gateway").rglob("*.py"), *(ROOT / "routing").rglob("*.py")]):
+        if path.name == "config.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv"}:
+                pytest.fail(f"{path.relative_to(ROOT)}:{node.lineno} reads the environment")
+
+
+@pytest.mark.parametrize("name", SANS_IO)
+def test_the_core_does_no_input_or_output(name: str) -> None:
+    path = ROOT / "gateway" / "sip" / f"{name}.py"
+    found = FORBIDDEN_IN_CORE & {module.split(".")[0] for module in imports(path)}
+    assert not found, f"{path.relative_to(ROOT)} imports {found}"
