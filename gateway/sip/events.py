@@ -138,7 +138,7 @@ class ReinviteFailed(Event):
 
     After 408 or 481 the leg ends as well, and `LegEnded` follows.
 
-    status: 300–699; 408 for silence, 503 for a transport failure, 491 also when one of the peer's own is under way.
+    status: 300–699; 408 for silence, 503 for a transport failure, 491 also when another INVITE was under way.
     response: what the peer sent, if it did.
     """
 

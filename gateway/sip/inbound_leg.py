@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
-from gateway.sip.leg import HeaderList, Leg
-from gateway.sip.message import Request
+from typing import TYPE_CHECKING
+
+from gateway.sip.dialog import Dialog
+from gateway.sip.events import HungUp, InviteCancelled, LegEnded
+from gateway.sip.leg import HeaderList, Leg, LegStateError
+from gateway.sip.received_invite import ReceivedInvite
+from gateway.sip.transaction import TRANSACTION_TIMEOUT
+
+if TYPE_CHECKING:
+    from gateway.sip.core import CallKey, Core
+    from gateway.sip.incoming_request import IncomingRequest
+    from gateway.sip.message import Request
+
+PROGRESS_INTERVAL = 60.0
+"""Seconds after which an unanswered INVITE gets its last provisional response again (RFC 3261 §13.3.1.1)."""
+
+UNANSWERED_LIMIT = 6
+"""Such intervals after which an INVITE that nobody here has answered is refused with 480: longer than any
+plan of destinations takes, so it only bounds what a lost call could hold."""
 
 
 class InboundLeg(Leg):
@@ -12,20 +29,47 @@ class InboundLeg(Leg):
     Attributes:
         request: the INVITE as it came.
         peer: whatever was given to `UserAgent.receive` with it (the carrier).
-        merged_with: the earlier leg that has the same Call-ID, From tag and CSeq, if this request came a second time by another path
-            or as a carrier's retry (§8.2.2.2); None for a call seen for the first time.
-        final_status: the final status that was sent, if one was.
-        answered: a 2xx was sent.
-        confirmed: its ACK came.
+        merged_with: the earlier leg with the same Call-ID, From tag and CSeq, if this request is a second
+            copy, by another path or as a carrier's retry (§8.2.2.2); None for a call seen the first time.
+        confirmed: the ACK of our 2xx came.
 
     """
 
-    request: Request
-    peer: object
-    merged_with: InboundLeg | None
-    final_status: int | None
-    answered: bool
-    confirmed: bool
+    __slots__ = ("_intervals", "_invite", "_progress", "confirmed", "merged_with", "peer", "request")
+
+    def __init__(
+        self, core: Core, incoming: IncomingRequest, peer: object, merged_with: InboundLeg | None
+    ) -> None:
+        """Raises SipParseError (400) for a Contact or Record-Route that cannot be read: no leg is made."""
+        request = incoming.request
+        tag = core.tokens()
+        dialog = Dialog.answering(request, tag)
+        super().__init__(core, request.call_id, tag, incoming.source)
+        self._dialog = dialog
+        self.request: Request = request
+        self.peer = peer
+        self.merged_with = merged_with
+        self.confirmed = False
+        if merged_with is None:
+            core.calls[call_key(request)] = self
+        self._invite = ReceivedInvite(core, incoming, tag, core.contact(self.flow), self._cancelled)
+        self._intervals = 0
+        self._progress = core.timers.schedule(PROGRESS_INTERVAL, self._repeat_progress)
+
+    @property
+    def final_status(self) -> int | None:
+        """The final status that was sent, if one was."""
+        return self._invite.final_status
+
+    @property
+    def answered(self) -> bool:
+        """A 2xx was sent."""
+        return self._invite.final_status == 200
+
+    @property
+    def awaiting_answer(self) -> bool:
+        """The INVITE still waits for our final response."""
+        return self._invite.pending
 
     def ring(
         self, status: int = 180, reason: str | None = None, body: bytes = b"", headers: HeaderList = ()
@@ -33,13 +77,99 @@ class InboundLeg(Leg):
         """Send a provisional response (101–199). Repeated every minute until an answer (§13.3.1.1).
 
         body: SDP for early media, with 183.
+
+        Raises LegStateError after a final response.
         """
-        raise NotImplementedError
+        if self.ended:
+            return
+        self._require_pending("ring")
+        self._invite.progress(status, reason, headers, body)
 
     def answer(self, body: bytes, headers: HeaderList = ()) -> None:
-        """Send 200 with SDP, again and again until the ACK; `AckReceived` or `AckTimedOut` follows."""
-        raise NotImplementedError
+        """Send 200 with SDP, again and again until the ACK; `AckReceived` or `AckTimedOut` follows.
+
+        Raises LegStateError after a final response.
+        """
+        if self.ended:
+            return
+        self._require_pending("answer")
+        self._settled()
+        self._awaiting_ack[self.request.cseq] = self._invite
+        self._invite.accept(headers, body, self.ack_timed_out)
 
     def refuse(self, status: int, reason: str | None = None, headers: HeaderList = ()) -> None:
-        """Send a final refusal (300–699), again and again until the ACK. The leg has ended."""
-        raise NotImplementedError
+        """Send a final refusal (300–699), again and again until the ACK. The leg has ended.
+
+        Raises LegStateError after an answer.
+        """
+        if self.ended:
+            return
+        self._require_pending("refuse")
+        self._refuse(status, reason, headers)
+
+    def hangup(self, headers: HeaderList = ()) -> None:
+        """End this leg: BYE once the ACK is there, or 480 before an answer."""
+        if self.ended:
+            return
+        if self._invite.pending:
+            self._refuse(480, None, headers)
+            return
+        self.ended = True
+        self._bye_headers = headers
+        if self.confirmed:
+            self._say_bye()
+
+    def _confirmed(self) -> None:
+        self.confirmed = True
+
+    def _bye_received(self, incoming: IncomingRequest) -> None:
+        if not self._invite.pending:
+            super()._bye_received(incoming)
+            return
+        # A caller may end an early dialog by BYE instead of CANCEL (§15); its INVITE is still answered.
+        incoming.respond(200)
+        self._refuse(487)
+        self.emit(HungUp(self, incoming.request.headers.get("Reason")))
+
+    def _cancelled(self, incoming: IncomingRequest) -> None:
+        """Answer the CANCEL with the tag of our other responses (§9.2), and obey it if it is not too late."""
+        incoming.respond(200, to_tag=self.local_tag)
+        if self._invite.pending:
+            self._refuse(487)
+            self.emit(InviteCancelled(self, incoming.request.headers.get("Reason")))
+
+    def _refuse(self, status: int, reason: str | None = None, headers: HeaderList = ()) -> None:
+        self._settled()
+        self._invite.refuse(status, reason, headers)
+        self._leave()
+
+    def _settled(self) -> None:
+        """A final response goes out: from now on its transaction knows a copy of the INVITE for as long."""
+        self._progress.cancel()
+        if self.merged_with is None:
+            self._core.timers.schedule(TRANSACTION_TIMEOUT, self._forget_call)
+
+    def _forget_call(self) -> None:
+        self._core.calls.pop(call_key(self.request), None)
+
+    def _repeat_progress(self) -> None:
+        self._intervals += 1
+        if self._intervals < UNANSWERED_LIMIT:
+            self._invite.repeat_progress()
+            self._progress = self._core.timers.schedule(PROGRESS_INTERVAL, self._repeat_progress)
+        else:
+            self._refuse(480)
+            self.emit(LegEnded(self))
+
+    def _require_pending(self, verb: str) -> None:
+        if not self._invite.pending:
+            raise LegStateError(f"{verb} after a final response")
+
+    def _require_dialog(self, verb: str) -> None:
+        if self._invite.pending:
+            raise LegStateError(f"{verb} before an answer")
+
+
+def call_key(request: Request) -> CallKey:
+    """What two copies of one INVITE have in common."""
+    return request.call_id, request.from_tag or "", request.cseq

@@ -3,28 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from gateway.sip.events import Event
-from gateway.sip.flow import Flow
+from gateway.sip.core import ALLOW, Core
+from gateway.sip.events import (
+    AckReceived,
+    AckTimedOut,
+    Event,
+    FailureCause,
+    HungUp,
+    InfoReceived,
+    LegEnded,
+)
+from gateway.sip.sent_invite import STATUS_OF_CAUSE
+from gateway.sip.session_change import SessionChange
+
+if TYPE_CHECKING:
+    from gateway.sip.dialog import Dialog
+    from gateway.sip.flow import Flow
+    from gateway.sip.incoming_request import IncomingRequest
+    from gateway.sip.message import Request, Response
+    from gateway.sip.received_invite import ReceivedInvite
 
 Listener: TypeAlias = Callable[[Event], None]
 HeaderList: TypeAlias = Sequence[tuple[str, str]]
+
+DIALOG_IS_GONE = frozenset({408, 481})
+"""Answers to a request inside a dialog that end it (RFC 3261 §12.2.1.2); silence counts as 408."""
 
 
 class LegStateError(RuntimeError):
     """A verb was called out of order: a mistake of ours, never of the peer's."""
 
 
+def unheard(event: Event) -> None:
+    """Take events before the owner has set a listener."""
+
+
 class Leg:
     """One dialog with one peer, from its first INVITE to its last goodbye.
 
-    Goodbyes cross: a verb called on a leg that has `ended` does nothing. A verb that could never be right at this
-    point (answering twice) raises `LegStateError`.
+    Goodbyes cross: a verb called on a leg that has `ended` does nothing. A verb that could never be right
+    where it is called (answering twice) raises `LegStateError`.
 
     Attributes:
-        listener: told every event, synchronously; the owner sets it, at the latest before control
-            returns to the core.
+        listener: told every event, synchronously; the owner sets it, at the latest before control returns
+            to the core.
         call_id: the dialog's Call-ID.
         local_tag: our tag; unique among all legs of this process.
         flow: the path to the peer, as last seen.
@@ -32,16 +56,41 @@ class Leg:
 
     """
 
-    listener: Listener
-    call_id: str
-    local_tag: str
-    flow: Flow
-    ended: bool
+    __slots__ = (
+        "_awaiting_ack",
+        "_bye_headers",
+        "_change",
+        "_core",
+        "_dialog",
+        "_saying_bye",
+        "call_id",
+        "ended",
+        "flow",
+        "listener",
+        "local_tag",
+    )
+
+    def __init__(self, core: Core, call_id: str, local_tag: str, flow: Flow) -> None:
+        self._core = core
+        self._dialog: Dialog | None = None
+        self._change: SessionChange | None = None
+        # Our 2xx responses that the peer has not confirmed, by CSeq number: the first, and a re-INVITE's.
+        self._awaiting_ack: dict[int, ReceivedInvite] = {}
+        self._bye_headers: HeaderList = ()
+        self._saying_bye = False
+        self.listener: Listener = unheard
+        self.call_id = call_id
+        self.local_tag = local_tag
+        self.flow = flow
+        self.ended = False
+        core.legs[local_tag] = self
+
+    # --- verbs
 
     @property
     def remote_contact(self) -> str | None:
-        """The URI of the peer's latest Contact; None before it sent one."""
-        raise NotImplementedError
+        """The URI of the peer's latest Contact; None before there is a dialog."""
+        return self._dialog.remote_target if self._dialog is not None else None
 
     def hangup(self, headers: HeaderList = ()) -> None:
         """End this leg, whatever its state: BYE, CANCEL, or a 480 to a caller not answered yet.
@@ -49,32 +98,229 @@ class Leg:
         The BYE of an answered caller waits for its ACK (§15). `LegEnded` follows an answered call,
         `FailureReceived` or `LegEnded` a cancelled one, nothing a refused one.
 
-        headers: put into the BYE or CANCEL, e.g. a Reason (RFC 3326).
+        headers: put into the BYE, CANCEL or 480, e.g. a Reason (RFC 3326).
         """
         raise NotImplementedError
 
     def reinvite(self, body: bytes, headers: HeaderList = ()) -> None:
         """Offer a changed session; `ReinviteAnswered` or `ReinviteFailed` follows (§14.1).
 
-        Waits for the ACK of our own answer. Collisions (491) are retried by themselves, as §14.1 times them; if an INVITE of
-        the peer waits for our answer already, `ReinviteFailed` with 491 follows at once.
+        Waits for the ACK of our own answer. A collision (491) is tried again by itself, after the pause
+        that §14.1 sets; when an INVITE of the peer is under way here, or one of ours, `ReinviteFailed`
+        with 491 follows.
 
         body: the SDP offer; empty asks the peer to make one, to be answered by `ack`.
         """
-        raise NotImplementedError
+        if self.ended:
+            return
+        self._require_dialog("reinvite")
+        self._session_change.offer(body, headers)
 
     def ack(self, body: bytes) -> None:
-        """Confirm a 2xx that made the offer, with our SDP answer. Only after an INVITE of ours without a body."""
-        raise NotImplementedError
+        """Confirm a 2xx that made the offer, with our SDP answer; only after an INVITE of ours without body.
+
+        Raises LegStateError if no 2xx waits for it.
+        """
+        if not self.ended and not (self._change is not None and self._change.acknowledge(body)):
+            raise LegStateError("no 2xx waits for an ACK")
 
     def answer_reinvite(self, body: bytes, headers: HeaderList = ()) -> None:
-        """Accept the peer's re-INVITE with 200 and an SDP answer (or offer, if it had none)."""
-        raise NotImplementedError
+        """Accept the peer's re-INVITE with 200 and an SDP answer, or our offer if it made none.
+
+        `AckReceived` or `AckTimedOut` follows. Does nothing if the peer has cancelled it meanwhile.
+        """
+        if not self.ended and self._change is not None:
+            received = self._change.answer(body, headers)
+            if received is not None:
+                self._awaiting_ack[received.request.cseq] = received
 
     def refuse_reinvite(self, status: int, reason: str | None = None, headers: HeaderList = ()) -> None:
-        """Refuse the peer's re-INVITE, typically with 488; the session stays as it was."""
-        raise NotImplementedError
+        """Refuse the peer's re-INVITE, typically with 488; the session stays as it was.
+
+        Does nothing if the peer has cancelled it meanwhile.
+        """
+        if not self.ended and self._change is not None:
+            self._change.refuse(status, reason, headers)
 
     def info(self, content_type: str, body: bytes) -> None:
-        """Send INFO (RFC 6086). A refusal is not told; 481 or silence ends the leg."""
+        """Send INFO (RFC 6086). A refusal is not told; 481 or silence ends the leg.
+
+        Raises LegStateError before the call is answered.
+        """
+        if self.ended:
+            return
+        self._require_dialog("info")
+        headers = (("Content-Type", content_type),)
+        self._request("INFO", headers, body, self._info_responded, self._info_failed)
+
+    # --- for the parts of this leg
+
+    @property
+    def dialog(self) -> Dialog:
+        """The dialog. Raises LegStateError before there is one."""
+        if self._dialog is None:
+            raise LegStateError("there is no dialog yet")
+        return self._dialog
+
+    def emit(self, event: Event) -> None:
+        """Tell the owner."""
+        self.listener(event)
+
+    def invite_headers(self, headers: HeaderList, content_type: str | None) -> HeaderList:
+        """The headers of an INVITE of ours, from what the owner wants in it.
+
+        content_type: its body's; None if it has none.
+        """
+        content = (("Content-Type", content_type),) if content_type else ()
+        product = ("User-Agent", self._core.product)
+        return self._core.contact(self.flow), ALLOW, product, *headers, *content
+
+    @property
+    def awaiting_answer(self) -> bool:
+        """The peer's first INVITE still waits for our final response."""
+        return False
+
+    @property
+    def awaiting_ack(self) -> bool:
+        """A 2xx of ours still waits for the peer's ACK."""
+        return bool(self._awaiting_ack)
+
+    @property
+    def awaiting_offer_answer(self) -> bool:
+        """A 2xx of ours made an offer, and the ACK that answers it has not come."""
+        return any(invite.makes_offer for invite in self._awaiting_ack.values())
+
+    def ack_timed_out(self) -> None:
+        """Hang up on a peer that has never confirmed our 2xx (§13.3.1.4)."""
+        self._awaiting_ack.clear()
+        already_ended, self.ended = self.ended, True
+        self._say_bye()
+        if not already_ended:
+            self.emit(AckTimedOut(self))
+
+    def request_failed(self, status: int) -> None:
+        """End the leg if a request inside the dialog was answered so that no dialog can be left."""
+        if status not in DIALOG_IS_GONE or self.ended:
+            return
+        if status == 481:
+            self._leave()
+            self.emit(LegEnded(self))
+        else:
+            self.ended = True
+            self._say_bye()
+
+    # --- what the peer sends inside the dialog
+
+    def has_peer(self, tag: str) -> bool:
+        """Whether a request with this From tag belongs here."""
+        return self._dialog is not None and self._dialog.remote_tag == tag
+
+    def receive(self, incoming: IncomingRequest) -> None:
+        """Take a request inside the dialog, whose form has been checked."""
+        request, dialog = incoming.request, self.dialog
+        if self.flow.reliable and incoming.source.reliable:
+            self.flow = incoming.source  # a peer that comes back on a new connection is reached there
+        if not dialog.accept_cseq(request.cseq):
+            incoming.reject(500, "CSeq out of order")
+        elif request.method == "BYE":
+            self._bye_received(incoming)
+        elif self.ended:
+            incoming.reject(481)
+        elif request.method == "INVITE":
+            self._session_change.receive(incoming)
+        else:
+            incoming.respond(200, None, (ALLOW,))
+            if request.method == "INFO":
+                self.emit(InfoReceived(self, request))
+
+    def receive_ack(self, request: Request) -> bool:
+        """Take the ACK of a 2xx; False if none waits for it."""
+        invite = self._awaiting_ack.pop(request.cseq, None)
+        if invite is None:
+            return False
+        invite.stop()
+        if self.ended:
+            self._say_bye()
+            return True
+        self._confirmed()
+        self.emit(AckReceived(self, request.body))
+        if self._change is not None and not self.ended:
+            self._change.ack_received()
+        return True
+
+    def _confirmed(self) -> None:
+        """Learn that the peer has our answer."""
+
+    def _bye_received(self, incoming: IncomingRequest) -> None:
+        incoming.respond(200)
+        if self._saying_bye:
+            return  # both at once: the answer to our own BYE ends the leg
+        said_goodbye = self.ended
+        self._leave()
+        if said_goodbye:
+            self.emit(LegEnded(self))
+        else:
+            self.emit(HungUp(self, incoming.request.headers.get("Reason")))
+
+    # --- goodbye
+
+    def _say_bye(self) -> None:
+        """Send BYE, once; its outcome ends the leg."""
+        if self._saying_bye:
+            return
+        self._saying_bye = True
+        self._close_sessions()
+        self._request("BYE", self._bye_headers, b"", self._bye_responded, self._bye_failed)
+
+    def _bye_responded(self, response: Response) -> None:
+        if response.status >= 200:
+            self._bye_failed("response")
+
+    def _bye_failed(self, cause: FailureCause) -> None:
+        self._leave()
+        self.emit(LegEnded(self))
+
+    def _close_sessions(self) -> None:
+        if self._change is not None:
+            self._change.close()
+        for invite in self._awaiting_ack.values():
+            invite.stop()
+        self._awaiting_ack.clear()
+
+    def _leave(self) -> None:
+        """Forget the leg: whatever comes for it now is answered 481."""
+        self.ended = True
+        self._close_sessions()
+        self._core.legs.pop(self.local_tag, None)
+
+    # --- other requests
+
+    def _request(
+        self,
+        method: str,
+        headers: HeaderList,
+        body: bytes,
+        on_response: Callable[[Response], None],
+        on_failure: Callable[[FailureCause], None],
+    ) -> None:
+        core, dialog = self._core, self.dialog
+        lines = (*headers, ("User-Agent", core.product))
+        request = dialog.request(method, core.transactions.branch(), headers=lines, body=body)
+        core.transactions.request(request, core.next_hop(dialog, self.flow), on_response, on_failure)
+
+    def _info_responded(self, response: Response) -> None:
+        self.request_failed(response.status)
+
+    def _info_failed(self, cause: FailureCause) -> None:
+        self.request_failed(STATUS_OF_CAUSE[cause])
+
+    @property
+    def _session_change(self) -> SessionChange:
+        if self._change is None:
+            self._change = SessionChange(self._core, self, longer_pause=self._made_call_id)
+        return self._change
+
+    _made_call_id = False
+
+    def _require_dialog(self, verb: str) -> None:
         raise NotImplementedError

@@ -2,23 +2,155 @@
 
 from __future__ import annotations
 
-from gateway.sip.leg import HeaderList, Leg
+from typing import TYPE_CHECKING
+
+from gateway.sip.core import ALLOW
+from gateway.sip.dialog import Dialog
+from gateway.sip.events import (
+    AnswerReceived,
+    FailureCause,
+    FailureReceived,
+    InfoReceived,
+    ProvisionalReceived,
+)
+from gateway.sip.leg import HeaderList, Leg, LegStateError, Listener
+from gateway.sip.request_writer import RequestWriter
+from gateway.sip.sent_invite import MAX_FORKS, SentInvite
+
+if TYPE_CHECKING:
+    from gateway.sip.core import Core
+    from gateway.sip.flow import Flow
+    from gateway.sip.incoming_request import IncomingRequest
+    from gateway.sip.message import Response
 
 
 class OutboundLeg(Leg):
-    """A call that we place: `ProvisionalReceived` any number of times, then `AnswerReceived` or `FailureReceived`.
+    """A call that we place: any number of `ProvisionalReceived`, then `AnswerReceived` or `FailureReceived`.
 
     Attributes:
         answered: a 2xx came.
 
     """
 
-    answered: bool
+    __slots__ = ("_early_tags", "_invite", "answered")
+
+    _made_call_id = True
+
+    def __init__(
+        self,
+        core: Core,
+        uri: str,
+        flow: Flow,
+        *,
+        from_: str,
+        to: str,
+        body: bytes,
+        content_type: str,
+        headers: HeaderList,
+        listener: Listener,
+    ) -> None:
+        tag = core.tokens()
+        super().__init__(core, core.tokens() + core.tokens(), tag, flow)
+        self.listener = listener
+        self.answered = False
+        self._early_tags: set[str] = set()
+        request = RequestWriter(
+            "INVITE",
+            uri,
+            branch=core.transactions.branch(),
+            from_=f"{from_};tag={tag}",
+            to=to,
+            call_id=self.call_id,
+            cseq=1,
+            headers=self.invite_headers(headers, content_type if body else None),
+            body=body,
+        )
+        self._invite = SentInvite(core, request, flow, local_tag=tag, offered=bool(body), user=self)
 
     def cancel(self, headers: HeaderList = ()) -> None:
         """Give up before an answer: CANCEL, once a provisional response allows it (§9.1).
 
         `FailureReceived` follows, usually with 487; or `LegEnded`, when a 200 crossed and was
         acknowledged and hung up by itself.
+
+        Raises LegStateError after an answer.
         """
-        raise NotImplementedError
+        if self.ended:
+            return
+        if self.answered:
+            raise LegStateError("cancel after an answer")
+        self.hangup(headers)
+
+    def hangup(self, headers: HeaderList = ()) -> None:
+        """End this leg: BYE, or CANCEL before an answer."""
+        if self.ended:
+            return
+        self.ended = True
+        self._bye_headers = headers
+        if self.answered:
+            self._acknowledge()
+            self._say_bye()
+        else:
+            self._invite.cancel(headers)
+
+    def ack(self, body: bytes) -> None:
+        """Confirm a 2xx that made the offer, with our SDP answer; only after an INVITE of ours without body.
+
+        Raises LegStateError if no 2xx waits for it.
+        """
+        if self.ended:
+            return
+        if self._invite.awaits_ack:
+            self._acknowledge(body)
+        else:
+            super().ack(body)
+
+    def invite_progressed(self, response: Response) -> None:
+        """Pass a provisional response on."""
+        if response.to_tag and len(self._early_tags) < MAX_FORKS:
+            self._early_tags.add(response.to_tag)
+        if not self.ended:
+            self.emit(ProvisionalReceived(self, response))
+
+    def invite_answered(self, response: Response) -> None:
+        """Make the dialog; one that nobody wants any more is confirmed and hung up."""
+        self.answered = True
+        self._early_tags.clear()
+        self._dialog = Dialog.calling(self._invite.request, self.local_tag, response)
+        if self.ended:
+            self._acknowledge()
+            self._say_bye()
+            return
+        if self._invite.offered:
+            self._acknowledge()
+        self.emit(AnswerReceived(self, response))
+
+    def invite_failed(self, status: int, reason: str, cause: FailureCause, response: Response | None) -> None:
+        """End the leg."""
+        self._leave()
+        self.emit(FailureReceived(self, status, reason, cause, response))
+
+    def has_peer(self, tag: str) -> bool:
+        """Whether a request with this From tag belongs here: the dialog's peer, or one that rings."""
+        return tag in self._early_tags if self._dialog is None else self._dialog.remote_tag == tag
+
+    def receive(self, incoming: IncomingRequest) -> None:
+        """Take a request inside the dialog, or an early one, where neither BYE nor re-INVITE is right."""
+        if self._dialog is not None:
+            super().receive(incoming)
+        elif incoming.request.method == "INVITE":
+            incoming.reject(491)
+        elif incoming.request.method == "BYE" or self.ended:
+            incoming.reject(481)
+        else:
+            incoming.respond(200, None, (ALLOW,))
+            if incoming.request.method == "INFO":
+                self.emit(InfoReceived(self, incoming.request))
+
+    def _acknowledge(self, body: bytes = b"") -> None:
+        if not self._invite.acknowledged:
+            self._invite.acknowledge(self.dialog, body)
+
+    def _require_dialog(self, verb: str) -> None:
+        if not self._invite.acknowledged:
+            raise LegStateError(f"{verb} before the call is up")

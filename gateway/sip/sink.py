@@ -42,7 +42,7 @@ class Sink(Protocol):
         """
 
     def is_open(self, flow: Flow) -> bool:
-        """Whether this stream flow names a connection that can still be written to; asked for streams only."""
+        """Whether this flow names a connection that can still be written to; asked for streams only."""
 
     def wake(self, deadline: float) -> None:
         """Call `UserAgent.handle_timers` at `deadline` (seconds of the core's clock).

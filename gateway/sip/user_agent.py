@@ -2,33 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
+from gateway.sip.core import ALLOW, Core
 from gateway.sip.events import FailureCause
 from gateway.sip.flow import Flow
-from gateway.sip.inbound_leg import InboundLeg
-from gateway.sip.leg import HeaderList, Listener
-from gateway.sip.message import Response
+from gateway.sip.grammar import SipParseError
+from gateway.sip.inbound_leg import InboundLeg, call_key
+from gateway.sip.incoming_request import IncomingRequest, reject
+from gateway.sip.leg import HeaderList, Leg, Listener, unheard
+from gateway.sip.message import Request, Response, parse_message
 from gateway.sip.outbound_leg import OutboundLeg
+from gateway.sip.request_checks import SDP_TYPE, check_request, metric_method
+from gateway.sip.request_writer import RequestWriter
 from gateway.sip.sink import Sink, TokenSource
+from gateway.sip.transaction import State, server_key
+
+MAX_LEGS = 50_000
+"""Legs alive, both sides of all calls: 300 MB at about 6 kB each, and ten times what one process carries."""
+
+RETRY_AFTER = ("Retry-After", "10")
+"""Seconds until a refusal for want of room is worth another try: long enough for calls to have ended."""
 
 
 class UserAgent:
-    """A SIP user agent, client and server, without I/O: messages and time go in, messages and events come out.
+    """A SIP user agent, client and server, without I/O: messages and time in, messages and events out.
 
     Args:
         sink: sends and counts.
         clock: seconds, monotonic.
         tokens: makes tags, branches and Call-IDs.
-        product: User-Agent and Server header.
-        on_invite: called with each new call; it sets the leg's listener. A leg with `merged_with` set is a second copy
-            of a call already here: refuse it with 482, or as the first one was.
-        options_status: what an OPTIONS outside of a dialog is answered: status and headers (200 while calls are
-            taken, else 503 and Retry-After).
-        resolve: an IP literal for a host name, from memory; None if unknown, and then requests of a dialog go where
-            the dialog's peer was last seen.
+        product: what User-Agent and Server say.
+        on_invite: called with each new call; it sets the leg's listener. A leg with `merged_with` set is a
+            second copy of a call already here: refuse it, or answer it as the first one was. One that is
+            left without a listener is refused with 482.
+        options_status: what an OPTIONS outside of a dialog is answered: status and headers (200 while calls
+            are taken, else 503 and Retry-After).
+        resolve: an IP literal for a host name, from memory; None if unknown, and then requests of a dialog
+            go where its peer was last seen.
 
     """
+
+    __slots__ = ("_core", "_on_invite", "_options_status", "_sink")
 
     def __init__(
         self,
@@ -41,29 +56,53 @@ class UserAgent:
         options_status: Callable[[], tuple[int, HeaderList]] = lambda: (200, ()),
         resolve: Callable[[str], str | None] = lambda host: None,
     ) -> None:
-        raise NotImplementedError
+        self._sink = sink
+        self._on_invite = on_invite
+        self._options_status = options_status
+        self._core = Core(sink, clock, tokens, product, resolve)
+
+    # --- what goes in
 
     def receive(self, data: bytes, flow: Flow, peer: object = None) -> None:
-        """Take one whole message (a datagram, or a message framed from a stream). Never raises for its content.
+        """Take one whole message: a datagram, or what was framed from a stream. Never raises for its content.
 
         peer: handed on as `InboundLeg.peer`.
         """
-        raise NotImplementedError
+        try:
+            message = parse_message(data)
+        except SipParseError as error:
+            self._refuse_malformed(error, flow)
+            return
+        if isinstance(message, Response):
+            self._sink.message("in", metric_method(message.cseq_method), message.status)
+            if not self._core.transactions.receive_response(message):
+                self._sink.dropped("stray_response")
+            return
+        self._sink.message("in", metric_method(message.method), 0)
+        try:
+            self._receive_request(message, flow, peer)
+        except SipParseError as error:
+            reject(self._core, message, flow, error.status, error.reason)
 
     def handle_timers(self) -> None:
         """Do everything that is due now."""
-        raise NotImplementedError
+        self._core.timers.run_due()
 
     def next_deadline(self) -> float | None:
-        """When `handle_timers` is due next, in seconds of the clock."""
-        raise NotImplementedError
+        """When `handle_timers` is due next, in seconds of the clock; None if nothing is left to happen."""
+        return self._core.timers.next_deadline()
 
     def transport_failed(self, flow: Flow, reason: str) -> None:
-        """A connection could not be opened, or ended in whatever manner, or a datagram could not be sent.
+        """Learn that a connection could not be opened, or has ended, or that a datagram could not be sent.
 
-        flow: as it was given to `Sink.send`, or as it was given to `receive`.
+        Requests that have had no response from that peer fail at once, and their calls move on.
+
+        flow: as it was given to `Sink.send`, or to `receive`; its channel does not matter.
+        reason: for the log; not part of any message.
         """
-        raise NotImplementedError
+        self._core.transactions.transport_failed(flow)
+
+    # --- what comes out
 
     def invite(
         self,
@@ -73,17 +112,27 @@ class UserAgent:
         from_: str,
         to: str,
         body: bytes,
-        content_type: str = "application/sdp",
-        headers: Sequence[tuple[str, str]] = (),
+        content_type: str = SDP_TYPE,
+        headers: HeaderList = (),
         listener: Listener,
     ) -> OutboundLeg:
-        """Place a call: the INVITE is sent before this returns.
+        """Place a call: the INVITE is sent before this returns, the listener is called later.
 
         from_, to: name-addr without a tag, e.g. ``"Alice" <sip:+14155550101@example.com>``.
         body: the SDP offer; empty asks the peer for one.
         headers: further headers; a Max-Forwards among them replaces 70.
         """
-        raise NotImplementedError
+        return OutboundLeg(
+            self._core,
+            uri,
+            flow,
+            from_=from_,
+            to=to,
+            body=body,
+            content_type=content_type,
+            headers=headers,
+            listener=listener,
+        )
 
     def request(
         self,
@@ -94,23 +143,130 @@ class UserAgent:
         headers: HeaderList = (),
         on_result: Callable[[Response | None, FailureCause], None],
     ) -> None:
-        """Send a request outside of any dialog, such as an OPTIONS probe; not for INVITE.
+        """Send a request outside of any dialog, such as an OPTIONS probe; not an INVITE.
 
         on_result: called once, with the final response and "response", or with None and why there is none.
         """
-        raise NotImplementedError
+        core = self._core
+        contact = core.contact(flow)
+        request = RequestWriter(
+            method,
+            uri,
+            branch=core.transactions.branch(),
+            from_=f"{contact[1]};tag={core.tokens()}",
+            to=f"<{uri}>",
+            call_id=core.tokens() + core.tokens(),
+            cseq=1,
+            headers=(contact, ("User-Agent", core.product), *headers),
+        )
+
+        def on_response(response: Response) -> None:
+            if response.status >= 200:
+                on_result(response, "response")
+
+        core.transactions.request(request, flow, on_response, lambda cause: on_result(None, cause))
 
     @property
     def transaction_counts(self) -> dict[str, int]:
-        """Transactions alive, by kind: invite_client, invite_server, client, server."""
-        raise NotImplementedError
+        """Transactions alive, by kind: invite_client, invite_server, client, server. Read only."""
+        return self._core.transactions.counts
 
     @property
     def leg_count(self) -> int:
         """Legs alive."""
-        raise NotImplementedError
+        return len(self._core.legs)
 
     @property
     def timer_count(self) -> int:
-        """Timers armed; 0 when nothing is left to happen."""
-        raise NotImplementedError
+        """Timers pending; 0 when nothing is left to happen."""
+        return len(self._core.timers)
+
+    @property
+    def call_key_count(self) -> int:
+        """INVITEs remembered so that a second copy is known."""
+        return len(self._core.calls)
+
+    # --- requests
+
+    def _refuse_malformed(self, error: SipParseError, flow: Flow) -> None:
+        request = error.request
+        if isinstance(request, Request):
+            self._sink.message("in", metric_method(request.method), 0)
+            reject(self._core, request, flow, error.status, error.reason)
+        else:
+            self._sink.dropped("malformed")
+
+    def _receive_request(self, request: Request, flow: Flow, peer: object) -> None:
+        method = request.method
+        if method == "ACK":
+            self._receive_ack(request)
+            return
+        key = server_key(request, method)
+        transaction = self._core.transactions.find_server(key)
+        if transaction is not None:
+            self._sink.retransmission("in")
+            transaction.receive_again()
+            return
+        incoming = IncomingRequest(self._core, request, flow, key)
+        if method == "CANCEL":
+            self._receive_cancel(incoming)
+            return
+        tag = request.to_tag
+        refusal = check_request(request, in_dialog=tag is not None)
+        if refusal is not None:
+            incoming.reject(*refusal)
+        elif tag is None:
+            self._receive_new(incoming, peer)
+        elif (leg := self._find_leg(tag, request)) is None:
+            incoming.reject(481)
+        elif self._core.transactions.full and method != "BYE":
+            incoming.reject(503, None, (RETRY_AFTER,))
+        else:
+            leg.receive(incoming)
+
+    def _find_leg(self, tag: str, request: Request) -> Leg | None:
+        """The leg whose dialog a request is in: our tag names it, and the other two must agree (§12.2.2)."""
+        leg = self._core.legs.get(tag)
+        if leg is None or leg.call_id != request.call_id or not leg.has_peer(request.from_tag or ""):
+            return None
+        return leg
+
+    def _receive_ack(self, request: Request) -> None:
+        transaction = self._core.transactions.find_invite(request)
+        if transaction is not None and transaction.state is not State.ACCEPTED:
+            transaction.receive_ack()
+            return
+        # The ACK of a 2xx is a transaction of its own; that it may share the INVITE's branch is RFC 2543.
+        leg = self._find_leg(request.to_tag or "", request)
+        if leg is None or not leg.receive_ack(request):
+            self._sink.dropped("stray_ack")
+
+    def _receive_cancel(self, incoming: IncomingRequest) -> None:
+        transaction = self._core.transactions.find_invite(incoming.request)
+        if transaction is None or transaction.on_cancel is None:
+            incoming.reject(481)
+        else:
+            transaction.on_cancel(incoming)
+
+    def _receive_new(self, incoming: IncomingRequest, peer: object) -> None:
+        """Take a request outside of any dialog."""
+        request, core = incoming.request, self._core
+        if request.method == "OPTIONS":
+            status, headers = self._options_status()
+            incoming.reject(status, None, (ALLOW, ("Accept", SDP_TYPE), *headers))
+        elif request.method != "INVITE":
+            incoming.reject(481)
+        elif self._is_own(request):
+            incoming.reject(482, "Loop Detected")
+        elif core.transactions.full or len(core.legs) >= MAX_LEGS:
+            incoming.reject(503, None, (RETRY_AFTER,))
+        else:
+            leg = InboundLeg(core, incoming, peer, core.calls.get(call_key(request)))
+            self._on_invite(leg)
+            if leg.merged_with is not None and leg.listener is unheard and not leg.ended:
+                leg.refuse(482, "Merged Request")
+
+    def _is_own(self, request: Request) -> bool:
+        """Whether an INVITE is our own, sent back to us by a proxy that misunderstands its routes."""
+        leg = self._core.legs.get(request.from_tag or "")
+        return leg is not None and leg.call_id == request.call_id

@@ -1,0 +1,74 @@
+"""What every leg shares: the clock, the network, the transactions and the table of legs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from gateway.sip.grammar import format_host
+from gateway.sip.next_hop import next_hop
+from gateway.sip.timers import TimerQueue
+from gateway.sip.transaction_layer import TransactionLayer
+
+if TYPE_CHECKING:
+    from gateway.sip.dialog import Dialog
+    from gateway.sip.flow import Flow
+    from gateway.sip.inbound_leg import InboundLeg
+    from gateway.sip.leg import Leg
+    from gateway.sip.sink import Sink, TokenSource
+
+ALLOWED_METHODS = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO")
+"""What we take, as the Allow header says it."""
+
+ALLOW = ("Allow", ", ".join(ALLOWED_METHODS))
+
+CallKey = tuple[str, str, int]
+"""Call-ID, From tag and CSeq number: the same in every copy of one INVITE (§8.2.2.2)."""
+
+
+class Core:
+    """The surroundings of a leg.
+
+    Args:
+        sink, clock, tokens, product, resolve: as given to `UserAgent`.
+
+    Attributes:
+        timers: the only deadlines of the core.
+        transactions: the only way out.
+        legs: all legs alive, by our tag, which no peer can choose.
+        calls: the legs of INVITEs lately received, to know a second copy by.
+
+    """
+
+    __slots__ = ("_resolve", "calls", "legs", "product", "sink", "timers", "tokens", "transactions")
+
+    def __init__(
+        self,
+        sink: Sink,
+        clock: Callable[[], float],
+        tokens: TokenSource,
+        product: str,
+        resolve: Callable[[str], str | None],
+    ) -> None:
+        self._resolve = resolve
+        self.sink = sink
+        self.tokens = tokens
+        self.product = product
+        self.timers = TimerQueue(clock, sink.wake)
+        self.transactions = TransactionLayer(sink, self.timers, tokens)
+        self.legs: dict[str, Leg] = {}
+        self.calls: dict[CallKey, InboundLeg] = {}
+
+    def contact(self, flow: Flow) -> tuple[str, str]:
+        """The Contact header that leads back to us from this flow's peer."""
+        host, port = self.sink.local_address(flow)
+        transport = "" if flow.transport == "udp" else f";transport={flow.transport}"
+        return "Contact", f"<sip:{format_host(host)}:{port}{transport}>"
+
+    def next_hop(self, dialog: Dialog, flow: Flow) -> Flow:
+        """The flow towards a dialog's peer, last seen on `flow`."""
+        return next_hop(dialog.next_hop, flow, self.sink, self._resolve)
+
+    def chance(self) -> float:
+        """A random number from 0 up to 1, from the source of tokens: the core rolls no dice of its own."""
+        return int(self.tokens()[:8], 16) / 2**32

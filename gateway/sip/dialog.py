@@ -1,0 +1,180 @@
+"""A dialog: what both sides of a call agreed on to find each other again (RFC 3261 §12)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gateway.sip.grammar import SipParseError
+from gateway.sip.headers import NameAddr
+from gateway.sip.message import Message, Request, Response
+from gateway.sip.request_writer import RequestWriter
+from gateway.sip.uri import SipUri, UriError, parse_uri
+
+MAX_ROUTES = 30
+"""Proxies between us and a peer. Carriers have three; a longer set attacks the size of our requests."""
+
+
+class Dialog:
+    """The dialog state of §12: identifiers, sequence numbers, the peer's target and the way there.
+
+    Attributes:
+        call_id: the Call-ID.
+        local, remote: our and the peer's From or To value, tags included.
+        local_tag, remote_tag: their tags; the remote one is empty for a peer of RFC 2543.
+        local_cseq, remote_cseq: the last CSeq number each side used; 0 and None before the first.
+        remote_target: the URI of the peer's Contact.
+        routes: the Route values towards the peer, in order.
+
+    """
+
+    __slots__ = (
+        "call_id",
+        "local",
+        "local_cseq",
+        "local_tag",
+        "remote",
+        "remote_cseq",
+        "remote_tag",
+        "remote_target",
+        "routes",
+    )
+
+    def __init__(
+        self,
+        message: Message,
+        *,
+        local: str,
+        remote: str,
+        local_tag: str,
+        remote_tag: str,
+        local_cseq: int,
+        remote_cseq: int | None,
+        remote_target: str,
+        routes: Sequence[str],
+    ) -> None:
+        self.call_id = message.call_id
+        self.local = local
+        self.remote = remote
+        self.local_tag = local_tag
+        self.remote_tag = remote_tag
+        self.local_cseq = local_cseq
+        self.remote_cseq = remote_cseq
+        self.remote_target = remote_target
+        self.routes = tuple(routes)
+
+    @classmethod
+    def answering(cls, request: Request, local_tag: str) -> Dialog:
+        """The dialog of an INVITE that came to us (§12.1.1): routes in the order of its Record-Route.
+
+        Raises SipParseError (400) for a Contact or Record-Route that cannot be read.
+        """
+        headers = request.headers
+        return cls(
+            request,
+            local=f"{headers.get('To')};tag={local_tag}",
+            remote=headers.get("From") or "",
+            local_tag=local_tag,
+            remote_tag=request.from_tag or "",
+            local_cseq=0,
+            remote_cseq=request.cseq,
+            remote_target=_contact(request) or request.from_.uri,
+            routes=_record_routes(request),
+        )
+
+    @classmethod
+    def calling(cls, invite: RequestWriter, local_tag: str, response: Response) -> Dialog:
+        """The dialog that a response to our INVITE makes (§12.1.2): routes in reverse order.
+
+        A Contact or Record-Route that cannot be read is taken for absent: the call is up at the other end.
+        """
+        try:
+            target = _contact(response)
+            routes = _record_routes(response)[::-1]
+        except SipParseError:
+            target, routes = None, []
+        return cls(
+            response,
+            local=invite.from_,
+            remote=response.headers.get("To") or "",
+            local_tag=local_tag,
+            remote_tag=response.to_tag or "",
+            local_cseq=invite.cseq,
+            remote_cseq=None,
+            remote_target=target or invite.uri,
+            routes=routes,
+        )
+
+    @property
+    def next_hop(self) -> str:
+        """The URI that a request of this dialog is sent to."""
+        return NameAddr.parse(self.routes[0]).uri if self.routes else self.remote_target
+
+    def accept_cseq(self, cseq: int) -> bool:
+        """Take the number of a request of the peer's; False if it is older than one seen before (§12.2.2)."""
+        if self.remote_cseq is not None and cseq < self.remote_cseq:
+            return False
+        self.remote_cseq = cseq
+        return True
+
+    def refresh_target(self, message: Message) -> None:
+        """Follow the Contact of an accepted re-INVITE, or of the 2xx to ours (§12.2.1.2, §12.2.2)."""
+        try:
+            self.remote_target = _contact(message) or self.remote_target
+        except SipParseError:
+            return
+
+    def request(
+        self,
+        method: str,
+        branch: str,
+        *,
+        cseq: int | None = None,
+        headers: Sequence[tuple[str, str]] = (),
+        body: bytes = b"",
+    ) -> RequestWriter:
+        """A request to the peer (§12.2.1.1), along loose routers or through a strict one.
+
+        cseq: for an ACK, its INVITE's number; otherwise the next one.
+        """
+        if cseq is None:
+            self.local_cseq += 1
+            cseq = self.local_cseq
+        uri, routes = self.remote_target, self.routes
+        if routes and not _is_loose(first := NameAddr.parse(routes[0]).uri):
+            # A strict router finds itself in the Request-URI, and the target last in the route.
+            uri, routes = first, (*routes[1:], f"<{uri}>")
+        return RequestWriter(
+            method,
+            uri,
+            branch=branch,
+            routes=routes,
+            from_=self.local,
+            to=self.remote,
+            call_id=self.call_id,
+            cseq=cseq,
+            headers=headers,
+            body=body,
+        )
+
+
+def _contact(message: Message) -> str | None:
+    contact = message.contact
+    return contact.uri if contact is not None else None
+
+
+def _record_routes(message: Message) -> list[str]:
+    """The Record-Route values as written. Raises SipParseError (400)."""
+    routes = message.headers.values("Record-Route")
+    if len(routes) > MAX_ROUTES:
+        raise SipParseError(400, "Too many Record-Routes")
+    for route in routes:
+        NameAddr.parse(route)
+    return routes
+
+
+def _is_loose(uri: str) -> bool:
+    try:
+        parsed = parse_uri(uri)
+    except UriError:
+        return True
+    return not isinstance(parsed, SipUri) or parsed.param("lr") is not None

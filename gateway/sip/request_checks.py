@@ -1,0 +1,82 @@
+"""Whether a request can be taken at all: RFC 3261 §8.2.1 to §8.2.3, as a pure function."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from gateway.sip.core import ALLOW, ALLOWED_METHODS
+from gateway.sip.message import Request
+from gateway.sip.uri import OtherUri, parse_uri
+
+KNOWN_METHODS = frozenset(
+    {
+        *ALLOWED_METHODS,
+        "MESSAGE",  # RFC 3428
+        "NOTIFY",  # RFC 6665
+        "PRACK",  # RFC 3262
+        "PUBLISH",  # RFC 3903
+        "REFER",  # RFC 3515
+        "REGISTER",
+        "SUBSCRIBE",  # RFC 6665
+        "UPDATE",  # RFC 3311
+    }
+)
+"""Methods that somebody has defined: refused with 405 if not allowed here; any other gets 501."""
+
+SDP_TYPE = "application/sdp"
+
+
+class Refusal(NamedTuple):
+    """Why a request is refused: what to answer."""
+
+    status: int
+    reason: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def check_request(request: Request, *, in_dialog: bool) -> Refusal | None:
+    """What is wrong with a request other than ACK and CANCEL; None if it can be taken.
+
+    in_dialog: its Request-URI is our own Contact, so that only other requests have theirs examined.
+
+    Raises SipParseError (400) for a header that cannot be read.
+    """
+    method = request.method
+    if method not in ALLOWED_METHODS:
+        return Refusal(405 if method in KNOWN_METHODS else 501, None, (ALLOW,))
+    if not in_dialog and isinstance(parse_uri(request.uri), OtherUri):
+        return Refusal(416)
+    required: list[str] = []
+    content_type = None
+    for name, value in request.headers.items():
+        # One pass, since most of these headers are absent and each search would read all of them.
+        if name == "Max-Forwards":
+            if request.max_forwards == 0:
+                return Refusal(483)
+        elif name == "Require":
+            required.append(value)
+        elif name == "Content-Type":
+            content_type = value
+        elif name == "Content-Encoding" and value.strip().lower() != "identity":
+            return Refusal(415, "Unsupported Content-Encoding", (("Accept-Encoding", "identity"),))
+    if required:
+        # None is supported: neither carrier needs one, and 100rel would delay every 180.
+        return Refusal(420, None, (("Unsupported", ", ".join(required)),))
+    return _check_invite(request, content_type) if method == "INVITE" else None
+
+
+def _check_invite(request: Request, content_type: str | None) -> Refusal | None:
+    if request.contact is None:
+        return Refusal(400, "Missing Contact header")
+    if not request.body:
+        return None
+    if content_type is None:
+        return Refusal(400, "Missing Content-Type header")
+    if content_type.partition(";")[0].strip().lower() != SDP_TYPE:
+        return Refusal(415, None, (("Accept", SDP_TYPE),))
+    return None
+
+
+def metric_method(method: str) -> str:
+    """The method as a label: a peer must not be able to make up new ones."""
+    return method if method in KNOWN_METHODS else "OTHER"
