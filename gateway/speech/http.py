@@ -7,11 +7,15 @@ import asyncio
 import aiohttp
 
 from gateway.speech.audio import decode_wav
-from gateway.speech.errors import SpeechError
+from gateway.speech.errors import SpeechError, UnspeakableTextError
 from gateway.speech.text import speakable
 
 MAX_ANSWER = 32 * 1024 * 1024
 """Bytes of one answer: five minutes of 48 kHz audio, above what the longest text gives."""
+
+_TEXT_REFUSED = frozenset({400, 413, 422})
+"""Statuses that speak of this one request; any other is the endpoint's own trouble or a wrong
+configuration."""
 
 
 class HttpEngine:
@@ -62,6 +66,8 @@ class HttpEngine:
         if self._session is None:
             self._session = aiohttp.ClientSession()
         async with self._session.post(self._endpoint, json=body, headers=self._headers) as response:
+            if response.status in _TEXT_REFUSED:
+                raise UnspeakableTextError(f"{self._endpoint} refused this text with {response.status}")
             if response.status != 200:
                 raise SpeechError(
                     f"{self._endpoint} answered {response.status}; see speech.url and speech.key"
