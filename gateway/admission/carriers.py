@@ -13,8 +13,8 @@ Network: TypeAlias = IPv4Network | IPv6Network
 _Level: TypeAlias = tuple[int, dict[int, "Carrier"]]
 
 KNOWN_SOURCES: Final = 4096
-"""Admitted addresses whose carrier is remembered: all that carriers publish, several times over. Others are never
-remembered, so that a scan from everywhere costs no memory."""
+"""Admitted addresses whose carrier is remembered: all that carriers publish, several times over. Others never
+are, so that a scan from everywhere costs no memory."""
 
 
 class CarriersError(Exception):

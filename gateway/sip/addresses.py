@@ -27,8 +27,8 @@ def is_ip_literal(host: str) -> bool:
 
 @lru_cache(KNOWN_HOSTS)
 def is_public(host: str) -> bool:
-    """Whether an IP literal is routed on the Internet (not private, loopback, link-local or reserved)."""
-    return ip_address(host).is_global
+    """Whether `host` is an IP literal of the Internet at large: not private, loopback, link-local, …."""
+    return is_ip_literal(host) and ip_address(host).is_global
 
 
 def is_wildcard(host: str) -> bool:

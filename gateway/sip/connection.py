@@ -78,7 +78,7 @@ class Connection(asyncio.Protocol):
         self._write(data)
 
     def close_if_overdue(self, idle: float, unfinished: float) -> None:
-        """Give up a connection silent for `idle` seconds, or with a message longer under way than `unfinished`."""
+        """Give up after `idle` seconds of silence, or `unfinished` seconds within one message."""
         now = self._loop.time()
         if self._unfinished_since is not None and now - self._unfinished_since > unfinished:
             self._receiver.dropped("unfinished_message")

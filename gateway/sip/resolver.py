@@ -28,7 +28,7 @@ KNOWN_NAMES = 1024
 _DEFAULT_PORT = 5060
 
 
-class ResolveError(Exception):
+class ResolveError(OSError):
     """A URI leads nowhere; the message says why, fit for a log line."""
 
 

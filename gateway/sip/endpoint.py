@@ -1,0 +1,215 @@
+"""The SIP user agent with its sockets: what the rest of the house calls, and is called by.
+
+Carriers and agents each have listeners of their own, so that who may say what is known from the socket a
+message came by (`gateway.sip.ingress`), and so that a Contact leads back to the right side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from gateway.sip.addresses import AddressError, is_public, parse_address
+from gateway.sip.bridge import Bridge, ErrorHandler, Observer
+from gateway.sip.events import FailureCause
+from gateway.sip.flow import Flow
+from gateway.sip.inbound_leg import InboundLeg
+from gateway.sip.ingress import AgentIngress, CarrierIngress
+from gateway.sip.leg import HeaderList, Listener
+from gateway.sip.listeners import ListenError, Listeners, Side
+from gateway.sip.message import Response
+from gateway.sip.network import Address, Network
+from gateway.sip.outbound_leg import OutboundLeg
+from gateway.sip.resolver import ResolveError, Resolver
+from gateway.sip.sink import TokenSource
+from gateway.sip.transport import SocketNetwork
+from gateway.sip.user_agent import UserAgent
+
+CARRIERS_KEY: Final = "sip.listen"
+AGENTS_KEY: Final = "sip.agent_listen"
+
+TOKEN_BYTES: Final = 8
+"""64 random bits a tag or branch: RFC 3261 §19.3 asks for 32 at least."""
+
+
+def random_token() -> str:
+    """A tag or branch from the system's randomness."""
+    return secrets.token_hex(TOKEN_BYTES)
+
+
+class SipEndpoint:
+    """A user agent towards carriers and towards agents. Made, started and stopped in one running event loop.
+
+    Args:
+        listen: where carriers reach us, ``host:port`` with an IP literal, each for UDP and TCP; may be empty.
+        agent_listen: where agents reach us, likewise; port 0 for a free one.
+        admit: whose address this is (an IP literal), asked before anything is parsed; None for a stranger's.
+            What it returns becomes `InboundLeg.peer`.
+        on_invite: called with each new call, see `UserAgent`. If it raises, the call is refused with 500.
+        options_status: what an OPTIONS outside of a dialog is answered: status and headers.
+        observer: counts.
+        on_error: told where an exception was caught that nobody should have raised, and which.
+        advertised_host: the public name or address for Via and Contact; None for the address that faces the
+            peer.
+        reject_unknown: answer strangers 403 instead of silence.
+        product: User-Agent and Server header.
+        network, resolver, tokens: the outside world; sockets, the system's resolver and the system's
+            randomness by default.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        listen: Sequence[str] = (),
+        agent_listen: Sequence[str] = ("0.0.0.0:0",),
+        admit: Callable[[str], object | None] = lambda host: None,
+        on_invite: Callable[[InboundLeg], None],
+        options_status: Callable[[], tuple[int, HeaderList]] = lambda: (200, ()),
+        observer: Observer,
+        on_error: ErrorHandler,
+        advertised_host: str | None = None,
+        reject_unknown: bool = False,
+        product: str = "voice-gateway",
+        network: Network | None = None,
+        resolver: Resolver | None = None,
+        tokens: TokenSource = random_token,
+    ) -> None:
+        network = network or SocketNetwork()
+        self._listen = listen
+        self._agent_listen = agent_listen
+        self._on_invite = on_invite
+        self._advertised_host = advertised_host
+        self._resolver = resolver or Resolver()
+        self._listeners = Listeners(network)
+        self._bridge = Bridge(network, self._listeners, observer, on_error)
+        called = self._bridge.called
+        self._carriers = Side(
+            CARRIERS_KEY,
+            CarrierIngress(self._bridge, admit, called, reject_unknown=reject_unknown),
+            self._advertised_to_carrier,
+        )
+        self._agents = Side(AGENTS_KEY, AgentIngress(self._bridge, called), self._advertised_to_agent)
+        self.user_agent = UserAgent(
+            self._bridge,
+            asyncio.get_running_loop().time,
+            tokens,
+            product=product,
+            on_invite=self._invited,
+            options_status=options_status,
+            resolve=self._resolver.recall,
+        )
+        self._bridge.core = self.user_agent
+        self._bridge.agents = self._agents
+
+    async def start(self) -> None:
+        """Open every listener, the agents' first: who is heard by carriers must be able to reach agents.
+
+        Raises:
+            PortTakenError: somebody else listens there; the message names key and address.
+            ListenError: an address is malformed or not ours, …
+
+        """
+        try:
+            for side, texts in ((self._agents, self._agent_listen), (self._carriers, self._listen)):
+                for text in texts:
+                    await self._listeners.open(side, _parsed(side.key, text))
+        except ListenError:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Close everything, the carriers' listeners first; calls should have ended before. Idempotent."""
+        self._bridge.stop()
+        self._listeners.close()
+        await asyncio.sleep(0)  # closing a socket takes the loop one more turn
+        await asyncio.sleep(0)
+
+    async def connect(self, uri: str) -> Flow:
+        """Find the way to an agent; nothing is sent yet.
+
+        Raises:
+            ResolveError: (an OSError) the URI leads nowhere, or nowhere from our addresses.
+
+        """
+        for flow in await self._resolver.resolve(uri):
+            listener = self._listeners.find(self._agents, flow.transport, flow.host)
+            if listener is not None:
+                return flow._replace(channel=listener.channel)
+        family = "IPv6" if ":" in flow.host else "IPv4"
+        raise ResolveError(f"{uri}: no {family} address in {AGENTS_KEY}")
+
+    def invite(
+        self,
+        uri: str,
+        flow: Flow,
+        *,
+        from_: str,
+        to: str,
+        body: bytes,
+        content_type: str = "application/sdp",
+        headers: HeaderList = (),
+        listener: Listener,
+    ) -> OutboundLeg:
+        """Place a call along a flow that `connect` found; see `UserAgent.invite`."""
+        return self.user_agent.invite(
+            uri,
+            flow,
+            from_=from_,
+            to=to,
+            body=body,
+            content_type=content_type,
+            headers=headers,
+            listener=listener,
+        )
+
+    def request(
+        self,
+        method: str,
+        uri: str,
+        flow: Flow,
+        *,
+        headers: HeaderList = (),
+        on_result: Callable[[Response | None, FailureCause], None],
+    ) -> None:
+        """Send a request outside of any dialog; see `UserAgent.request`."""
+        self.user_agent.request(method, uri, flow, headers=headers, on_result=on_result)
+
+    @property
+    def carrier_addresses(self) -> list[Address]:
+        """Where carriers' UDP listeners are bound; TCP has the same ports."""
+        return self._bound(self._carriers)
+
+    @property
+    def agent_addresses(self) -> list[Address]:
+        """Where agents' UDP listeners are bound; TCP has the same ports."""
+        return self._bound(self._agents)
+
+    def _bound(self, side: Side) -> list[Address]:
+        return [
+            listener.address
+            for listener in self._listeners
+            if listener.side is side and listener.transport_name == "udp"
+        ]
+
+    def _invited(self, leg: InboundLeg) -> None:
+        if not self._bridge.guarded("taking a call", self._on_invite, leg) and not leg.ended:
+            leg.refuse(500)
+
+    def _advertised_to_carrier(self, peer: str, local: str) -> str:
+        return self._advertised_host or local
+
+    def _advertised_to_agent(self, peer: str, local: str) -> str:
+        """Agents beside us take the local address; out on the Internet they need the public one."""
+        if self._advertised_host is not None and is_public(peer) and not is_public(local):
+            return self._advertised_host
+        return local
+
+
+def _parsed(key: str, text: str) -> Address:
+    try:
+        return parse_address(text)
+    except AddressError as error:
+        raise ListenError(f"{key}: {error}") from None

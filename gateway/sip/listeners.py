@@ -1,0 +1,138 @@
+"""The open listeners of an endpoint, by number and by side."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.sip.addresses import format_address, is_wildcard, same_family
+from gateway.sip.flow import Flow
+from gateway.sip.network import LISTENER_MASK, Address, Network, Receiver, Transport
+
+TRANSPORTS: Final = ("udp", "tcp")
+"""In the order of opening: a free port is found by UDP, then TCP takes the same."""
+
+PORT_ATTEMPTS: Final = 16
+"""Free UDP ports tried until one is free for TCP as well: more than one is rarely needed."""
+
+
+class ListenError(Exception):
+    """A listener cannot be opened; the message names the configuration key, the address and the fault."""
+
+
+class PortTakenError(ListenError):
+    """Some other program (or another of our processes) listens there."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Side:
+    """What the listeners towards carriers, or those towards agents, have in common.
+
+    key: the configuration key that names their addresses.
+    receiver: whom they tell.
+    advertised: the host to name to a peer: given the peer's and our own address towards it (IP literals).
+    """
+
+    key: str
+    receiver: Receiver
+    advertised: Callable[[str, str], str]
+
+
+class Listener:
+    """One open listener."""
+
+    __slots__ = ("_host", "_network", "address", "channel", "send", "side", "transport", "transport_name")
+
+    def __init__(self, network: Network, side: Side, channel: int, name: str, transport: Transport) -> None:
+        self._network = network
+        self.side = side
+        self.channel = channel
+        self.transport_name = name
+        self.transport = transport
+        self.send = transport.send
+        self.address = transport.address
+        self._host = None if is_wildcard(self.address[0]) else self.address[0]
+
+    def advertised(self, peer: str) -> Address:
+        """Host and port by which a peer (an IP literal) reaches this listener."""
+        local = self._host or self._network.local_host(peer)
+        return self.side.advertised(peer, local), self.address[1]
+
+
+class Listeners:
+    """All listeners of one endpoint. The first one opened is number 1."""
+
+    __slots__ = ("_by_channel", "_network")
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._by_channel: dict[int, Listener] = {}
+
+    def __iter__(self) -> Iterator[Listener]:
+        """The listeners in the order of opening."""
+        return iter(self._by_channel.values())
+
+    async def open(self, side: Side, address: Address) -> None:
+        """Open UDP and TCP on one address; with port 0 both on the same free port.
+
+        Raises:
+            PortTakenError: the port is taken.
+            ListenError: anything else.
+
+        """
+        host, port = address
+        for attempt in range(PORT_ATTEMPTS):
+            try:
+                for name in TRANSPORTS:
+                    opened = await self._open(side, name, (host, port))
+                    port = opened.address[1]
+            except PortTakenError:
+                if address[1] != 0 or attempt == PORT_ATTEMPTS - 1:
+                    raise
+                self._close_last()
+                port = 0
+            else:
+                return
+
+    def of(self, flow: Flow) -> Listener | None:
+        """The listener that a flow leaves by."""
+        return self._by_channel.get(flow.channel & LISTENER_MASK)
+
+    def find(self, side: Side, transport: str, host: str, near: Listener | None = None) -> Listener | None:
+        """The listener of a side that can reach `host` (an IP literal); `near`'s own address goes first."""
+        able = [
+            listener
+            for listener in self
+            if listener.side is side
+            and listener.transport_name == transport
+            and same_family(listener.address[0], host)
+        ]
+        if near is not None:
+            able.sort(key=lambda listener: listener.address != near.address)
+        return able[0] if able else None
+
+    def close(self) -> None:
+        """Close all of them, the last one opened first."""
+        while self._by_channel:
+            self._close_last()
+
+    async def _open(self, side: Side, name: str, address: Address) -> Listener:
+        channel = len(self._by_channel) + 1
+        where = f"{side.key}: {name.upper()} {format_address(address)}"
+        if channel > LISTENER_MASK:
+            raise ListenError(f"{where} is one listener too many; {LISTENER_MASK} is the most")
+        try:
+            transport = await self._network.open(name, address, channel, side.receiver)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise PortTakenError(f"{where} is taken by another program") from error
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise ListenError(f"{where}: this machine does not have that address") from error
+            raise ListenError(f"{where} cannot be opened: {error.strerror}") from error
+        listener = self._by_channel[channel] = Listener(self._network, side, channel, name, transport)
+        return listener
+
+    def _close_last(self) -> None:
+        self._by_channel.popitem()[1].transport.close()
