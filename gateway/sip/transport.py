@@ -50,6 +50,7 @@ class SocketNetwork:
 def _route(peer: str) -> str:
     family = socket.AF_INET6 if ":" in peer else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.setblocking(False)
         try:
             sock.connect((peer, _ANY_PORT))
             return str(sock.getsockname()[0])
