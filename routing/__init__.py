@@ -1,0 +1,1 @@
+"""Which destinations a dialled number has, and how fresh we know it."""

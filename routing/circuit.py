@@ -18,7 +18,8 @@ OPEN_SECONDS_MAX: Final = 60.0
 class Circuit:
     """What is known of one endpoint's state.
 
-    open_until: seconds of the caller's clock; None while closed. After it one trial is let through (half-open).
+    open_until: seconds of the caller's clock; None while closed. After it one trial is let through
+        (half-open).
     reason: the last failure.
     """
 

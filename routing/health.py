@@ -103,7 +103,8 @@ class EndpointHealth:
         usable = [endpoint for endpoint in agent.endpoints if self.obstacle(agent, endpoint) is None]
         if len(usable) < 2:
             return usable
-        # A weighted shuffle: the exponential variate divided by the weight orders as drawing without return does.
+        # A weighted shuffle: the exponential variate divided by the weight orders as drawing without return
+        # does.
         draw = self._rng.expovariate
         return sorted(
             usable, key=lambda endpoint: (endpoint.priority, draw(1.0) / max(endpoint.weight, 1e-9))
@@ -138,7 +139,7 @@ class EndpointHealth:
             state.probe_at = now + self._probe_interval
 
     def due_probes(self, agents: Iterable[Agent]) -> list[tuple[Agent, Endpoint]]:
-        """Endpoints of these agents that should be asked now whether they are alive; each is then due again later."""
+        """Endpoints that should be asked now whether they are alive; each is then due again later."""
         now = self._clock()
         due: list[tuple[Agent, Endpoint]] = []
         for agent in agents:

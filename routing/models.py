@@ -67,7 +67,8 @@ class InboundRouting(Struct, frozen=True, omit_defaults=True):
     """Where calls to a number go.
 
     agent_id: overrides the number's own agent for inbound calls.
-    voicemail: False means a 480 instead of voicemail when no agent takes the call, so that carriers fail over.
+    voicemail: False means a 480 instead of voicemail when no agent takes the call, so that carriers fail
+        over.
     """
 
     agent_id: str | None = None

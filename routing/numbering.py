@@ -1,8 +1,8 @@
 """What carriers dial, brought to E.164.
 
-The same number arrives as ``+15551234567``, ``15551234567``, ``0015551234567``, ``(555) 123-4567`` or with parameters
-behind it. A number that does not match for want of a plus is the commonest complaint about every peer, so all
-of these mean the same here. The rules, in order:
+The same number arrives as ``+15551234567``, ``15551234567``, ``0015551234567``, ``(555) 123-4567`` or with
+parameters behind it. A number that does not match for want of a plus is the commonest complaint about every
+peer, so all of these mean the same here. The rules, in order:
 
 1. Parameters after ``;`` and visual separators are taken away.
 2. ``+`` and 7 to 15 digits: E.164 already.
@@ -59,7 +59,8 @@ MAX_DIALLED: Final = 64
 """Characters of a dialled string that are looked at; E.164 has 16, separators and parameters may follow."""
 
 CACHE_SIZE: Final = 65_536
-"""Dialled strings remembered: parsing with the numbering plans takes 15 µs, remembering 0.1. About 10 MB when full."""
+"""Dialled strings remembered: parsing with the numbering plans takes 15 µs, remembering 0.1. About 10 MB
+when full."""
 
 
 def normalise(dialled: str, default_country: str = "US") -> str | None:

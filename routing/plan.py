@@ -1,4 +1,4 @@
-"""From a number and what is known about agents to a plan: a pure function, so that it can be explained before any call."""
+"""From a number and what is known about agents to a plan: pure, so that it can be explained before a call."""
 
 from __future__ import annotations
 
@@ -81,7 +81,8 @@ def make_plan(
 
     number: what the lookup found, None if nothing.
     default_voicemail: spoken when neither the number nor its agent has a message.
-    endpoint_template: names the endpoint of agents that nothing describes, e.g. ``sip:{agent_id}@agents.internal``.
+    endpoint_template: names the endpoint of agents that nothing describes, e.g.
+        ``sip:{agent_id}@agents.internal``.
     """
     if number is None:
         return Refusal(NOT_FOUND, "number not known", ("the number is not in the routes: register it",))

@@ -1,0 +1,182 @@
+"""The routing cache in Redis: what it holds, and the revision log by which every node follows it.
+
+Keys (all with one hash tag, so that Redis Cluster keeps them in one slot and a write is one script):
+
+    {vg}:numbers   hash    E.164 → number, MessagePack
+    {vg}:agents    hash    id → agent, MessagePack
+    {vg}:log       stream  one entry a change; the entry's id is the revision
+    {vg}:meta      hash    revision: of the last change; epoch: which data set this is
+
+A cache without an epoch is being filled, or was flushed: nobody loads it. The writer seals it when it is
+complete.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias, TypeVar
+
+import msgspec
+from redis.asyncio import Redis
+
+from routing.models import Agent, PhoneNumber
+
+Kind: TypeAlias = Literal["number", "agent"]
+Record = TypeVar("Record", PhoneNumber, Agent)
+
+NUMBERS: Final = "{vg}:numbers"
+AGENTS: Final = "{vg}:agents"
+LOG: Final = "{vg}:log"
+META: Final = "{vg}:meta"
+
+LOG_LENGTH: Final = 100_000
+"""Changes kept in the log: a node that was away for longer loads everything anew, which takes seconds."""
+
+BATCH: Final = 1_000
+"""Changes in one script call: Redis serves nobody else meanwhile, so it must stay around a millisecond or
+two."""
+
+SCAN_COUNT: Final = 1_000
+"""Entries asked for in one page of a scan: taking one over holds the event loop for a millisecond."""
+
+_WRITE: Final = """
+for i = 3, #ARGV, 3 do
+  local revision = redis.call('HINCRBY', KEYS[4], 'revision', 1)
+  local key = ARGV[i] == 'number' and KEYS[1] or KEYS[2]
+  if ARGV[i + 2] == '' then redis.call('HDEL', key, ARGV[i + 1])
+  else redis.call('HSET', key, ARGV[i + 1], ARGV[i + 2]) end
+  redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[1], revision .. '-0',
+             'kind', ARGV[i], 'key', ARGV[i + 1], 'value', ARGV[i + 2], 'at', ARGV[2])
+end
+return tonumber(redis.call('HGET', KEYS[4], 'revision') or '0')
+"""
+
+_number_decoder: Final = msgspec.msgpack.Decoder(PhoneNumber)
+_agent_decoder: Final = msgspec.msgpack.Decoder(Agent)
+_encoder: Final = msgspec.msgpack.Encoder()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that is different now.
+
+    key: E.164 of a number, id of an agent.
+    value: as `encode` makes it; None when it is gone.
+    """
+
+    kind: Kind
+    key: str
+    value: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedChange:
+    """A change as the log tells it.
+
+    revision: its place; consecutive.
+    accepted_at: seconds since the epoch, of whoever wrote it.
+    """
+
+    revision: int
+    change: Change
+    accepted_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where the cache stands: which data set, and how many changes it has seen. No epoch: not complete."""
+
+    epoch: str | None
+    revision: int
+
+
+def encode(record: PhoneNumber | Agent) -> bytes:
+    """A record as it is kept."""
+    return _encoder.encode(record)
+
+
+def decode_number(value: bytes) -> PhoneNumber:
+    """A number as it was kept. Raises msgspec.DecodeError."""
+    return _number_decoder.decode(value)
+
+
+def decode_agent(value: bytes) -> Agent:
+    """An agent as it was kept. Raises msgspec.DecodeError."""
+    return _agent_decoder.decode(value)
+
+
+class RoutingCache:
+    """Reads and writes the cache.
+
+    Every method may raise redis.RedisError or OSError; none waits without bound, given a client with
+    timeouts.
+    """
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis: Any = redis
+        self._write = self._redis.register_script(_WRITE)
+
+    async def state(self) -> State:
+        """Where the cache stands."""
+        epoch, revision = await self._redis.hmget(META, "epoch", "revision")
+        return State(epoch.decode() if epoch else None, int(revision or 0))
+
+    async def write(self, changes: Iterable[Change], accepted_at: float | None = None) -> int:
+        """Apply changes in order, each batch whole or not at all; returns the revision after them.
+
+        accepted_at: seconds since the epoch; now, unless the change was accepted earlier elsewhere.
+        """
+        pending = list(changes)
+        at = f"{time.time() if accepted_at is None else accepted_at:.3f}"
+        revision = 0
+        for start in range(0, len(pending), BATCH):
+            arguments: list[str | bytes | int] = [LOG_LENGTH, at]
+            for change in pending[start : start + BATCH]:
+                arguments += (change.kind, change.key, change.value or b"")
+            revision = await self._write(keys=[NUMBERS, AGENTS, LOG, META], args=arguments)
+        return revision if pending else (await self.state()).revision
+
+    async def seal(self) -> str:
+        """Declare the cache complete, unless it is already; returns its epoch."""
+        await self._redis.hsetnx(META, "epoch", secrets.token_hex(8))
+        epoch: bytes = await self._redis.hget(META, "epoch")
+        return epoch.decode()
+
+    async def number(self, phone_number: str) -> PhoneNumber | None:
+        """One number."""
+        value = await self._redis.hget(NUMBERS, phone_number)
+        return decode_number(value) if value else None
+
+    async def scan(self, kind: Kind) -> AsyncIterator[dict[bytes, bytes]]:
+        """All records of a kind, in pages of keys and encoded values; one may come twice."""
+        cursor = 0
+        while True:
+            cursor, page = await self._redis.hscan(
+                NUMBERS if kind == "number" else AGENTS, cursor, count=SCAN_COUNT
+            )
+            if page:
+                yield page
+            if cursor == 0:
+                return
+
+    async def changes_since(self, revision: int, wait: float) -> Sequence[LoggedChange]:
+        """Changes after a revision, oldest first; waits so many seconds for the first one."""
+        answer = await self._redis.xread({LOG: f"{revision}-0"}, count=BATCH, block=max(1, int(wait * 1000)))
+        if not answer:
+            return ()
+        streams = answer.values() if isinstance(answer, dict) else (entry[1] for entry in answer)
+        return [_logged(*entry) for stream in streams for entry in _entries(stream)]
+
+
+def _entries(stream: Any) -> Any:
+    """RESP3 nests the entries of a stream in one more list than RESP2."""
+    return stream[0] if stream and isinstance(stream[0], list) else stream
+
+
+def _logged(entry_id: bytes, fields: dict[bytes, bytes]) -> LoggedChange:
+    kind: Kind = "number" if fields[b"kind"] == b"number" else "agent"
+    change = Change(kind, fields[b"key"].decode(), fields[b"value"] or None)
+    return LoggedChange(int(entry_id.partition(b"-")[0]), change, float(fields[b"at"]))

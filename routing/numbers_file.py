@@ -1,0 +1,199 @@
+"""Numbers and agents from a TOML file: all or nothing; every error names file, line, field and fix."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from routing.models import Agent, InboundRouting, PhoneNumber
+from routing.numbering import E164
+
+Record = TypeVar("Record", Agent, PhoneNumber)
+
+TABLES: Final = ("agents", "numbers")
+
+
+class NumbersFileError(Exception):
+    """The file cannot be used; nothing of it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """What a file says."""
+
+    numbers: tuple[PhoneNumber, ...]
+    agents: tuple[Agent, ...]
+
+
+def load(path: Path) -> Routes:
+    """Read a file. Blocks: call it in a thread.
+
+    Raises:
+        NumbersFileError: naming file, line, field and what to do.
+
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise NumbersFileError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    return parse(text, str(path))
+
+
+def parse(text: str, name: str) -> Routes:
+    """Parse a file's text; `name` stands in errors. Raises NumbersFileError."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise NumbersFileError(f"{name}: not TOML: {error}") from None
+    reader = _Reader(name, text)
+    for key in document:
+        if key not in TABLES:
+            raise reader.error(None, 0, key, f"unknown table{_nearest(key, TABLES)}")
+    agents = [reader.agent(index, entry) for index, entry in enumerate(reader.entries(document, "agents"))]
+    numbers = [reader.number(index, entry) for index, entry in enumerate(reader.entries(document, "numbers"))]
+    reader.check_unique("agents", "id", [agent.id for agent in agents])
+    reader.check_unique("numbers", "phone_number", [number.phone_number for number in numbers])
+    reader.check_unique("numbers", "id", [number.id for number in numbers])
+    reader.check_references(numbers, {agent.id for agent in agents})
+    return Routes(tuple(numbers), tuple(agents))
+
+
+class _Reader:
+    """Knows where in the file things stand."""
+
+    def __init__(self, name: str, text: str) -> None:
+        self._name = name
+        self._lines = text.splitlines()
+
+    def error(self, table: str | None, index: int, field: str, fault: str) -> NumbersFileError:
+        line = self._line(table, index, field)
+        where = f"{self._name}:{line}" if line else self._name
+        label = f"{table}[{index}].{field}" if table else field
+        return NumbersFileError(f"{where}: {label}: {fault}")
+
+    def entries(self, document: Mapping[str, Any], table: str) -> Sequence[Mapping[str, Any]]:
+        entries = document.get(table, [])
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise self.error(None, 0, table, f"write [[{table}]] with two brackets: there can be several")
+        return entries
+
+    def agent(self, index: int, entry: Mapping[str, Any]) -> Agent:
+        self._known(entry, Agent, "agents", index)
+        for number, endpoint in enumerate(entry.get("endpoints", [])):
+            scheme = (
+                str(endpoint.get("url", "")).partition(":")[0].lower() if isinstance(endpoint, dict) else ""
+            )
+            if scheme not in {"sip", "sips", "ws", "wss"}:
+                field = f"endpoints[{number}].url"
+                raise self.error("agents", index, field, "must begin with sip:, sips:, ws: or wss:")
+        return self._convert({"name": entry.get("id"), **entry}, Agent, "agents", index)
+
+    def number(self, index: int, entry: Mapping[str, Any]) -> PhoneNumber:
+        self._known(entry, PhoneNumber, "numbers", index)
+        written = entry.get("phone_number")
+        if not isinstance(written, str) or not E164.fullmatch(written):
+            fault = f"{written!r} is not E.164: write it as +14155550100"
+            raise self.error("numbers", index, "phone_number", fault)
+        derived = f"phn_{written[1:]}"
+        return self._convert({"id": derived, **entry}, PhoneNumber, "numbers", index)
+
+    def check_unique(self, table: str, field: str, values: Sequence[str]) -> None:
+        first: dict[str, int] = {}
+        for index, value in enumerate(values):
+            if value in first:
+                line = self._line(table, first[value], field)
+                raise self.error(
+                    table, index, field, f"{value} stands twice, first in line {line}: remove one"
+                )
+            first[value] = index
+
+    def check_references(self, numbers: Sequence[PhoneNumber], known: set[str]) -> None:
+        for index, number in enumerate(numbers):
+            routing = number.inbound_routing or InboundRouting()
+            for field, agent_id in (
+                ("agent_id", number.agent_id),
+                ("inbound_routing.agent_id", routing.agent_id),
+                (
+                    "inbound_routing.fallback.agent_id",
+                    routing.fallback.agent_id if routing.fallback else None,
+                ),
+            ):
+                if agent_id is not None and agent_id not in known:
+                    fault = f"no agent {agent_id}{_nearest(agent_id, known)}"
+                    raise self.error("numbers", index, field, fault)
+
+    def _known(self, entry: Mapping[str, Any], kind: type[msgspec.Struct], table: str, index: int) -> None:
+        """Refuse unknown keys, at every depth."""
+        fault = _unknown_key(entry, kind)
+        if fault is not None:
+            raise self.error(table, index, *fault)
+
+    def _convert(self, entry: Mapping[str, Any], kind: type[Record], table: str, index: int) -> Record:
+        try:
+            return msgspec.convert(entry, kind)
+        except msgspec.ValidationError as error:
+            fault, _, place = str(error).partition(" - at `$.")
+            if place:
+                raise self.error(table, index, place.rstrip("`"), _lower(fault)) from None
+            missing = re.search(r"missing required field `(\w+)`", fault)
+            raise self.error(table, index, missing.group(1) if missing else "?", _lower(fault)) from None
+
+    def _line(self, table: str | None, index: int, field: str) -> int:
+        """The line where a field stands, or else its table begins; 0 if neither is found."""
+        if table is None:
+            return next((i for i, line in enumerate(self._lines, 1) if field in line), 0)
+        seen, start = -1, 0
+        last = field.rpartition(".")[2].partition("[")[0]
+        outer = field.partition(".")[0].partition("[")[0]
+        for number, line in enumerate(self._lines, 1):
+            stripped = line.strip()
+            if stripped.startswith(f"[[{table}]]"):
+                seen += 1
+                if seen == index:
+                    start = number
+                elif seen > index:
+                    break
+            elif (start and (stripped.startswith((last, f'"{last}"')) or f"{last} =" in stripped)) or (
+                start and stripped.startswith(outer)
+            ):
+                return number
+        return start
+
+
+def _unknown_key(entry: Mapping[str, Any], kind: Any, prefix: str = "") -> tuple[str, str] | None:
+    fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
+    for key, value in entry.items():
+        if key not in fields:
+            return f"{prefix}{key}", f"unknown key{_nearest(key, fields)}"
+        inner = _struct_in(fields[key])
+        if inner is None:
+            continue
+        nested = value if isinstance(value, list) else [value]
+        for each in nested:
+            if isinstance(each, dict) and (fault := _unknown_key(each, inner, f"{prefix}{key}.")):
+                return fault
+    return None
+
+
+def _struct_in(annotation: Any) -> Any:
+    """The struct that a field holds, itself, optionally or in a tuple; None if it holds none."""
+    for candidate in (annotation, *getattr(annotation, "__args__", ())):
+        if isinstance(candidate, type) and issubclass(candidate, msgspec.Struct):
+            return candidate
+    return None
+
+
+def _nearest(word: str, known: Any) -> str:
+    near = difflib.get_close_matches(word, list(known), 1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]

@@ -1,0 +1,133 @@
+"""Brings the cache up to date from the numbers file: only what differs is written, so the log stays short."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from redis.exceptions import RedisError
+
+from routing.cache import Change, Kind, RoutingCache, State, encode
+from routing.numbers_file import NumbersFileError, Routes, load
+
+RELOAD_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """What one synchronisation did."""
+
+    numbers: int
+    agents: int
+    written: int
+    removed: int
+
+
+class FileSync:
+    """Writes a file's routes into the cache, again whenever the file or the cache is not what it was.
+
+    Args:
+        path: the numbers file.
+        cache: written to.
+        on_synced: told after each time something was looked at because of a change.
+        on_error: told in words when the file cannot be used or the cache not be written; the old routes stay.
+
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        cache: RoutingCache,
+        *,
+        on_synced: Callable[[Synced], None] = lambda synced: None,
+        on_error: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self._path = path
+        self._cache = cache
+        self._on_synced = on_synced
+        self._on_error = on_error
+        self._routes: Routes | None = None
+        self._left: State | None = None
+        self._seen: tuple[int, int] | None = None
+        self._complaint = ""
+        self._one_at_a_time = asyncio.Lock()
+
+    async def reload(self) -> Synced:
+        """Read the file and bring the cache to what it says.
+
+        Raises:
+            NumbersFileError: the file cannot be used; nothing was written.
+            redis.RedisError, OSError: the cache cannot be written.
+
+        """
+        async with self._one_at_a_time:
+            self._seen = await asyncio.to_thread(_fingerprint, self._path)
+            routes = await asyncio.to_thread(load, self._path)
+            synced = await self._write(routes)
+            self._complaint = ""
+        self._on_synced(synced)
+        return synced
+
+    async def watch(self, interval: float = RELOAD_SECONDS) -> None:
+        """Reload whenever the file changes, and when the cache lost what was written to it."""
+        while True:
+            await asyncio.sleep(interval)
+            try:
+                if await asyncio.to_thread(_fingerprint, self._path) != self._seen:
+                    await self.reload()
+                elif self._routes is not None and await self._cache.state() != self._left:
+                    await self._repair(self._routes)
+            except (NumbersFileError, RedisError, OSError, TimeoutError) as error:
+                self.complain(error)
+
+    def complain(self, error: Exception) -> None:
+        """Report an error, the same one only once."""
+        text = str(error) or type(error).__name__
+        if text != self._complaint:
+            self._complaint = text
+            self._on_error(text)
+
+    async def _repair(self, routes: Routes) -> None:
+        """The cache is not as we left it: say again what the file said when it was last good."""
+        async with self._one_at_a_time:
+            synced = await self._write(routes)
+        self._on_synced(synced)
+
+    async def _write(self, routes: Routes) -> Synced:
+        wanted: dict[tuple[Kind, str], bytes] = {
+            ("agent", agent.id): encode(agent) for agent in routes.agents
+        }
+        wanted |= {("number", number.phone_number): encode(number) for number in routes.numbers}
+        held = await self._held()
+        changes = [
+            Change(kind, key, value)
+            for (kind, key), value in wanted.items()
+            if held.get((kind, key)) != value
+        ]
+        # Numbers go before the agents that they may still name.
+        gone = sorted(held.keys() - wanted.keys(), key=lambda entry: entry[0] == "agent")
+        await self._cache.write([*changes, *(Change(kind, key, None) for kind, key in gone)])
+        await self._cache.seal()
+        self._routes, self._left = routes, await self._cache.state()
+        return Synced(len(routes.numbers), len(routes.agents), len(changes), len(gone))
+
+    async def _held(self) -> dict[tuple[Kind, str], bytes]:
+        held: dict[tuple[Kind, str], bytes] = {}
+        kinds: tuple[Kind, ...] = ("agent", "number")
+        for kind in kinds:
+            async for page in self._cache.scan(kind):
+                for key, value in page.items():
+                    held[kind, key.decode()] = value
+        return held
+
+
+def _fingerprint(path: Path) -> tuple[int, int] | None:
+    """What changes when the file does; None while there is no file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
