@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import secrets
 import time
@@ -11,7 +10,9 @@ from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 
 from gateway.media.latch import SymmetricLatch
+from gateway.media.poller import SocketPoller
 from gateway.media.ports import Network, NoPortLeft
+from gateway.media.reception import PortStats
 from gateway.media.rtp_port import RtpPort
 from gateway.media.sockets import SocketPair
 
@@ -25,6 +26,10 @@ LINGER = 3.0
 packets must neither reach the next call nor be answered by ICMP errors."""
 
 
+def _ignore(stats: PortStats) -> None:
+    """What happens to counts that nobody asked for."""
+
+
 class PortPool:
     """Hands out `RtpPort`s from a range of UDP ports on one host.
 
@@ -34,6 +39,7 @@ class PortPool:
         advertise: the address written into SDP where it differs from `host` (NAT, or `host` is a wildcard).
         linger: seconds that a closed port rests before it is reused.
         clock: seconds; shared by every port's `last_packet_at`.
+        on_closed: told what a port has seen, when it is closed.
 
     Raises:
         ValueError: the range holds no pair, or a wildcard host comes without an address to advertise.
@@ -49,6 +55,7 @@ class PortPool:
         advertise: str | None = None,
         linger: float = LINGER,
         clock: Callable[[], float] = time.monotonic,
+        on_closed: Callable[[PortStats], None] = _ignore,
     ) -> None:
         ports = list(range(low + low % 2, high, 2))
         if not ports or not 0 < low <= high < 0x10000:
@@ -62,28 +69,37 @@ class PortPool:
         self._advertise = advertise or host
         self._linger = linger
         self._clock = clock
+        self._on_closed = on_closed
         self._unbound = deque(ports)
         self._resting: deque[tuple[float, SocketPair]] = deque()
         self._open: set[RtpPort] = set()
+        self._poller: SocketPoller | None = None
 
     @property
     def in_use(self) -> int:
         """Ports that are open now; resting ones do not count."""
         return len(self._open)
 
+    def open_stats(self) -> list[PortStats]:
+        """What the ports that are open now have seen so far."""
+        return [port.stats for port in self._open]
+
     def open(self, latch_ranges: Sequence[Network] | None = None) -> RtpPort:
         """See `MediaPorts.open`. Needs a running loop; does not block."""
+        if self._poller is None:
+            self._poller = SocketPoller()
         sockets = self._rested() or self._bind()
 
         def give_back(pair: SocketPair) -> None:
             self._open.discard(port)
+            self._on_closed(port.stats)
             self._resting.append((self._clock(), pair))
 
         port = RtpPort(
             sockets,
             (self._advertise, sockets.port),
             SymmetricLatch(latch_ranges),
-            loop=asyncio.get_running_loop(),
+            poller=self._poller,
             clock=self._clock,
             on_close=give_back,
         )
@@ -98,6 +114,9 @@ class PortPool:
             sockets = self._resting.popleft()[1]
             sockets.close()
             self._unbound.append(sockets.port)
+        if self._poller is not None:
+            self._poller.close()
+            self._poller = None
 
     def _rested(self) -> SocketPair | None:
         """The pair that has rested longest, if long enough; preferred, so that few sockets are ever bound."""

@@ -1,0 +1,60 @@
+"""RTP totals for the metrics: ports that are open are read at each scrape, not counted packet by packet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from gateway.telemetry.metrics import Metrics
+
+
+class StreamStats(Protocol):
+    """What a media port has seen."""
+
+    packets_in: int
+    packets_out: int
+
+    @property
+    def lost(self) -> int:
+        """Packets that never came."""
+
+    @property
+    def jitter(self) -> float:
+        """Seconds."""
+
+
+class MediaTotals:
+    """Turns counts per port, which end with their call, into counters that never fall.
+
+    open_ports: what the ports that are open now have seen.
+    """
+
+    def __init__(self, metrics: Metrics, open_ports: Callable[[], Iterable[StreamStats]]) -> None:
+        self._metrics = metrics
+        self._open_ports = open_ports
+        self._closed = [0, 0, 0]
+        self._told = [0, 0, 0]
+
+    def closed(self, stats: StreamStats) -> None:
+        """A port was closed: its counts are final."""
+        for index, count in enumerate(_counts(stats)):
+            self._closed[index] += count
+        if stats.packets_in:
+            self._metrics.rtp_jitter.observe(stats.jitter)
+
+    def refresh(self) -> None:
+        """Bring the counters up to date."""
+        totals = self._closed.copy()
+        for stats in self._open_ports():
+            for index, count in enumerate(_counts(stats)):
+                totals[index] += count
+        # Loss can shrink when late packets come; a counter must not.
+        received, sent, lost = (max(0, new - old) for new, old in zip(totals, self._told, strict=True))
+        self._metrics.rtp("in", received)
+        self._metrics.rtp("out", sent)
+        self._metrics.rtp_lost.inc(lost)
+        self._told = [max(new, old) for new, old in zip(totals, self._told, strict=True)]
+
+
+def _counts(stats: StreamStats) -> tuple[int, int, int]:
+    return stats.packets_in, stats.packets_out, stats.lost
