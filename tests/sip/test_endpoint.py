@@ -155,7 +155,7 @@ class Wire:
 
 
 async def called_from(house: House, wire: Wire) -> int:
-    """Have the house call the wire, so that it becomes a host that was called lately; the agent side's port."""
+    """Have the house call the wire, which is a host called lately then; returns the agents' port."""
     uri = f"sip:agent@{wire.host}:{wire.port}"
     house.endpoint.request("OPTIONS", uri, await house.endpoint.connect(uri), on_result=lambda *_: None)
     await wire.receive()
@@ -233,7 +233,8 @@ async def test_strangers_are_told_so_if_that_is_configured(opened: Open) -> None
         first, second = await wire.receive(), await wire.receive()
         assert isinstance(first, Response) and isinstance(second, Response)
         assert first.status == 403
-        assert first.to_tag == second.to_tag != None  # noqa: E711
+        assert first.to_tag
+        assert first.to_tag == second.to_tag
         assert first.headers.get("Reason") == 'SIP;cause=403;text="Source Address Not Admitted"'
         for data in (
             wire.request("ACK"),
