@@ -43,12 +43,12 @@ class IncomingRequest:
         """Writes the responses to it."""
         return ResponseWriter(self.request, self.source, to_tag)
 
-    def reject(self, status: int, reason: str | None = None, headers: HeaderList = ()) -> None:
+    def respond_statelessly(self, status: int, reason: str | None = None, headers: HeaderList = ()) -> None:
         """Answer and forget (§8.2.7): a repetition is simply answered again.
 
         So are all requests answered that belong to no call, since remembering them is what a flood wants.
         """
-        reject(self._core, self.request, self.source, status, reason, headers)
+        respond_statelessly(self._core, self.request, self.source, status, reason, headers)
 
     def respond(
         self, status: int, reason: str | None = None, headers: HeaderList = (), to_tag: str = ""
@@ -67,7 +67,7 @@ class IncomingRequest:
         return transaction
 
 
-def reject(
+def respond_statelessly(
     core: Core,
     request: Request,
     source: Flow,

@@ -221,11 +221,11 @@ class Leg:
         if self.flow.reliable and incoming.source.reliable:
             self.flow = incoming.source  # a peer that comes back on a new connection is reached there
         if not dialog.accept_cseq(request.cseq):
-            incoming.reject(500, "CSeq out of order")
+            incoming.respond_statelessly(500, "CSeq out of order")
         elif request.method == "BYE":
             self._bye_received(incoming)
         elif self.ended:
-            incoming.reject(481)
+            incoming.respond_statelessly(481)
         elif request.method == "INVITE":
             self._session_change.receive(incoming)
         else:

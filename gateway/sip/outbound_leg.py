@@ -139,9 +139,9 @@ class OutboundLeg(Leg):
         if self._dialog is not None:
             super().receive(incoming)
         elif incoming.request.method == "INVITE":
-            incoming.reject(491)
+            incoming.respond_statelessly(491)
         elif incoming.request.method == "BYE" or self.ended:
-            incoming.reject(481)
+            incoming.respond_statelessly(481)
         else:
             incoming.respond(200, None, (ALLOW,))
             if incoming.request.method == "INFO":

@@ -134,8 +134,8 @@ class TransactionLayer:
     def receive_response(self, response: Response) -> bool:
         """Hand a response to the request of ours that it answers; False if there is none."""
         transaction = self._clients.get((response.branch or "", response.cseq_method))
-        if transaction is None:
-            return False
+        if transaction is None or len(response.headers.get_all("Via")) != 1:
+            return False  # with more than our own Via it was meant for somebody behind us (§8.1.3.3)
         if transaction.waiting:
             self._answered(transaction)
         transaction.receive(response)
@@ -145,6 +145,11 @@ class TransactionLayer:
         """Tell every request that is still unanswered by this peer, over this transport."""
         for transaction in tuple(self._unanswered.pop(flow[:3], ())):
             transaction.transport_failed()
+
+    @property
+    def tables_empty(self) -> bool:
+        """Nothing is remembered."""
+        return not (self._clients or self._servers or self._unanswered)
 
     # --- for the machines
 

@@ -9,7 +9,7 @@ from gateway.sip.events import FailureCause
 from gateway.sip.flow import Flow
 from gateway.sip.grammar import SipParseError
 from gateway.sip.inbound_leg import InboundLeg, call_key
-from gateway.sip.incoming_request import IncomingRequest, reject
+from gateway.sip.incoming_request import IncomingRequest, respond_statelessly
 from gateway.sip.leg import HeaderList, Leg, Listener, unheard
 from gateway.sip.message import Request, Response, parse_message
 from gateway.sip.outbound_leg import OutboundLeg
@@ -82,7 +82,7 @@ class UserAgent:
         try:
             self._receive_request(message, flow, peer)
         except SipParseError as error:
-            reject(self._core, message, flow, error.status, error.reason)
+            respond_statelessly(self._core, message, flow, error.status, error.reason)
 
     def handle_timers(self) -> None:
         """Do everything that is due now."""
@@ -192,7 +192,7 @@ class UserAgent:
         request = error.request
         if isinstance(request, Request):
             self._sink.message("in", metric_method(request.method), 0)
-            reject(self._core, request, flow, error.status, error.reason)
+            respond_statelessly(self._core, request, flow, error.status, error.reason)
         else:
             self._sink.dropped("malformed")
 
@@ -214,13 +214,13 @@ class UserAgent:
         tag = request.to_tag
         refusal = check_request(request, in_dialog=tag is not None)
         if refusal is not None:
-            incoming.reject(*refusal)
+            incoming.respond_statelessly(*refusal)
         elif tag is None:
             self._receive_new(incoming, peer)
         elif (leg := self._find_leg(tag, request)) is None:
-            incoming.reject(481)
+            incoming.respond_statelessly(481)
         elif self._core.transactions.full and method != "BYE":
-            incoming.reject(503, None, (RETRY_AFTER,))
+            incoming.respond_statelessly(503, None, (RETRY_AFTER,))
         else:
             leg.receive(incoming)
 
@@ -244,7 +244,7 @@ class UserAgent:
     def _receive_cancel(self, incoming: IncomingRequest) -> None:
         transaction = self._core.transactions.find_invite(incoming.request)
         if transaction is None or transaction.on_cancel is None:
-            incoming.reject(481)
+            incoming.respond_statelessly(481)
         else:
             transaction.on_cancel(incoming)
 
@@ -253,13 +253,13 @@ class UserAgent:
         request, core = incoming.request, self._core
         if request.method == "OPTIONS":
             status, headers = self._options_status()
-            incoming.reject(status, None, (ALLOW, ("Accept", SDP_TYPE), *headers))
+            incoming.respond_statelessly(status, None, (ALLOW, ("Accept", SDP_TYPE), *headers))
         elif request.method != "INVITE":
-            incoming.reject(481)
+            incoming.respond_statelessly(481)
         elif self._is_own(request):
-            incoming.reject(482, "Loop Detected")
+            incoming.respond_statelessly(482, "Loop Detected")
         elif core.transactions.full or len(core.legs) >= MAX_LEGS:
-            incoming.reject(503, None, (RETRY_AFTER,))
+            incoming.respond_statelessly(503, None, (RETRY_AFTER,))
         else:
             leg = InboundLeg(core, incoming, peer, core.calls.get(call_key(request)))
             self._on_invite(leg)

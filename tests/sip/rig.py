@@ -10,11 +10,15 @@ from gateway.sip.flow import Flow
 from gateway.sip.inbound_leg import InboundLeg
 from gateway.sip.message import Request, Response, parse_message
 from gateway.sip.outbound_leg import OutboundLeg
+from gateway.sip.timers import TimerQueue
+from gateway.sip.transaction_layer import TransactionLayer
 from gateway.sip.user_agent import UserAgent
 
 PEER = Flow("udp", "192.0.2.10", 5060)
 PEER_TCP = Flow("tcp", "192.0.2.10", 40000, 7)
-OFFER = b"v=0\r\no=- 1 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
+OFFER = (
+    b"v=0\r\no=- 1 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
+)
 ANSWER = OFFER.replace(b"192.0.2.10", b"198.51.100.1").replace(b"4000", b"5000")
 CALLER_TAG = "caller"
 
@@ -70,6 +74,33 @@ def counting_tokens() -> Callable[[], str]:
     """Tokens that are different and the same in every run."""
     numbers = itertools.count(1)
     return lambda: f"{next(numbers) * 2654435761 % 2**64:016x}"
+
+
+class LayerRig:
+    """A transaction layer alone."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.sink = RecordingSink(self.clock)
+        self.timers = TimerQueue(self.clock, self.sink.wake)
+        self.layer = TransactionLayer(self.sink, self.timers, counting_tokens())
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, each deadline at its own time."""
+        end = self.clock.now + seconds
+        while (deadline := self.timers.next_deadline()) is not None and deadline <= end:
+            self.clock.now = deadline
+            self.timers.run_due()
+        self.clock.now = end
+
+    def methods(self) -> list[str]:
+        """The methods of the requests sent."""
+        return [data.split(b" ", 1)[0].decode() for _, _, data in self.sink.sent]
+
+    def assert_empty(self) -> None:
+        assert set(self.layer.counts.values()) == {0}
+        assert len(self.timers) == 0
+        assert self.layer.tables_empty
 
 
 class Rig:
@@ -158,7 +189,12 @@ class Rig:
     def assert_idle(self) -> None:
         """Nothing is left: no leg, no transaction, no timer, no remembered call."""
         assert self.ua.leg_count == 0
-        assert self.ua.transaction_counts == {"invite_client": 0, "invite_server": 0, "client": 0, "server": 0}
+        assert self.ua.transaction_counts == {
+            "invite_client": 0,
+            "invite_server": 0,
+            "client": 0,
+            "server": 0,
+        }
         assert self.ua.call_key_count == 0
         assert self.ua.timer_count == 0
         assert self.ua.next_deadline() is None
