@@ -5,6 +5,7 @@ RFC 3550 §6.4.1, A.1, A.3 and A.8. This runs for every packet, so it is one fla
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass, field
 
 MAX_DROPOUT = 3000
@@ -18,6 +19,9 @@ MAX_TRANSIT_STEP = 8000
 
 CLOCK_RATE = 8000
 """Timestamp units a second of every codec that we speak (RFC 3551 §4.5.14)."""
+
+_FIELDS = struct.Struct("!HII")
+"""Sequence number, timestamp, SSRC: bytes 2 to 11 of the header."""
 
 
 @dataclass(slots=True)
@@ -36,7 +40,7 @@ class PortStats:
     dropped_invalid: int = 0
     send_failures: int = 0
 
-    _ssrc: bytes = field(default=b"", init=False, repr=False)
+    _ssrc: int = field(default=-1, init=False, repr=False)
     _highest: int = field(default=0, init=False, repr=False)
     _expected: int = field(default=0, init=False, repr=False)
     _received: int = field(default=0, init=False, repr=False)
@@ -58,38 +62,32 @@ class PortStats:
     def received(self, packet: bytes, now: float) -> None:
         """Count one valid RTP packet that arrived at `now` (seconds)."""
         self.packets_in += 1
-        sequence = packet[2] << 8 | packet[3]
+        sequence, timestamp, ssrc = _FIELDS.unpack_from(packet, 2)
         step = (sequence - self._highest) & 0xFFFF
-        if packet[8:12] != self._ssrc or MAX_DROPOUT < step < 0x10000 - MAX_MISORDER:
-            self._restart(packet, sequence, now)
+        if ssrc != self._ssrc or MAX_DROPOUT < step < 0x10000 - MAX_MISORDER:
+            self._restart(sequence, timestamp, ssrc, now)
             return
         self._received += 1
         if step == 0 or step > MAX_DROPOUT:
             return
         self._highest = sequence
         self._expected += step
-        if step > 1:
-            self._timestamp = int.from_bytes(packet[4:8])
-            self._arrival = now
-            return
-        timestamp = int.from_bytes(packet[4:8])
         elapsed = timestamp - self._timestamp
-        if (
-            elapsed
-        ):  # packets of one DTMF event share a timestamp (RFC 4733 §2.5.1.2) and say nothing about transit
-            if elapsed < -0x80000000:
-                elapsed += 0x100000000
-            deviation = abs((now - self._arrival) * CLOCK_RATE - elapsed)
-            if deviation < MAX_TRANSIT_STEP:
-                self._jitter += (deviation - self._jitter) / 16
-            self._timestamp = timestamp
-            self._arrival = now
+        if elapsed == 0:  # the packets of a DTMF event share a timestamp (RFC 4733 §2.5.1.2)
+            return
+        if elapsed < -0x80000000:
+            elapsed += 0x100000000
+        deviation = abs((now - self._arrival) * CLOCK_RATE - elapsed)
+        if deviation < MAX_TRANSIT_STEP:
+            self._jitter += (deviation - self._jitter) / 16
+        self._timestamp = timestamp
+        self._arrival = now
 
-    def _restart(self, packet: bytes, sequence: int, now: float) -> None:
+    def _restart(self, sequence: int, timestamp: int, ssrc: int, now: float) -> None:
         """A new source, or the old one with new numbers: keep its losses, begin again (RFC 3550 A.1)."""
         self._lost_before = self.lost
-        self._ssrc = packet[8:12]
+        self._ssrc = ssrc
         self._highest = sequence
         self._expected = self._received = 1
-        self._timestamp = int.from_bytes(packet[4:8])
+        self._timestamp = timestamp
         self._arrival = now

@@ -1,18 +1,19 @@
-"""A media port on real sockets: the loop says when packets are there, each wakeup reads a few of them."""
+"""A media port on real sockets."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from gateway.media.latch import SymmetricLatch
+from gateway.media.poller import SocketPoller
 from gateway.media.ports import Address, PacketSink
 from gateway.media.reception import PortStats
 from gateway.media.sockets import MAX_PACKET, SocketPair
 
-READS_PER_WAKEUP = 8
-"""Packets taken from one socket before others get their turn; a healthy stream has one waiting, a late loop
-a few."""
+READS_PER_VISIT = 32
+"""Packets looked at before other sockets get their turn. A visit ends with the first packet from the peer,
+since a healthy stream has one waiting; only strangers' packets are read past, so that a flood of them
+cannot crowd out the peer's: one port takes 16,000 of them a second."""
 
 RTP_HEADER = 12
 RTCP_HEADER = 8
@@ -33,8 +34,9 @@ class RtpPort:
         "_accepted",
         "_clock",
         "_latch",
-        "_loop",
         "_on_close",
+        "_poller",
+        "_recvfrom",
         "_rtcp_target",
         "_sendto",
         "_sockets",
@@ -53,7 +55,7 @@ class RtpPort:
         address: Address,
         latch: SymmetricLatch,
         *,
-        loop: asyncio.AbstractEventLoop,
+        poller: SocketPoller,
         clock: Callable[[], float],
         on_close: Callable[[SocketPair], None],
     ) -> None:
@@ -64,16 +66,17 @@ class RtpPort:
         self.last_packet_at: float | None = None
         self.stats = PortStats()
         self._sockets: SocketPair | None = sockets
+        self._recvfrom = sockets.rtp.recvfrom
         self._sendto = sockets.rtp.sendto
         self._latch = latch
-        self._loop = loop
+        self._poller = poller
         self._clock = clock
         self._on_close = on_close
         self._accepted: Address | None = None
         self._target: Address | None = None
         self._rtcp_target: Address | None = None
-        loop.add_reader(sockets.rtp.fileno(), self._read_rtp, sockets.rtp.recvfrom)
-        loop.add_reader(sockets.rtcp.fileno(), self._read_rtcp, sockets.rtcp.recvfrom)
+        poller.add(sockets.rtp, self._read_rtp)
+        poller.add(sockets.rtcp, self._read_rtcp)
 
     def set_remote(self, host: str, port: int, rtcp_port: int | None = None) -> None:
         """See `MediaPort.set_remote`."""
@@ -112,15 +115,17 @@ class RtpPort:
             return
         self._sockets = self._target = self._rtcp_target = None
         self.sink = self.rtcp_sink = discard
-        self._loop.remove_reader(sockets.rtp.fileno())
-        self._loop.remove_reader(sockets.rtcp.fileno())
+        self._poller.remove(sockets.rtp)
+        self._poller.remove(sockets.rtcp)
         self._on_close(sockets)
 
-    def _read_rtp(self, recvfrom: Callable[[int], tuple[bytes, Address]]) -> None:
-        for _ in range(READS_PER_WAKEUP):
+    def _read_rtp(self) -> None:
+        if self._sockets is None:  # closed by a sink in the same round
+            return
+        for _ in range(READS_PER_VISIT):
             try:
-                packet, source = recvfrom(MAX_PACKET)
-            except OSError:  # BlockingIOError: drained. Anything else concerns one datagram only.
+                packet, source = self._recvfrom(MAX_PACKET)
+            except OSError:  # BlockingIOError: nothing more. Anything else concerns one datagram only.
                 return
             if len(packet) < RTP_HEADER or packet[0] & 0xC0 != 0x80 or 192 <= packet[1] <= 223:  # RFC 5761 §4
                 self.stats.dropped_invalid += 1
@@ -128,41 +133,40 @@ class RtpPort:
                 self.last_packet_at = now = self._clock()
                 self.stats.received(packet, now)
                 self.sink(packet)
-            else:
-                self._judge(packet, source)
-            if self._sockets is None:  # a sink closed the port
+                return
+            elif self._admit(packet, source):
                 return
 
-    def _judge(self, packet: bytes, source: Address) -> None:
-        """The slow path: a source that is not (yet) the peer."""
+    def _admit(self, packet: bytes, source: Address) -> bool:
+        """The slow path: a source that is not, or not yet, the peer. True if something was delivered."""
         released = self._latch.offer(packet, source[:2])
         if released is None:
             self.stats.dropped_source += 1
-            return
+            return False
         self._follow_latch()
         for each in released:
             self.last_packet_at = now = self._clock()
             self.stats.received(each, now)
             self.sink(each)
+        return bool(released)
 
     def _follow_latch(self) -> None:
         self._accepted = self._latch.accepted
         self._target = self._latch.target
 
-    def _read_rtcp(self, recvfrom: Callable[[int], tuple[bytes, Address]]) -> None:
-        for _ in range(READS_PER_WAKEUP):
-            try:
-                packet, source = recvfrom(MAX_PACKET)
-            except OSError:
-                return
-            peer = self._accepted or self._target
-            if len(packet) < RTCP_HEADER or packet[0] & 0xC0 != 0x80:
-                self.stats.dropped_invalid += 1
-            elif peer is None or source[0] != peer[0]:  # RTCP latches to nobody itself, it follows RTP's host
-                self.stats.dropped_source += 1
-            else:
-                if self._target is not None:
-                    self._rtcp_target = source[:2]
-                self.rtcp_sink(packet)
-            if self._sockets is None:
-                return
+    def _read_rtcp(self) -> None:
+        if self._sockets is None:
+            return
+        try:
+            packet, source = self._sockets.rtcp.recvfrom(MAX_PACKET)
+        except OSError:
+            return
+        peer = self._accepted or self._target
+        if len(packet) < RTCP_HEADER or packet[0] & 0xC0 != 0x80:
+            self.stats.dropped_invalid += 1
+        elif peer is None or source[0] != peer[0]:  # RTCP latches to nobody itself, it follows RTP's host
+            self.stats.dropped_source += 1
+        else:
+            if self._target is not None:
+                self._rtcp_target = source[:2]
+            self.rtcp_sink(packet)

@@ -20,7 +20,7 @@ from gateway.media.reception import PortStats
 T = TypeVar("T")
 
 
-ON_BOTH_LOOPS = {"test_port_pool.py", "test_relay.py"}
+ON_BOTH_LOOPS = {"test_poller.py", "test_port_pool.py", "test_relay.py"}
 """Tests on real sockets: they run under asyncio's loop and under uvloop."""
 
 

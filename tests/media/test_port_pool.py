@@ -13,7 +13,7 @@ import pytest
 from gateway.media.port_pool import PortPool
 from gateway.media.ports import Address, NoPortLeft
 from gateway.media.rtp import pack
-from gateway.media.rtp_port import READS_PER_WAKEUP, RtpPort
+from gateway.media.rtp_port import READS_PER_VISIT, RtpPort
 
 
 class Peer:
@@ -142,7 +142,7 @@ async def test_a_burst_longer_than_one_wakeup_reads_is_not_lost(
     peer, port = peers(), pool.open()
     heard = listen(port)
     port.set_remote(*peer.address)
-    sent = peer.talk(port.address, 5 * READS_PER_WAKEUP + 3)
+    sent = peer.talk(port.address, 2 * READS_PER_VISIT)
     await arrives(lambda: len(heard) == len(sent))
     assert heard == sent
 
