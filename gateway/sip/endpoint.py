@@ -51,8 +51,8 @@ class SipEndpoint:
         options_status: what an OPTIONS outside of a dialog is answered: status and headers.
         observer: counts.
         on_error: told where an exception was caught that nobody should have raised, and which.
-        advertised_host: the public name or address for Via and Contact; None for the address that faces the
-            peer.
+        advertised_host: the public name or address for Via and Contact; None or empty for the address that
+            faces the peer.
         reject_unknown: answer strangers 403 instead of silence.
         product: User-Agent and Server header.
         network, resolver, tokens: the outside world; sockets, the system's resolver and the system's
@@ -203,7 +203,7 @@ class SipEndpoint:
 
     def _advertised_to_agent(self, peer: str, local: str) -> str:
         """Agents beside us take the local address; out on the Internet they need the public one."""
-        if self._advertised_host is not None and is_public(peer) and not is_public(local):
+        if self._advertised_host and is_public(peer) and not is_public(local):
             return self._advertised_host
         return local
 

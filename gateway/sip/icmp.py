@@ -25,6 +25,7 @@ _PMTUDISC_DONT = 0
 
 # struct sock_extended_err: errno, origin, ICMP type, ICMP code; padding and the rest are not needed.
 _EXTENDED_ERROR = struct.Struct("=IBBB")
+_EXTENDED = {(socket.IPPROTO_IP, _IP_RECVERR), (socket.IPPROTO_IPV6, _IPV6_RECVERR)}
 _ORIGIN_ICMP, _ORIGIN_ICMP6 = 2, 3
 _UNREACHABLE = {(_ORIGIN_ICMP, 3), (_ORIGIN_ICMP6, 1)}
 """(origin, ICMP type) of "destination unreachable". §18.4 wants "time exceeded" and the like ignored."""
@@ -67,7 +68,9 @@ def read_errors(sock: socket.socket) -> Iterator[tuple[Address, str]]:
             _, control, _, destination = sock.recvmsg(_QUOTED, _CONTROL, socket.MSG_ERRQUEUE)
         except OSError:  # empty, or the socket is closed
             return
-        for _, _, data in control:
+        for level, name, data in control:
+            if (level, name) not in _EXTENDED:
+                continue
             number, origin, kind, _ = _EXTENDED_ERROR.unpack_from(data)
             if (origin, kind) in _UNREACHABLE:
                 yield (destination[0], destination[1]), reason_of(number)

@@ -383,3 +383,19 @@ async def test_a_taken_port_is_an_error() -> None:
         await other.listen()
     assert caught.value.errno == errno.EADDRINUSE
     await closed(transport)
+
+
+async def test_closing_gives_up_what_is_still_connecting() -> None:
+    recorder = Recorder()
+    transport = await listening(recorder)
+    with socket.socket() as full, socket.socket() as first, socket.socket() as second:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for filling in (first, second):
+            filling.setblocking(False)
+            filling.connect_ex(full.getsockname())
+        transport.send(Flow("tcp", *full.getsockname(), CHANNEL), message())
+        await asyncio.sleep(0.01)
+        await closed(transport)
+    await until(lambda: len(asyncio.all_tasks()) == 1)
+    assert not recorder.failures
