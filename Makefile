@@ -4,7 +4,7 @@
 bin := .venv/bin
 
 run: setup-run           ## start with a demo number and say what to dial
-	@exec $(bin)/voice-gateway serve --config configs/demo.toml
+	@exec $(bin)/voice-gateway serve --demo --config configs/demo.toml
 
 test: setup-test         ## the whole suite, real SIPp, baresip and Redis included
 	@$(bin)/python -m pytest

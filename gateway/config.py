@@ -230,6 +230,12 @@ class Logs(Section):
     )
 
 
+class Demo(Section):
+    """The built-in demo agent, run by `voice-gateway serve --demo`."""
+
+    listen: str = Field(default="127.0.0.1:5070", description="Where it answers; a loopback address.")
+
+
 class Settings(BaseSettings):
     """All of it."""
 
@@ -250,6 +256,7 @@ class Settings(BaseSettings):
     speech: Speech = Speech()
     drain: Drain = Drain()
     logs: Logs = Logs()
+    demo: Demo = Demo()
 
     @classmethod
     def settings_customise_sources(

@@ -37,12 +37,11 @@ UNKNOWN_CARRIER = Carrier(name="unknown", sources=())
 
 
 class Directory(Protocol):
-    """Where numbers and agents are looked up.
+    """Where numbers and agents are looked up."""
 
-    agents: by id.
-    """
-
-    agents: Agents
+    @property
+    def agents(self) -> Agents:
+        """Agents by id."""
 
     def get(self, number: str) -> PhoneNumber | None:
         """What this node knows of an E.164 number, at once."""

@@ -1,0 +1,426 @@
+"""The composition root: settings in, a running service out, and its ordered end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from gateway.admission.carriers import CarriersError, CarrierTable
+from gateway.admission.carriers_file import load_carriers
+from gateway.admission.limits import AdmissionLimits
+from gateway.calls.dispatcher import Dispatcher
+from gateway.calls.registry import Registry
+from gateway.config import Settings
+from gateway.destinations.prober import Prober
+from gateway.destinations.trunk import Trunk
+from gateway.destinations.voicemail import VoicemailBox
+from gateway.media.g711 import CODECS
+from gateway.media.port_pool import PortPool
+from gateway.sip.endpoint import SipEndpoint
+from gateway.sip.inbound_leg import InboundLeg
+from gateway.sip.leg import HeaderList
+from gateway.sip.listeners import ListenError
+from gateway.speech.cache import SpeechCache
+from gateway.speech.engine import make_engine
+from gateway.speech.errors import SpeechError
+from gateway.telemetry.call_log import CallLog
+from gateway.telemetry.loop_lag import LoopLagMonitor
+from gateway.telemetry.media_totals import MediaTotals
+from gateway.telemetry.metrics import Metrics
+from gateway.web.server import PortTaken, WebServer, make_app
+from routing.cache import RoutingCache
+from routing.health import EndpointHealth
+from routing.models import Agent, PhoneNumber
+from routing.numbers_file import NumbersFileError
+from routing.redis_clients import BACKGROUND_TIMEOUT, connect
+from routing.redis_server import EmbeddedRedis, RedisUnavailable
+from routing.replica import FAILURES, Replica
+from routing.sync import FileSync, Synced
+
+LAST_WORDS_SECONDS: Final = 1.0
+"""For BYEs to be answered before the sockets are closed."""
+
+GC_THRESHOLD: Final = (50_000, 20, 20)
+"""Allocations between collections: a call leaves few cycles, and each collection is a pause for every
+call."""
+
+log = structlog.get_logger("gateway")
+
+
+class StartError(Exception):
+    """The gateway cannot start; the message is one line that names the key and the fix."""
+
+
+class Gateway:
+    """Everything that takes calls, started and stopped in order."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.limits = AdmissionLimits(max_active_calls=settings.admission.max_active_calls)
+        self.registry = Registry()
+        self.carriers: CarrierTable
+        self.sip: SipEndpoint
+        self.web: WebServer
+        self._sync: FileSync | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._exit = contextlib.AsyncExitStack()
+
+    async def start(self) -> None:
+        """Start everything, carriers' listeners last.
+
+        Raises:
+            StartError: something that is needed is missing, taken or wrong; what had started is stopped
+            again.
+
+        """
+        try:
+            await self._start()
+        except (
+            CarriersError,
+            ListenError,
+            PortTaken,
+            RedisUnavailable,
+            NumbersFileError,
+            SpeechError,
+        ) as error:
+            await self._exit.aclose()
+            raise StartError(str(error)) from error
+        except OSError as error:
+            await self._exit.aclose()
+            raise StartError(f"{error.filename or 'data.dir'}: {error.strerror or error}") from error
+        except BaseException:
+            await self._exit.aclose()
+            raise
+
+    async def _start(self) -> None:
+        settings, loop = self.settings, asyncio.get_running_loop()
+        await asyncio.to_thread(settings.data.dir.mkdir, parents=True, exist_ok=True)
+        self.carriers = await self._load_carriers()
+        self._speech = await self._start_speech()
+        await self._start_routing()
+        self.health = EndpointHealth(
+            loop.time,
+            threshold=settings.agents.failures_to_open,
+            probe_interval=settings.agents.probe_interval,
+        )
+        media_host = await asyncio.to_thread(_media_host, settings)
+        self.ports = PortPool(
+            settings.media.bind,
+            settings.media.port_low,
+            settings.media.port_high,
+            advertise=media_host,
+            clock=loop.time,
+            on_closed=lambda stats: self._media_totals.closed(stats),
+        )
+        self._exit.callback(self.ports.close)
+        self._media_totals = MediaTotals(self.metrics, self.ports.open_stats)
+        self.sip = SipEndpoint(
+            listen=settings.sip.listen,
+            agent_listen=(settings.sip.agent_listen,),
+            admit=self._admit,
+            on_invite=self._on_invite,
+            options_status=self._options_status,
+            observer=self.metrics,
+            on_error=self._caught,
+            advertised_host=settings.sip.advertised_host or None,
+            reject_unknown=settings.admission.reject_unknown,
+        )
+        self.dispatcher = self._make_dispatcher()
+        self.web = WebServer(
+            make_app(self.metrics.registry, self.obstacles, self.refresh), *_address(settings.web.listen)
+        )
+        await self.web.start()
+        self._exit.push_async_callback(self.web.stop)
+        await self.sip.start()
+        self._exit.push_async_callback(self.sip.stop)
+        lag = LoopLagMonitor(self.metrics.loop_lag.observe)
+        lag.start()
+        self._exit.callback(lag.stop)
+        self._run(Prober(self.sip, self.health, lambda: self.replica.view.agents()).run, "agent-probes")
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLD)
+
+    def _make_dispatcher(self) -> Dispatcher:
+        settings, loop = self.settings, asyncio.get_running_loop()
+        trunk = Trunk(
+            self.sip,
+            self.health,
+            settings.sip.domain,
+            response_timeout=settings.dispatch.response_timeout,
+            ring_timeout=settings.dispatch.ring_timeout,
+            agent_silence_timeout=settings.media.agent_silence_timeout,
+            caller_silence_timeout=settings.media.caller_silence_timeout,
+            max_duration=settings.dispatch.max_call_duration,
+        )
+        box = VoicemailBox(
+            self._speech,
+            settings.voicemail.directory or settings.data.dir / "recordings",
+            max_seconds=settings.voicemail.max_seconds,
+            silence_seconds=settings.voicemail.silence_seconds,
+            on_error=lambda error: log.error("recording failed", error=str(error), key="voicemail.directory"),
+        )
+        return Dispatcher(
+            directory=self.replica,
+            limits=self.limits,
+            ports=self.ports,
+            trunk=trunk,
+            voicemail=box,
+            registry=self.registry,
+            observer=self.metrics,
+            sink=CallLog(self.metrics),
+            default_voicemail=settings.voicemail.default_message,
+            endpoint_template=settings.agents.endpoint_template,
+            clock=loop.time,
+        )
+
+    async def _load_carriers(self) -> CarrierTable:
+        paths = [Path(name) for name in self.settings.admission.carriers_files]
+        return await asyncio.to_thread(load_carriers, paths)
+
+    async def _start_speech(self) -> SpeechCache:
+        speech = self.settings.speech
+        engine = make_engine(
+            speech.engine,
+            voice=speech.voice,
+            url=speech.url,
+            key=speech.api_key.get_secret_value(),
+            model=speech.model,
+            timeout=speech.timeout,
+        )
+        cache = SpeechCache(
+            engine,
+            self.settings.data.dir / "speech",
+            encoders={name: codec.frames for name, codec in CODECS.items()},
+            on_error=lambda name, error: log.error("speech failed", engine=name, error=str(error)),
+        )
+        await cache.start()
+        self._exit.push_async_callback(cache.close)
+        cache.prerender(self.settings.voicemail.default_message)
+        return cache
+
+    async def _start_routing(self) -> None:
+        settings = self.settings
+        url = settings.redis.url.get_secret_value()
+        if not url:
+            server = EmbeddedRedis(settings.data.dir, lambda text: log.warning("redis", detail=text))
+            await server.start()
+            self._exit.push_async_callback(server.stop)
+            url = server.url
+        if settings.routing.numbers_file is not None:
+            writer = connect(url, BACKGROUND_TIMEOUT)
+            self._exit.push_async_callback(writer.aclose)
+            self._sync = FileSync(
+                settings.routing.numbers_file,
+                RoutingCache(writer),
+                on_synced=_log_synced,
+                on_error=lambda text: log.error("numbers file", detail=text, key="routing.numbers_file"),
+            )
+            await self._first_sync(self._sync)
+            self._run(partial(self._sync.watch, settings.routing.reload_interval), "numbers-file")
+        self.replica = Replica(
+            url,
+            self.metrics,
+            snapshot_path=settings.data.dir / "routes.snapshot",
+            on_loaded=self._prepare,
+            on_error=lambda text: log.error("routing", detail=text),
+            clock=asyncio.get_running_loop().time,
+        )
+        await self.replica.start()
+        self._exit.push_async_callback(self.replica.stop)
+
+    async def _first_sync(self, sync: FileSync) -> None:
+        """A wrong file stops the start; a Redis that is away does not: there may be a snapshot."""
+        try:
+            await sync.reload()
+        except NumbersFileError:
+            raise
+        except FAILURES as error:
+            sync.complain(error if isinstance(error, Exception) else RuntimeError(str(error)))
+
+    def _prepare(self, numbers: Sequence[PhoneNumber], agents: Sequence[Agent]) -> None:
+        """Have voicemail messages spoken before anybody calls."""
+        for number in numbers:
+            if number.inbound_routing is not None and number.inbound_routing.voicemail_message:
+                self._speech.prerender(number.inbound_routing.voicemail_message)
+        for agent in agents:
+            if agent.voicemail_message:
+                self._speech.prerender(agent.voicemail_message)
+
+    # What the endpoint asks.
+
+    def _admit(self, host: str) -> object | None:
+        return self.carriers.match(host)
+
+    def _on_invite(self, leg: InboundLeg) -> None:
+        self.limits.routes_loaded = self.replica.loaded
+        self.dispatcher.on_invite(leg)
+
+    def _options_status(self) -> tuple[int, HeaderList]:
+        self.limits.routes_loaded = self.replica.loaded
+        refusal = self.limits.unready()
+        return (200, ()) if refusal is None else (refusal.status, refusal.headers)
+
+    def _caught(self, where: str, error: Exception) -> None:
+        log.error("internal error", where=where, exc_info=error)
+
+    # What operators ask.
+
+    def obstacles(self) -> list[str]:
+        """Why no calls are taken; empty while they are."""
+        reasons = []
+        if self.limits.draining:
+            reasons.append("draining")
+        if not self.replica.loaded:
+            reasons.append("no routes: Redis has none and there is no snapshot")
+        return reasons
+
+    def refresh(self) -> None:
+        """Bring the gauges up to date; called at each scrape."""
+        metrics = self.metrics
+        metrics.transactions(self.sip.user_agent.transaction_counts)
+        metrics.sync_age.set(self.replica.age)
+        metrics.overload_level.set(len(self.registry) / self.settings.admission.max_active_calls)
+        metrics.agent_calls.clear()
+        metrics.endpoint_up.clear()
+        for status in self.health.snapshot():
+            metrics.endpoint_up.labels(status.agent_id, status.url).set(status.up)
+            metrics.agent_calls.labels(status.agent_id).inc(status.calls)
+        self._media_totals.refresh()
+
+    async def reload(self) -> None:
+        """Read carriers and numbers again (SIGHUP): each is taken over whole, or not at all and said so."""
+        try:
+            self.carriers = await self._load_carriers()
+        except CarriersError as error:
+            log.error("carriers not reloaded", detail=str(error), key="admission.carriers_files")
+        if self._sync is not None:
+            try:
+                await self._sync.reload()
+            except (NumbersFileError, *FAILURES) as error:
+                log.error("numbers not reloaded", detail=str(error), key="routing.numbers_file")
+
+    async def stop(self) -> None:
+        """Refuse new calls, let the others finish, end what is left, then close everything. Bounded."""
+        self.limits.draining = True
+        ended = await self.registry.drain(self.settings.drain.timeout)
+        log.info("drained", ended_by_us=ended)
+        await asyncio.sleep(LAST_WORDS_SECONDS if ended else 0)
+        await self._exit.aclose()
+
+    async def abort(self) -> None:
+        """Close everything at once; calls get their BYE if the network takes it."""
+        await self.registry.drain(0)
+        await self._exit.aclose()
+
+    def _run(self, work: Callable[[], Awaitable[None]], name: str) -> None:
+        async def guarded() -> None:
+            try:
+                await work()
+            except Exception:
+                log.exception("background task failed", task=name)
+
+        task = asyncio.create_task(guarded(), name=name)
+        self._tasks.append(task)
+
+        async def end() -> None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        self._exit.push_async_callback(end)
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Gateway]:
+    """A gateway that runs for as long as the block does."""
+    gateway = Gateway(settings)
+    await gateway.start()
+    try:
+        yield gateway
+    finally:
+        await gateway.stop()
+
+
+async def serve(settings: Settings, on_ready: Callable[[Gateway], None] = lambda gateway: None) -> None:
+    """Run until SIGTERM or SIGINT; a second one stops at once. SIGHUP reloads.
+
+    Raises:
+        StartError: see `Gateway.start`.
+
+    """
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    gateway = Gateway(settings)
+    reloads: set[asyncio.Task[None]] = set()
+    drain: asyncio.Task[None] | None = None
+
+    def asked_to_stop() -> None:
+        if stop.is_set() and drain is not None:
+            drain.cancel()
+        stop.set()
+
+    def asked_to_reload() -> None:
+        task = loop.create_task(gateway.reload())
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked_to_stop)
+    await gateway.start()
+    loop.add_signal_handler(signal.SIGHUP, asked_to_reload)
+    on_ready(gateway)
+    log.info("ready", sip=gateway.sip.carrier_addresses, web=gateway.web.address)
+    await stop.wait()
+    log.info("draining", calls=len(gateway.registry), timeout=settings.drain.timeout)
+    drain = asyncio.create_task(gateway.stop())
+    try:
+        await drain
+    except asyncio.CancelledError:
+        log.warning("stopped at once", calls=len(gateway.registry))
+        await gateway.abort()
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit():
+        raise StartError(f"web.listen: {text!r} is not host:port")
+    return host.strip("[]"), int(port)
+
+
+def _media_host(settings: Settings) -> str:
+    """What SDP names: as configured, or as bound, or the address that the default route leaves from."""
+    configured = settings.media.advertised_host or settings.sip.advertised_host
+    if configured:
+        return configured
+    if settings.media.bind not in {"0.0.0.0", "::"}:  # noqa: S104 - a comparison
+        return settings.media.bind
+    family, nowhere = (
+        (socket.AF_INET6, "2001:db8::1") if ":" in settings.media.bind else (socket.AF_INET, "192.0.2.1")
+    )
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((nowhere, 9))  # sends nothing: only asks which address would be used
+        except OSError:
+            return "127.0.0.1"
+        host: str = probe.getsockname()[0]
+        return host
+
+
+def _log_synced(synced: Synced) -> None:
+    log.info(
+        "routes synchronised",
+        numbers=synced.numbers,
+        agents=synced.agents,
+        written=synced.written,
+        removed=synced.removed,
+    )

@@ -1,0 +1,93 @@
+"""The command line: verbs in files of their own, errors in one line each."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateway.app import StartError
+from gateway.cli.errors import UsageError
+from gateway.config import ConfigError, Settings, load
+
+app = typer.Typer(
+    name="voice-gateway",
+    help="Answers phone calls for AI voice agents: the routing agent, else the fallback agent, else voicemail.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="TOML file; $VOICE_GATEWAY_CONFIG, else configs/gateway.toml."),
+]
+
+
+def settings(config: Path | None) -> Settings:
+    """The configuration that a command works with. Raises ConfigError."""
+    return load(config)
+
+
+@app.command()
+def serve(
+    config: ConfigOption = None,
+    demo: Annotated[bool, typer.Option("--demo", help="Also run the built-in demo agent.")] = False,
+) -> None:
+    """Answer calls until SIGTERM or Ctrl-C; SIGHUP reloads carriers and numbers."""
+    from gateway.cli.serve import run
+
+    run(settings(config), demo=demo)
+
+
+@app.command()
+def check(config: ConfigOption = None) -> None:
+    """Test the configuration without starting: one line each, and a fix for what fails."""
+    from gateway.cli.check import run
+
+    raise typer.Exit(run(settings(config)))
+
+
+@app.command()
+def explain(
+    number: Annotated[str, typer.Argument(help="What the carrier dials, in any of its formats.")],
+    source: Annotated[str, typer.Option("--from", help="IP address that the call comes from.")],
+    config: ConfigOption = None,
+) -> None:
+    """Say what would happen to a call, and why, before it happens."""
+    from gateway.cli.explain import run
+
+    raise typer.Exit(run(settings(config), number, source))
+
+
+@app.command()
+def call(
+    uri: Annotated[str, typer.Argument(help="Whom to call, e.g. sip:+14155550100@127.0.0.1:5060.")],
+    play: Annotated[Path | None, typer.Option(help="WAV to play once the call is answered; any rate.")] = None,
+    record: Annotated[Path | None, typer.Option(help="WAV to write what is heard to.")] = None,
+    dtmf: Annotated[str, typer.Option(help="Keys to press after playing.")] = "",
+    seconds: Annotated[float, typer.Option(help="Hang up that long after the answer.")] = 10.0,
+    caller: Annotated[str, typer.Option("--as", help="Calling number.")] = "+14155550199",
+) -> None:
+    """Place a real call: play, record, print the ladder and the timings."""
+    from gateway.cli.call import run
+
+    raise typer.Exit(run(uri, play=play, record=record, dtmf=dtmf, seconds=seconds, caller=caller))
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(f"voice-gateway {installed_version('voice-gateway')}")
+
+
+def main() -> None:
+    """Run the command line; whatever the operator can mend ends in one line and status 1."""
+    try:
+        app()
+    except (ConfigError, StartError, UsageError) as error:
+        sys.stderr.write(f"voice-gateway: {error}\n")
+        raise SystemExit(1) from None

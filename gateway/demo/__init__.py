@@ -1,0 +1,1 @@
+"""A voice agent to talk to before you have one of your own."""
