@@ -1,4 +1,4 @@
-"""Messages out of a stream: framed by Content-Length, whatever the segments (RFC 3261 §18.3, RFC 5626 §3.5.1)."""
+"""Messages out of a stream, framed by Content-Length whatever the segments (RFC 3261 §18.3)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ class FramingError(Exception):
 
 
 class Keepalive(Enum):
-    """What stands between messages: two line ends ask for one. A lone one is such an answer, and not reported."""
+    """What stands between messages (RFC 5626 §3.5.1).
+
+    Two line ends ask for one. A lone one is the answer to such a question, and not reported.
+    """
 
     PING = b"\r\n\r\n"
 
@@ -46,7 +49,8 @@ class StreamFramer:
     def feed(self, data: bytes) -> list[bytes | Keepalive]:
         """Take bytes; return what is complete now, in order.
 
-        Raises FramingError: no Content-Length, or one that is no number or above the cap, or headers without end.
+        Raises FramingError: no Content-Length, or one that is no number or above the cap, or headers
+        without end.
         """
         self._buffer += data
         found: list[bytes | Keepalive] = []

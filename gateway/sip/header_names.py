@@ -1,4 +1,4 @@
-"""Header names: compact forms (RFC 3261 §7.3.3, §20 and extensions) and any case to the one spelling used here."""
+"""Header names: compact forms and any case, to the one spelling used here (RFC 3261 §7.3.3)."""
 
 from __future__ import annotations
 

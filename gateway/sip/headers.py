@@ -97,7 +97,8 @@ class NameAddr:
         else:
             before, bracket, _ = text.partition("<")
             if not bracket:
-                # §20.10: without brackets, whatever follows a semicolon belongs to the header, not to the URI.
+                # §20.10: without brackets, whatever follows a semicolon belongs to the header, not to the
+                # URI.
                 uri, semicolon, params = text.partition(";")
                 uri = uri.strip()
                 if not uri or " " in uri or ":" not in uri or "," in uri or '"' in uri:

@@ -1,7 +1,7 @@
 """SIP messages: requests and responses, from bytes and to bytes (RFC 3261 §7).
 
-Parsing splits the head once, canonicalises names by one dictionary lookup each, and reads only the five headers that
-every layer needs. Everything else stays text until somebody asks.
+Parsing splits the head once, canonicalises names by one dictionary lookup each, and reads only the five
+headers that every layer needs. Everything else stays text until somebody asks.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ MAX_HEADER_BYTES: Final = 16_384
 """The head of one message. Carriers' INVITEs take 2 kB; an Identity header (STIR) may add 2 kB more."""
 
 MAX_HEADER_COUNT: Final = 200
-"""Header lines of one message. The longest of RFC 4475 has 40; a list this long is an attack on our memory."""
+"""Header lines of one message. The longest of RFC 4475 has 40; a list this long is an attack on our
+memory."""
 
 MAX_BODY_BYTES: Final = 65_535
 """One body: a datagram cannot hold more, and no SDP comes near."""
@@ -201,8 +202,8 @@ class Response(Message):
 def parse_message(data: bytes) -> Request | Response:
     """One whole message: a datagram, or what was framed from a stream.
 
-    Raises SipParseError; its `request` is set when the fault is in a request that can be answered all the same, that
-    is, one with Via, From, To, Call-ID and CSeq.
+    Raises SipParseError; its `request` is set when the fault is in a request that can be answered all the
+    same, that is, one with Via, From, To, Call-ID and CSeq.
     """
     data = data.lstrip(b"\r\n")
     end = data.find(b"\r\n\r\n")
@@ -298,7 +299,7 @@ def _response(start: str, headers: Headers, body: bytes, fault: SipParseError | 
 def _check_common(message: Message) -> None:
     """Read the five headers without which nothing can be matched, and refuse doubled single-value headers."""
     seen: set[str] = set()
-    for name, _ in message.headers.items():
+    for name, _ in message.headers:
         if name in SINGLE:
             if name in seen:
                 raise SipParseError(400, f"More than one {name} header")
@@ -309,7 +310,7 @@ def _check_common(message: Message) -> None:
 
 
 def _answerable(request: Request) -> bool:
-    """Whether a response could find its way and its transaction: Via, From, To, Call-ID and CSeq are there."""
+    """Whether a response could find its way and its transaction."""
     if request.method == "ACK":
         return False
     try:
@@ -320,7 +321,7 @@ def _answerable(request: Request) -> bool:
 
 
 def _exact_body(headers: Headers, body: bytes) -> bytes:
-    """What Content-Length says is the body; a datagram may carry trailing bytes (§18.3). Raises SipParseError."""
+    """The body that Content-Length names; a datagram may carry more (§18.3). Raises SipParseError."""
     value = headers.get("Content-Length")
     if value is None:
         length = len(body)

@@ -11,8 +11,8 @@ from gateway.sip.header_names import canonical_name
 class Headers:
     """An ordered multimap from header names to values.
 
-    Names are canonical (`Via`, never `v`); values are as written, without the line's leading and trailing white
-    space, one entry a header line.
+    Names are canonical (`Via`, never `v`); values are as written, without the line's leading and trailing
+    white space, one entry a header line.
     """
 
     __slots__ = ("_items",)

@@ -1,4 +1,4 @@
-"""Offers and answers (RFC 3264): making them, answering them, and changing their addresses on the way through."""
+"""Offers and answers (RFC 3264): made, answered, and changed in their addresses on the way."""
 
 from __future__ import annotations
 
@@ -168,7 +168,9 @@ def with_media_address(description: bytes, host: str, port: int) -> bytes:
 
 
 def restrict_to(description: bytes, codec: Codec, dtmf: Codec | None) -> bytes:
-    """The same description offering one voice codec only, and its telephone-event: what the other side speaks already.
+    """The same description with one voice codec only, and its telephone-event.
+
+    For a side that speaks to a side which speaks that codec already.
 
     Raises SdpError: 488 if the description has no such codec.
     """

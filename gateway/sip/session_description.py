@@ -6,6 +6,7 @@ What an offerer and an answerer do with them (RFC 3264) is in `offer_answer.py`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 MAX_MEDIA: Final = 16
@@ -214,10 +215,7 @@ class SessionDescription:
             raise SdpError("Session description without an origin", 400)
         direction = next((line for line in attributes if line in DIRECTIONS), "sendrecv")
         bounds = [*starts, len(lines)]
-        media = tuple(
-            _media(lines[begin:end], connection, direction)
-            for begin, end in zip(bounds, bounds[1:], strict=False)
-        )
+        media = tuple(_media(lines[begin:end], connection, direction) for begin, end in pairwise(bounds))
         return cls(origin, connection, media, tuple(attributes), tuple(other), name)
 
     @property

@@ -20,7 +20,8 @@ class SipUri:
     """A sip or sips URI.
 
     scheme: ``"sip"`` or ``"sips"``.
-    user: as written, escapes included (two URIs that differ in escapes only are equal by `user_unescaped`); None if there is none.
+    user: as written, escapes included (two URIs that differ in escapes only are equal by `user_unescaped`);
+        None if there is none.
     password: None if there is none.
     host: name or IP literal, IPv6 without brackets.
     port: None if there is none.
