@@ -3,8 +3,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -93,6 +93,18 @@ async def server() -> AsyncIterator[Server]:
     await server.start()
     yield server
     await server.stop()
+
+
+@contextmanager
+def unanswering() -> Iterator[Flow]:
+    """A way to nobody: a listener whose backlog is full drops SYNs, as a firewall does."""
+    with socket.socket() as full, socket.socket() as first, socket.socket() as second:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for filling in (first, second):
+            filling.setblocking(False)
+            filling.connect_ex(full.getsockname())
+        yield Flow("tcp", *full.getsockname(), CHANNEL)
 
 
 async def closed(transport: StreamTransport, *peers: Peer) -> None:
@@ -277,14 +289,7 @@ async def test_a_refused_connection_fails_by_the_flow_it_was_asked_for(server: S
 async def test_connecting_takes_no_longer_than_it_may(server: Server) -> None:
     recorder = Recorder()
     transport = await listening(recorder, connect=0.05)
-    # A listener whose backlog is full drops SYNs: connecting hangs, as towards a host behind a firewall.
-    with socket.socket() as full, socket.socket() as first, socket.socket() as second:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        for filling in (first, second):
-            filling.setblocking(False)
-            filling.connect_ex(full.getsockname())
-        flow = Flow("tcp", *full.getsockname(), CHANNEL)
+    with unanswering() as flow:
         transport.send(flow, message())
         await until(lambda: bool(recorder.failures))
     assert (flow, "connecting timed out") in recorder.failures
@@ -388,13 +393,8 @@ async def test_a_taken_port_is_an_error() -> None:
 async def test_closing_gives_up_what_is_still_connecting() -> None:
     recorder = Recorder()
     transport = await listening(recorder)
-    with socket.socket() as full, socket.socket() as first, socket.socket() as second:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        for filling in (first, second):
-            filling.setblocking(False)
-            filling.connect_ex(full.getsockname())
-        transport.send(Flow("tcp", *full.getsockname(), CHANNEL), message())
+    with unanswering() as flow:
+        transport.send(flow, message())
         await asyncio.sleep(0.01)
         await closed(transport)
     await until(lambda: len(asyncio.all_tasks()) == 1)
