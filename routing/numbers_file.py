@@ -5,19 +5,21 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
 
-from routing.models import Agent, InboundRouting, PhoneNumber
+from routing.models import Agent, Endpoint, InboundRouting, PhoneNumber
 from routing.numbering import E164
 
 Record = TypeVar("Record", Agent, PhoneNumber)
 
 TABLES: Final = ("agents", "numbers")
+
+SCHEMES: Final = frozenset({"sip", "sips", "ws", "wss"})
 
 
 class NumbersFileError(Exception):
@@ -86,14 +88,14 @@ class _Reader:
 
     def agent(self, index: int, entry: Mapping[str, Any]) -> Agent:
         self._known(entry, Agent, "agents", index)
-        for number, endpoint in enumerate(entry.get("endpoints", [])):
-            scheme = (
-                str(endpoint.get("url", "")).partition(":")[0].lower() if isinstance(endpoint, dict) else ""
-            )
-            if scheme not in {"sip", "sips", "ws", "wss"}:
-                field = f"endpoints[{number}].url"
-                raise self.error("agents", index, field, "must begin with sip:, sips:, ws: or wss:")
-        return self._convert({"name": entry.get("id"), **entry}, Agent, "agents", index)
+        named = {**entry, "name": entry.get("name", entry["id"])} if "id" in entry else entry
+        agent = self._convert(named, Agent, "agents", index)
+        if not agent.id:
+            raise self.error("agents", index, "id", "is empty: write something like agt_sales")
+        for number, endpoint in enumerate(agent.endpoints):
+            for field, fault in _endpoint_faults(endpoint):
+                raise self.error("agents", index, f"endpoints[{number}].{field}", fault)
+        return agent
 
     def number(self, index: int, entry: Mapping[str, Any]) -> PhoneNumber:
         self._known(entry, PhoneNumber, "numbers", index)
@@ -117,6 +119,9 @@ class _Reader:
     def check_references(self, numbers: Sequence[PhoneNumber], known: set[str]) -> None:
         for index, number in enumerate(numbers):
             routing = number.inbound_routing or InboundRouting()
+            if number.inbound_routing and not (routing.agent_id or number.agent_id):
+                fault = "no agent anywhere: write agent_id here or in the number, or remove inbound_routing"
+                raise self.error("numbers", index, "inbound_routing", fault)
             for field, agent_id in (
                 ("agent_id", number.agent_id),
                 ("inbound_routing.agent_id", routing.agent_id),
@@ -146,25 +151,32 @@ class _Reader:
             raise self.error(table, index, missing.group(1) if missing else "?", _lower(fault)) from None
 
     def _line(self, table: str | None, index: int, field: str) -> int:
-        """The line where a field stands, or else its table begins; 0 if neither is found."""
+        """The line where a field stands, or else its entry begins; 0 if neither is found."""
         if table is None:
             return next((i for i, line in enumerate(self._lines, 1) if field in line), 0)
-        seen, start = -1, 0
-        last = field.rpartition(".")[2].partition("[")[0]
-        outer = field.partition(".")[0].partition("[")[0]
-        for number, line in enumerate(self._lines, 1):
-            stripped = line.strip()
-            if stripped.startswith(f"[[{table}]]"):
-                seen += 1
-                if seen == index:
-                    start = number
-                elif seen > index:
-                    break
-            elif (start and (stripped.startswith((last, f'"{last}"')) or f"{last} =" in stripped)) or (
-                start and stripped.startswith(outer)
-            ):
-                return number
-        return start
+        starts = [i for i, line in enumerate(self._lines) if line.strip().startswith(f"[[{table}]]")]
+        if index >= len(starts):
+            return 0  # written in another way, such as numbers = [{…}]
+        start = starts[index]
+        ends = (i for i in range(start + 1, len(self._lines)) if self._lines[i].lstrip().startswith("[["))
+        entry = self._lines[start : next(ends, None)]
+        at = 0
+        for step in re.findall(r"\w+", re.sub(r"\[\d+\]", "", field)):
+            # The outer key's line holds the inner one, or comes before it.
+            key = re.compile(rf"(?<![\w-]){step}[\"']?\s*[=.\]]")
+            at = next((i for i in range(at, len(entry)) if key.search(entry[i])), at)
+        return start + at + 1
+
+
+def _endpoint_faults(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
+    """Fields of an endpoint that have the right type and still make no sense, each with what to do."""
+    scheme, _, rest = endpoint.url.partition(":")
+    if scheme.lower() not in SCHEMES or not rest.strip("/"):
+        yield "url", "must be sip:, sips:, ws: or wss: and an address, as in sip:bot@192.0.2.10:5060"
+    if endpoint.weight < 1:
+        yield "weight", "must be 1 or more; to take an endpoint out of use, remove it"
+    if endpoint.max_calls is not None and endpoint.max_calls < 0:
+        yield "max_calls", "must be 0 or more; leave it out for no limit"
 
 
 def _unknown_key(entry: Mapping[str, Any], kind: Any, prefix: str = "") -> tuple[str, str] | None:

@@ -209,6 +209,9 @@ class Replica:
         view = self._view
         changes = await cache.changes_since(view.revision, FOLLOW_WAIT) if view.epoch else ()
         state = await cache.state()
+        if not changes and state.epoch == view.epoch and state.revision > view.revision:
+            # Written between the two questions, or trimmed away: the log itself tells.
+            changes = await cache.changes_since(view.revision, 0)
         if state.epoch is None:
             raise ValueError("the routing cache is empty: its writer has to fill it again")
         last = changes[-1].revision if changes else view.revision

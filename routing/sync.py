@@ -65,9 +65,9 @@ class FileSync:
         """
         async with self._one_at_a_time:
             self._seen = await asyncio.to_thread(_fingerprint, self._path)
-            routes = await asyncio.to_thread(load, self._path)
-            synced = await self._write(routes)
-            self._complaint = ""
+            self._routes = await asyncio.to_thread(load, self._path)
+            self._left = None  # until it is written: if Redis is away now, the watch will write it
+            synced = await self._write(self._routes)
         self._on_synced(synced)
         return synced
 
@@ -78,7 +78,7 @@ class FileSync:
             try:
                 if await asyncio.to_thread(_fingerprint, self._path) != self._seen:
                     await self.reload()
-                elif self._routes is not None and await self._cache.state() != self._left:
+                elif self._routes is not None and self._is_lost(await self._cache.state()):
                     await self._repair(self._routes)
             except (NumbersFileError, RedisError, OSError, TimeoutError) as error:
                 self.complain(error)
@@ -90,8 +90,17 @@ class FileSync:
             self._complaint = text
             self._on_error(text)
 
+    def _is_lost(self, state: State) -> bool:
+        """Whether the cache is not the one we wrote to, or an older copy of it.
+
+        A higher revision is another writer's work: two nodes whose files differ for a moment must not
+        overwrite each other in turn.
+        """
+        left = self._left
+        return left is None or state.epoch != left.epoch or state.revision < left.revision
+
     async def _repair(self, routes: Routes) -> None:
-        """The cache is not as we left it: say again what the file said when it was last good."""
+        """Write again what the file said when it was last good."""
         async with self._one_at_a_time:
             synced = await self._write(routes)
         self._on_synced(synced)
@@ -111,7 +120,8 @@ class FileSync:
         gone = sorted(held.keys() - wanted.keys(), key=lambda entry: entry[0] == "agent")
         await self._cache.write([*changes, *(Change(kind, key, None) for kind, key in gone)])
         await self._cache.seal()
-        self._routes, self._left = routes, await self._cache.state()
+        self._left = await self._cache.state()
+        self._complaint = ""
         return Synced(len(routes.numbers), len(routes.agents), len(changes), len(gone))
 
     async def _held(self) -> dict[tuple[Kind, str], bytes]:
