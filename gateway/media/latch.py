@@ -43,16 +43,17 @@ class SymmetricLatch:
     """Decides which source is the peer, and where to send. Pure: no socket, no clock.
 
     Attributes:
-        accepted: the source that is heard, or None while it is open who that is.
+        accepted: the source that is heard, or None until that is settled.
         target: where to send, or None on hold or before anything is known.
 
     """
 
-    __slots__ = ("_candidates", "_expected", "_held", "_ranges", "accepted", "target")
+    __slots__ = ("_candidates", "_expected", "_held", "_ranges", "_sdp", "accepted", "target")
 
     def __init__(self, ranges: Sequence[Network] | None = None) -> None:
         self._ranges = ranges
         self._expected: Address | None = None
+        self._sdp: Address | None = None
         self._held = False
         self._candidates: dict[Address, list[bytes]] = {}
         self.accepted: Address | None = None
@@ -65,7 +66,8 @@ class SymmetricLatch:
         if named is HOLD:  # whoever was heard is still heard, nobody is sent to
             self.target = None
             return
-        if named != self._expected or named is None:
+        if (host, port) != self._sdp:
+            self._sdp = host, port
             self._candidates.clear()
             self._expected = named
             if self.accepted != named:
@@ -75,8 +77,7 @@ class SymmetricLatch:
     def offer(self, packet: bytes, source: Address) -> Sequence[bytes] | None:
         """Judge a valid packet whose source is not `accepted`.
 
-        Returns the packets to deliver now (none while on probation), or None to drop this one as a
-        stranger's.
+        Returns the packets to deliver now (none while on probation), or None: a stranger's, drop it.
         """
         if source == self._expected:
             self._accept(source)

@@ -133,8 +133,7 @@ class PortPool:
                 return SocketPair(self._host, number)
             except OSError as error:
                 self._unbound.append(number)
-                if (
-                    error.errno != errno.EADDRINUSE
-                ):  # out of descriptors, or not our host: the next port fails alike
+                # Out of descriptors, or not our host: the next port would fail alike.
+                if error.errno != errno.EADDRINUSE:
                     raise NoPortLeft(f"cannot open media port {number} on {self._host}: {error}") from error
         raise NoPortLeft(f"{len(self._open)} media ports in use, {len(self._resting)} resting, none left")

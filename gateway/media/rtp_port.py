@@ -12,8 +12,8 @@ from gateway.media.sockets import MAX_PACKET, SocketPair
 
 READS_PER_VISIT = 32
 """Packets looked at before other sockets get their turn. A visit ends with the first packet from the peer,
-since a healthy stream has one waiting; only strangers' packets are read past, so that a flood of them
-cannot crowd out the peer's: one port takes 16,000 of them a second."""
+since a healthy stream has one waiting; only strangers' packets are read past, so that a flood of them does
+not crowd out the peer's."""
 
 RTP_HEADER = 12
 RTCP_HEADER = 8

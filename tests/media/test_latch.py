@@ -146,6 +146,16 @@ def test_a_host_name_is_learned_from_the_packets() -> None:
     assert latch.target == NAT
 
 
+def test_a_host_name_again_keeps_what_was_learned() -> None:
+    latch = expecting(("media.example.com", 4000))
+    for sequence in range(3):
+        latch.offer(packet(sequence), NAT)
+    latch.expect("media.example.com", 4000)
+    assert latch.accepted == latch.target == NAT
+    latch.expect("other.example.com", 4000)
+    assert latch.accepted is latch.target is None
+
+
 def test_nothing_is_sent_to_groups() -> None:
     assert expecting(("224.0.0.1", 4000)).target is None
 

@@ -170,6 +170,23 @@ async def test_a_peer_behind_a_nat_is_found_and_strangers_are_counted(
     assert heard == sent
 
 
+async def test_a_flood_of_strangers_does_not_crowd_out_the_peer(
+    pool: PortPool, peers: Callable[..., Peer]
+) -> None:
+    port, peer, stranger = pool.open(), peers(), peers()
+    heard = listen(port)
+    port.set_remote(*peer.address)
+    sent = peer.talk(port.address)
+    await arrives(lambda: heard == sent)
+    rounds = 0
+    while len(heard) < 10:
+        stranger.talk(port.address, READS_PER_VISIT - 1, ssrc=9)
+        sent.extend(peer.talk(port.address))
+        rounds += 1
+        await arrives(lambda: heard == sent)
+    assert port.stats.dropped_source == rounds * (READS_PER_VISIT - 1)
+
+
 async def test_only_the_carriers_media_ranges_may_latch(pool: PortPool, peers: Callable[..., Peer]) -> None:
     port, nat = pool.open(latch_ranges=[ip_network("198.51.100.0/24")]), peers()
     port.set_remote("198.51.100.1", 4000)

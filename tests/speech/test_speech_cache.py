@@ -69,7 +69,7 @@ async def test_a_restart_finds_the_files(engine: Any, encoders: Encoders, tmp_pa
     first = await opened(engine, tmp_path, encoders)
     await first.get("Hello", 5)
     async with asyncio.timeout(5):
-        while not await asyncio.to_thread(lambda: list(tmp_path.glob("*.wav"))):
+        while not await asyncio.to_thread(lambda: list(tmp_path.glob("*.wav"))):  # noqa: ASYNC110 - disk
             await asyncio.sleep(0.001)
     await first.close()
     engine.broken = SpeechError("the engine is gone")
