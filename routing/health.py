@@ -183,7 +183,9 @@ class EndpointHealth:
         if state is None:
             if len(self._states) >= MAX_ENDPOINTS:
                 self._forget()
-            state = self._states[key] = _State(Circuit())
+            # Spread over one interval, so that many endpoints loaded at once are not asked at once.
+            first = self._clock() + self._rng.uniform(0, self._probe_interval)
+            state = self._states[key] = _State(Circuit(), probe_at=first)
         return state
 
     def _forget(self) -> None:

@@ -68,6 +68,7 @@ def settings(directory: Path, sip: Address, http: Address) -> dict[str, dict[str
         "data": {"dir": str(directory / "data")},
         "admission": {"carriers_files": [str(directory / "carriers.toml")]},
         "routing": {"numbers_file": str(directory / "numbers.toml")},
+        "agents": {"probe_interval": 3600.0},  # SIPp's scenarios expect no OPTIONS
         "dispatch": {"response_timeout": 1.0, "ring_timeout": 3.0},
         "media": {"port_low": MEDIA_PORTS[0], "port_high": MEDIA_PORTS[1]},
         "voicemail": {"max_seconds": 30, "silence_seconds": 2.0},
