@@ -11,6 +11,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gateway.sip.addresses import is_ip_literal
 from gateway.sip.flow import Flow
@@ -107,6 +108,7 @@ class Resolver:
         return forget
 
 
+@lru_cache(KNOWN_NAMES)
 def _destination(uri: str) -> tuple[SipUri, str]:
     try:
         target = parse_uri(uri)
