@@ -54,6 +54,12 @@ end
 return tonumber(redis.call('HGET', KEYS[4], 'revision') or '0')
 """
 
+_SEAL: Final = """
+if tonumber(redis.call('HGET', KEYS[1], 'revision') or '0') < tonumber(ARGV[1]) then return false end
+redis.call('HSETNX', KEYS[1], 'epoch', ARGV[2])
+return redis.call('HGET', KEYS[1], 'epoch')
+"""
+
 _number_decoder: Final = msgspec.msgpack.Decoder(PhoneNumber)
 _agent_decoder: Final = msgspec.msgpack.Decoder(Agent)
 _encoder: Final = msgspec.msgpack.Encoder()
@@ -118,6 +124,7 @@ class RoutingCache:
     def __init__(self, redis: Redis) -> None:
         self._redis: Any = redis
         self._write = self._redis.register_script(_WRITE)
+        self._seal = self._redis.register_script(_SEAL)
 
     async def state(self) -> State:
         """Where the cache stands."""
@@ -139,16 +146,23 @@ class RoutingCache:
             revision = await self._write(keys=[NUMBERS, AGENTS, LOG, META], args=arguments)
         return revision if pending else (await self.state()).revision
 
-    async def seal(self) -> str:
-        """Declare the cache complete, unless it is already; returns its epoch."""
-        await self._redis.hsetnx(META, "epoch", secrets.token_hex(8))
-        epoch: bytes = await self._redis.hget(META, "epoch")
-        return epoch.decode()
+    async def seal(self, revision: int = 0) -> str | None:
+        """Declare the cache complete, unless it is already; returns its epoch.
+
+        revision: how far it must have come; None is returned if it has not: it was flushed meanwhile.
+        """
+        epoch: bytes | None = await self._seal(keys=[META], args=[revision, secrets.token_hex(8)])
+        return epoch.decode() if epoch else None
 
     async def number(self, phone_number: str) -> PhoneNumber | None:
         """One number."""
         value = await self._redis.hget(NUMBERS, phone_number)
         return decode_number(value) if value else None
+
+    async def agent(self, agent_id: str) -> bytes | None:
+        """One agent, encoded."""
+        value: bytes | None = await self._redis.hget(AGENTS, agent_id)
+        return value
 
     async def scan(self, kind: Kind) -> AsyncIterator[dict[bytes, bytes]]:
         """All records of a kind, in pages of keys and encoded values; one may come twice."""

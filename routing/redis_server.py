@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
+from urllib.parse import quote
 
 from redis.exceptions import RedisError
 
@@ -46,7 +48,27 @@ def socket_path(data_dir: Path) -> Path:
 
 def socket_url(data_dir: Path) -> str:
     """The URL of the private server of a data directory."""
-    return f"unix://{socket_path(data_dir)}"
+    return f"unix://{quote(str(socket_path(data_dir)))}"
+
+
+def _lock(directory: Path) -> IO[bytes]:
+    """Take the data directory for this process. Blocks. Raises RedisUnavailable if another one has it.
+
+    A second server would take the socket over, and leave the first gateway alone with routes that age.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        file = (directory / "redis.lock").open("wb")
+    except OSError as error:
+        raise RedisUnavailable(f"data.dir: {directory} is not writable: {error.strerror}") from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise RedisUnavailable(
+            f"data.dir: another gateway is running on {directory}; stop it, or choose another data.dir"
+        ) from None
+    return file
 
 
 class EmbeddedRedis:
@@ -64,11 +86,12 @@ class EmbeddedRedis:
         self._on_event = on_event
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
+        self._lock: IO[bytes] | None = None
 
     @property
     def url(self) -> str:
         """For `connect`."""
-        return f"unix://{self._socket}"
+        return socket_url(self._directory)
 
     async def start(self) -> None:
         """Start it, and wait until it answers.
@@ -77,7 +100,12 @@ class EmbeddedRedis:
             RedisUnavailable: no redis-server on this machine, or it does not come up.
 
         """
-        await self._launch()
+        self._lock = await asyncio.to_thread(_lock, self._directory)
+        try:
+            await self._launch()
+        except BaseException:
+            await self.stop()
+            raise
         self._keeper = asyncio.create_task(self._keep(), name="embedded-redis")
 
     async def stop(self) -> None:
@@ -87,8 +115,13 @@ class EmbeddedRedis:
             await asyncio.gather(self._keeper, return_exceptions=True)
             self._keeper = None
         process, self._process = self._process, None
-        if process is None or process.returncode is not None:
-            return
+        if process is not None and process.returncode is None:
+            await self._end(process)
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
         try:
@@ -103,11 +136,11 @@ class EmbeddedRedis:
         binary = await asyncio.to_thread(shutil.which, "redis-server")
         if binary is None:
             raise RedisUnavailable(
-                "redis.url: empty means a private redis-server, and none is installed:"
+                "redis.url: empty means a private redis-server, and none is installed: "
                 "install it (Debian: apt-get install redis-server; macOS: brew install redis) or "
                 "set redis.url"
             )
-        await asyncio.to_thread(self._prepare)
+        await self._clear_socket()
         # A dead gateway must not leave its server behind: the kernel ends it with us.
         guard = await asyncio.to_thread(shutil.which, "setpriv")
         command = [guard, "--pdeathsig", "TERM", binary] if guard else [binary]
@@ -121,11 +154,22 @@ class EmbeddedRedis:
             stderr=asyncio.subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C in a terminal is for us; we end it in order
         )
-        await self._await_ready()
+        try:
+            await self._await_ready()
+        except RedisUnavailable:
+            await self._end(self._process)
+            raise
 
-    def _prepare(self) -> None:
-        self._directory.mkdir(parents=True, exist_ok=True)
-        self._socket.unlink(missing_ok=True)
+    async def _clear_socket(self) -> None:
+        """End a server that outlived a killed gateway: on its way out it would remove our socket."""
+        client = connect(self.url, STOP_SECONDS)
+        try:
+            await client.shutdown(save=True)
+        except (RedisError, OSError):
+            pass  # nobody is there, as it should be
+        finally:
+            await client.aclose()
+        await asyncio.to_thread(self._socket.unlink, missing_ok=True)
 
     async def _await_ready(self) -> None:
         assert self._process is not None  # noqa: S101 - for the type checker

@@ -51,6 +51,14 @@ FAILURES: Final = (RedisError, OSError, TimeoutError, msgspec.DecodeError, Value
 Loaded: TypeAlias = Callable[[Sequence[PhoneNumber], Sequence[Agent]], None]
 
 
+def named_agents(number: PhoneNumber) -> set[str]:
+    """Ids of the agents that a number's calls may go to."""
+    routing = number.inbound_routing
+    fallback = routing.fallback if routing else None
+    ids = (number.agent_id, routing and routing.agent_id, fallback and fallback.agent_id)
+    return {agent_id for agent_id in ids if agent_id}
+
+
 class RoutingObserver(Protocol):
     """Who counts."""
 
@@ -165,8 +173,14 @@ class Replica:
         return found
 
     async def _ask(self, phone_number: str) -> PhoneNumber | None:
+        cache, view = RoutingCache(self._hot), self._view
         async with asyncio.timeout(HOT_TIMEOUT):
-            return await RoutingCache(self._hot).number(phone_number)
+            number = await cache.number(phone_number)
+            for agent_id in named_agents(number) if number else ():
+                # Its agents may be as new as the number; the log brings them again, unchanged.
+                if view.get(agent_id) is None and (value := await cache.agent(agent_id)):
+                    view.apply(Change("agent", agent_id, value))
+        return number
 
     # Staying current.
 

@@ -16,6 +16,10 @@ from routing.numbers_file import NumbersFileError, Routes, load
 RELOAD_SECONDS: Final = 1.0
 
 
+class CacheLostError(Exception):
+    """What was written is not all there; it has to be written again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Synced:
     """What one synchronisation did."""
@@ -60,13 +64,13 @@ class FileSync:
 
         Raises:
             NumbersFileError: the file cannot be used; nothing was written.
+            CacheLostError: Redis was flushed meanwhile; `watch` writes again.
             redis.RedisError, OSError: the cache cannot be written.
 
         """
         async with self._one_at_a_time:
             self._seen = await asyncio.to_thread(_fingerprint, self._path)
             self._routes = await asyncio.to_thread(load, self._path)
-            self._left = None  # until it is written: if Redis is away now, the watch will write it
             synced = await self._write(self._routes)
         self._on_synced(synced)
         return synced
@@ -80,7 +84,7 @@ class FileSync:
                     await self.reload()
                 elif self._routes is not None and self._is_lost(await self._cache.state()):
                     await self._repair(self._routes)
-            except (NumbersFileError, RedisError, OSError, TimeoutError) as error:
+            except (NumbersFileError, CacheLostError, RedisError, OSError, TimeoutError) as error:
                 self.complain(error)
 
     def complain(self, error: Exception) -> None:
@@ -110,6 +114,8 @@ class FileSync:
             ("agent", agent.id): encode(agent) for agent in routes.agents
         }
         wanted |= {("number", number.phone_number): encode(number) for number in routes.numbers}
+        self._left = None  # if Redis goes away half-way, the watch writes again
+        before = await self._cache.state()
         held = await self._held()
         changes = [
             Change(kind, key, value)
@@ -119,7 +125,9 @@ class FileSync:
         # Numbers go before the agents that they may still name.
         gone = sorted(held.keys() - wanted.keys(), key=lambda entry: entry[0] == "agent")
         await self._cache.write([*changes, *(Change(kind, key, None) for kind, key in gone)])
-        await self._cache.seal()
+        epoch = await self._cache.seal(before.revision + len(changes) + len(gone))
+        if epoch is None or before.epoch not in (None, epoch):
+            raise CacheLostError("the routing cache was emptied while it was written")
         self._left = await self._cache.state()
         self._complaint = ""
         return Synced(len(routes.numbers), len(routes.agents), len(changes), len(gone))
