@@ -15,7 +15,9 @@ from gateway.config import ConfigError, Settings, load
 
 app = typer.Typer(
     name="voice-gateway",
-    help="Answers phone calls for AI voice agents: the routing agent, else the fallback agent, else voicemail.",
+    help=(
+        "Answers phone calls for AI voice agents: the routing agent, else the fallback agent, else voicemail."
+    ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -66,7 +68,9 @@ def explain(
 @app.command()
 def call(
     uri: Annotated[str, typer.Argument(help="Whom to call, e.g. sip:+14155550100@127.0.0.1:5060.")],
-    play: Annotated[Path | None, typer.Option(help="WAV to play once the call is answered; any rate.")] = None,
+    play: Annotated[
+        Path | None, typer.Option(help=("WAV to play once the call is answered; any rate."))
+    ] = None,
     record: Annotated[Path | None, typer.Option(help="WAV to write what is heard to.")] = None,
     dtmf: Annotated[str, typer.Option(help="Keys to press after playing.")] = "",
     seconds: Annotated[float, typer.Option(help="Hang up that long after the answer.")] = 10.0,

@@ -1,0 +1,246 @@
+"""`voice-gateway check`: a configuration tested without starting it, the way `nginx -t` does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import uvloop
+from redis.exceptions import RedisError
+from rich.console import Console
+from rich.markup import escape
+
+from gateway.admission.carriers import CarriersError
+from gateway.admission.carriers_file import load_carriers
+from gateway.config import Settings
+from gateway.sip.addresses import AddressError, parse_address
+from gateway.sip.endpoint import SipEndpoint
+from gateway.sip.events import FailureCause
+from gateway.sip.message import Response
+from gateway.speech.engine import make_engine
+from gateway.speech.errors import SpeechError
+from routing.models import Agent, Endpoint
+from routing.numbers_file import NumbersFileError, load
+from routing.redis_clients import BACKGROUND_TIMEOUT, connect
+
+PROBE_SECONDS: Final = 3.0
+"""For an agent endpoint to answer OPTIONS."""
+
+MAX_PROBES_AT_ONCE: Final = 20
+
+SPEECH_SECONDS: Final = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found.
+
+    fix: what to do; empty if all is well.
+    """
+
+    what: str
+    passed: bool
+    text: str
+    fix: str = ""
+
+
+class _Silent:
+    """Nobody counts here."""
+
+    def message(self, direction: str, method: str, code: int) -> None:
+        """One message went by."""
+
+    def retransmission(self, direction: str) -> None:
+        """A message went by again."""
+
+    def dropped(self, reason: str) -> None:
+        """A message was thrown away."""
+
+
+def run(settings: Settings) -> int:
+    """Print one line a finding; 0 if everything passed, 1 if not."""
+    return uvloop.run(_run(settings))
+
+
+async def _run(settings: Settings) -> int:
+    console = Console(highlight=False, soft_wrap=True)
+    console.print("[green]✓[/green] configuration  valid")
+    failed = 0
+    async for finding in _findings(settings):
+        mark = "[green]✓[/green]" if finding.passed else "[red]✗[/red]"
+        console.print(f"{mark} {finding.what:<14} {escape(finding.text)}")
+        if not finding.passed:
+            failed += 1
+            console.print(f"  [yellow]fix:[/yellow] {escape(finding.fix)}")
+    return 1 if failed else 0
+
+
+async def _findings(settings: Settings) -> AsyncIterator[Finding]:
+    checks: list[Callable[[Settings], Awaitable[list[Finding]]]] = [
+        _data_directory,
+        _ports,
+        _carriers,
+        _redis,
+        _speech,
+    ]
+    for check in checks:
+        for finding in await check(settings):
+            yield finding
+    if settings.routing.numbers_file is None:
+        return
+    try:
+        routes = await asyncio.to_thread(load, settings.routing.numbers_file)
+    except NumbersFileError as error:
+        yield Finding(
+            "numbers", False, str(error), "correct the file; the old routes stay in force until then"
+        )
+        return
+    counts = f"{len(routes.numbers)} numbers, {len(routes.agents)} agents"
+    yield Finding("numbers", True, f"{settings.routing.numbers_file}: {counts}")
+    for finding in await _endpoints(routes.agents):
+        yield finding
+
+
+async def _data_directory(settings: Settings) -> list[Finding]:
+    def write() -> None:
+        settings.data.dir.mkdir(parents=True, exist_ok=True)
+        probe = settings.data.dir / ".write-test"
+        probe.write_bytes(b"")
+        probe.unlink()
+
+    try:
+        await asyncio.to_thread(write)
+    except OSError as error:
+        fix = "make the directory writable for this user, or set data.dir"
+        return [Finding("data.dir", False, f"{settings.data.dir}: {error.strerror}", fix)]
+    return [Finding("data.dir", True, f"{settings.data.dir.absolute()} is writable")]
+
+
+async def _ports(settings: Settings) -> list[Finding]:
+    wanted = [("sip.listen", text, kind) for text in settings.sip.listen for kind in ("udp", "tcp")]
+    wanted.append(("web.listen", settings.web.listen, "tcp"))
+    return [_port(key, text, kind) for key, text, kind in wanted]
+
+
+def _port(key: str, text: str, kind: str) -> Finding:
+    try:
+        host, port = parse_address(text)
+    except AddressError as error:
+        return Finding(key, False, str(error), f"write {key} as host:port")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM) as probe:
+        if kind == "tcp":
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            fix = f"stop what listens there (a running gateway?), or change {key}"
+            return Finding(key, False, f"{text}/{kind}: {error.strerror}", fix)
+    return Finding(key, True, f"{text}/{kind} is free")
+
+
+async def _carriers(settings: Settings) -> list[Finding]:
+    paths = [Path(name) for name in settings.admission.carriers_files]
+    try:
+        table = await asyncio.to_thread(load_carriers, paths)
+    except CarriersError as error:
+        return [Finding("carriers", False, str(error), "correct the file named in admission.carriers_files")]
+    if not len(table):
+        return [Finding("carriers", False, "no trunk at all", "add a [[trunk]]: nobody could call")]
+    return [Finding("carriers", True, ", ".join(carrier.name for carrier in table))]
+
+
+async def _redis(settings: Settings) -> list[Finding]:
+    url = settings.redis.url.get_secret_value()
+    if not url:
+        binary = await asyncio.to_thread(shutil.which, "redis-server")
+        if binary is None:
+            fix = "apt-get install redis-server (macOS: brew install redis), or set redis.url"
+            return [Finding("redis", False, "redis.url is empty and no redis-server is installed", fix)]
+        return [Finding("redis", True, f"private server, {binary}")]
+    client = connect(url, BACKGROUND_TIMEOUT)
+    try:
+        await client.ping()
+    except (RedisError, OSError) as error:
+        return [
+            Finding("redis", False, f"redis.url: {error}", "check address, user and password in redis.url")
+        ]
+    finally:
+        with contextlib.suppress(RedisError, OSError):
+            await client.aclose()
+    return [Finding("redis", True, "answers")]
+
+
+async def _speech(settings: Settings) -> list[Finding]:
+    speech = settings.speech
+    fix = 'set speech.engine to one that is installed ("espeak" comes with the package)'
+    try:
+        engine = make_engine(
+            speech.engine,
+            voice=speech.voice,
+            url=speech.url,
+            key=speech.api_key.get_secret_value(),
+            model=speech.model,
+            timeout=speech.timeout,
+        )
+        try:
+            async with asyncio.timeout(SPEECH_SECONDS):
+                pcm = await engine.render(settings.voicemail.default_message)
+        finally:
+            await engine.close()
+    except (SpeechError, TimeoutError) as error:
+        return [Finding("speech", False, str(error) or f"{speech.engine} took too long", fix)]
+    return [
+        Finding("speech", True, f"{speech.engine} speaks the default message in {len(pcm) / 16000:.1f} s")
+    ]
+
+
+async def _endpoints(agents: tuple[Agent, ...]) -> list[Finding]:
+    sip = SipEndpoint(
+        on_invite=lambda leg: leg.refuse(486),
+        observer=_Silent(),
+        on_error=lambda where, error: None,
+        product="voice-gateway-check",
+    )
+    await sip.start()
+    limit = asyncio.Semaphore(MAX_PROBES_AT_ONCE)
+
+    async def probe(agent: Agent, endpoint: Endpoint) -> Finding:
+        async with limit:
+            fault = await _ask(sip, endpoint)
+        if fault is None:
+            return Finding("agent", True, f"{agent.id} answers at {endpoint.url}")
+        fix = "start the agent, or correct its url; calls go to its fallback or voicemail until then"
+        return Finding("agent", False, f"{agent.id} at {endpoint.url}: {fault}", fix)
+
+    try:
+        return await asyncio.gather(*(probe(agent, each) for agent in agents for each in agent.endpoints))
+    finally:
+        await sip.stop()
+
+
+async def _ask(sip: SipEndpoint, endpoint: Endpoint) -> str | None:
+    """What is wrong with an endpoint; None if it answers."""
+    if not endpoint.is_sip:
+        return "only sip: endpoints are called by this version"
+    done: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+
+    def told(response: Response | None, cause: FailureCause) -> None:
+        if not done.done():
+            done.set_result(None if response is not None else f"OPTIONS: {cause}")
+
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            flow = await sip.connect(endpoint.request_uri)
+            sip.request("OPTIONS", endpoint.request_uri, flow, on_result=told)
+            return await done
+    except TimeoutError:
+        return f"no answer to OPTIONS within {PROBE_SECONDS:g} s"
+    except OSError as error:
+        return str(error)
