@@ -245,7 +245,7 @@ class Leg:
         self._confirmed()
         self.emit(AckReceived(self, request.body))
         if self._change is not None and not self.ended:
-            self._change.ack_received()
+            self._change.go_on()
         return True
 
     def _confirmed(self) -> None:

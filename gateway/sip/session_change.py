@@ -72,13 +72,13 @@ class SessionChange:
             self._core.timers.schedule(0, self._refuse_offer)
             return
         self._offer = _Offer(body, headers)
-        if not self._leg.awaiting_ack:
-            self._send()
+        self.go_on()
 
-    def ack_received(self) -> None:
-        """Send what has waited for the ACK of our own answer."""
-        if self._offer is not None and self._sent is None and self._timer is None:
-            self._send()
+    def go_on(self) -> None:
+        """Send what is wanted, unless something else must be settled first; then that calls here."""
+        idle = self._sent is None and self._received is None and self._timer is None
+        if self._offer is not None and idle and not self._leg.awaiting_ack:
+            self._send(self._offer)
 
     def acknowledge(self, body: bytes) -> bool:
         """Confirm the 2xx that made an offer; False if none waits for it."""
@@ -92,15 +92,7 @@ class SessionChange:
         if not self._leg.ended:
             self._leg.emit(ReinviteFailed(self._leg, 491, None))
 
-    def _send(self) -> None:
-        self._timer = None
-        offer = self._offer
-        if offer is None:
-            return
-        if self._received is not None:
-            # The peer was quicker; its change must be settled first.
-            self._retry_later()
-            return
+    def _send(self, offer: _Offer) -> None:
         leg, core = self._leg, self._core
         headers = leg.invite_headers(offer.headers, "application/sdp" if offer.body else None)
         request = leg.dialog.request("INVITE", core.transactions.branch(), headers=headers, body=offer.body)
@@ -113,7 +105,11 @@ class SessionChange:
         # §14.1, in units of 10 ms.
         chance = self._core.chance()
         pause = 2.1 + round(chance * 190) / 100 if self._longer_pause else round(chance * 200) / 100
-        self._timer = self._core.timers.schedule(pause, self._send)
+        self._timer = self._core.timers.schedule(pause, self._pause_over)
+
+    def _pause_over(self) -> None:
+        self._timer = None
+        self.go_on()
 
     def invite_progressed(self, response: Response) -> None:
         """Nothing of a provisional response to a re-INVITE concerns anybody."""
@@ -172,6 +168,8 @@ class SessionChange:
         received, self._received = self._received, None
         if received is not None:
             received.refuse(status, reason, headers)
+            if not self._leg.ended:
+                self.go_on()
 
     def _cancelled(self, incoming: IncomingRequest) -> None:
         """The peer sent CANCEL for a re-INVITE of its own; too late if that was answered."""

@@ -73,7 +73,7 @@ class RecordingSink:
 def counting_tokens() -> Callable[[], str]:
     """Tokens that are different and the same in every run."""
     numbers = itertools.count(1)
-    return lambda: f"{next(numbers) * 2654435761 % 2**64:016x}"
+    return lambda: f"{next(numbers) * 0x9E3779B97F4A7C15 % 2**64:016x}"
 
 
 class LayerRig:
