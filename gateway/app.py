@@ -7,6 +7,7 @@ import contextlib
 import gc
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,8 @@ from gateway.sip.endpoint import SipEndpoint
 from gateway.sip.inbound_leg import InboundLeg
 from gateway.sip.leg import HeaderList
 from gateway.sip.listeners import ListenError
+from gateway.sip.transport import SocketNetwork
+from gateway.sip.transport_stream import StreamLimits
 from gateway.speech.cache import SpeechCache
 from gateway.speech.engine import make_engine
 from gateway.speech.errors import SpeechError
@@ -103,7 +106,7 @@ class Gateway:
             raise
 
     async def _start(self) -> None:
-        settings, loop = self.settings, asyncio.get_running_loop()
+        settings = self.settings
         await asyncio.to_thread(settings.data.dir.mkdir, parents=True, exist_ok=True)
         self.carriers = await self._load_carriers()
         self._speech = await self._start_speech()
@@ -119,21 +122,28 @@ class Gateway:
             settings.media.port_low,
             settings.media.port_high,
             advertise=media_host,
-            clock=loop.time,
             on_closed=lambda stats: self._media_totals.closed(stats),
         )
         self._exit.callback(self.ports.close)
         self._media_totals = MediaTotals(self.metrics, self.ports.open_stats)
         self.sip = SipEndpoint(
             listen=settings.sip.listen,
-            agent_listen=(settings.sip.agent_listen,),
+            agent_listen=settings.sip.agent_listen,
             admit=self._admit,
             on_invite=self._on_invite,
+            on_trying=partial(self.metrics.stage, "trying"),
             options_status=self._options_status,
             observer=self.metrics,
             on_error=self._caught,
             advertised_host=settings.sip.advertised_host or None,
             reject_unknown=settings.admission.reject_unknown,
+            network=SocketNetwork(
+                StreamLimits(
+                    connections=settings.sip.max_connections,
+                    connections_a_source=settings.sip.max_connections_per_source,
+                    idle=settings.sip.idle_timeout,
+                )
+            ),
         )
         self.dispatcher = self._make_dispatcher()
         self.web = WebServer(
@@ -152,7 +162,7 @@ class Gateway:
         gc.set_threshold(*GC_THRESHOLD)
 
     def _make_dispatcher(self) -> Dispatcher:
-        settings, loop = self.settings, asyncio.get_running_loop()
+        settings = self.settings
         trunk = Trunk(
             self.sip,
             self.health,
@@ -181,7 +191,6 @@ class Gateway:
             sink=CallLog(self.metrics),
             default_voicemail=settings.voicemail.default_message,
             endpoint_template=settings.agents.endpoint_template,
-            clock=loop.time,
         )
 
     async def _load_carriers(self) -> CarrierTable:
@@ -234,7 +243,6 @@ class Gateway:
             snapshot_path=settings.data.dir / "routes.snapshot",
             on_loaded=self._prepare,
             on_error=lambda text: log.error("routing", detail=text),
-            clock=asyncio.get_running_loop().time,
         )
         await self.replica.start()
         self._exit.push_async_callback(self.replica.stop)

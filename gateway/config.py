@@ -57,8 +57,9 @@ class Sip(Section):
         default=("0.0.0.0:5060",),
         description="Where carriers reach us, UDP and TCP; IPv6 as `[::]:5060`.",
     )
-    agent_listen: str = Field(
-        default="0.0.0.0:0", description="Where agents reach us; port 0 takes a free one."
+    agent_listen: Texts = Field(
+        default=("0.0.0.0:0",),
+        description="Where agents reach us; port 0 takes a free one. IPv6 agents need a `[::]:0` as well.",
     )
     advertised_host: str = Field(
         default="",
@@ -67,12 +68,12 @@ class Sip(Section):
         ),
     )
     domain: str = Field(default="voice-gateway.invalid", description="Host part of our From towards agents.")
-    max_connections: int = Field(default=1000, ge=1, description="TCP connections at most.")
+    max_connections: int = Field(default=512, ge=1, description="TCP connections at most.")
     max_connections_per_source: int = Field(
-        default=50, ge=1, description="TCP connections from one address at most."
+        default=128, ge=1, description="TCP connections from one address at most."
     )
     idle_timeout: float = Field(
-        default=300.0, gt=0, description="Seconds after which a silent TCP connection is closed."
+        default=600.0, gt=0, description="Seconds after which a silent TCP connection is closed."
     )
 
 

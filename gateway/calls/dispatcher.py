@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
+
+import structlog
+from structlog.contextvars import bind_contextvars
 
 from gateway.admission.carriers import Carrier
 from gateway.admission.limits import AdmissionLimits
@@ -27,7 +29,7 @@ from routing.models import PhoneNumber
 from routing.numbering import normalise
 from routing.plan import AgentDestination, Agents, Plan, Refusal, make_plan
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger("calls")
 
 NOBODY = "nobody took the call"
 OUR_FAULT = "internal error"
@@ -141,6 +143,7 @@ class Dispatcher:
 
     async def _serve(self, call: Call, country: str) -> None:
         """Nothing gets past this without a goodbye to the caller."""
+        bind_contextvars(call_id=call.id)  # for every log line of this task
         try:
             plan = await self._route(call, country)
             if isinstance(plan, Refusal):
@@ -150,7 +153,7 @@ class Dispatcher:
         except CallerLeft as left:
             call.close("abandoned" if left.status == 200 else "failed", left.cause, left.status)
         except Exception:
-            log.exception("call failed", extra={"call_id": call.id})
+            log.exception("call failed")
             call.close("failed", OUR_FAULT, 500)
         except asyncio.CancelledError:
             call.close("failed", "cut off", 503)

@@ -7,6 +7,7 @@ lost then, never the reader.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Final, Protocol
 from zlib import crc32
@@ -68,6 +69,7 @@ class Bridge:
         agents: the side for whatever goes out without having come in; to be set likewise.
         stopped: nothing is to be told to the core any more.
         called: where requests of ours went, lately.
+        delivered_at: when the core was handed the message it works on, in seconds of `time.perf_counter`.
 
     """
 
@@ -79,6 +81,7 @@ class Bridge:
     ) -> None:
         self.called = CalledHosts()
         self.stopped = False
+        self.delivered_at = 0.0
         self._network = network
         self._listeners = listeners
         self._loop = asyncio.get_running_loop()
@@ -129,6 +132,7 @@ class Bridge:
 
     def deliver(self, data: bytes, flow: Flow, peer: object) -> None:
         """Hand a message to the core."""
+        self.delivered_at = time.perf_counter()
         if not self.stopped:
             self.guarded("receiving a message", self.core.receive, data, flow, peer)
 

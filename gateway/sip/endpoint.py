@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -48,6 +49,7 @@ class SipEndpoint:
         admit: whose address this is (an IP literal), asked before anything is parsed; None for a stranger's.
             What it returns becomes `InboundLeg.peer`.
         on_invite: called with each new call, see `UserAgent`. If it raises, the call is refused with 500.
+        on_trying: told, for each new call, the seconds from its INVITE's arrival until its 100 was sent.
         options_status: what an OPTIONS outside of a dialog is answered: status and headers.
         observer: counts.
         on_error: told where an exception was caught that nobody should have raised, and which.
@@ -67,6 +69,7 @@ class SipEndpoint:
         agent_listen: Sequence[str] = ("0.0.0.0:0",),
         admit: Callable[[str], object | None] = lambda host: None,
         on_invite: Callable[[InboundLeg], None],
+        on_trying: Callable[[float], None] = lambda seconds: None,
         options_status: Callable[[], tuple[int, HeaderList]] = lambda: (200, ()),
         observer: Observer,
         on_error: ErrorHandler,
@@ -81,6 +84,7 @@ class SipEndpoint:
         self._listen = listen
         self._agent_listen = agent_listen
         self._on_invite = on_invite
+        self._on_trying = on_trying
         self._advertised_host = advertised_host
         self._resolver = resolver or Resolver()
         self._listeners = Listeners(network)
@@ -195,6 +199,7 @@ class SipEndpoint:
         ]
 
     def _invited(self, leg: InboundLeg) -> None:
+        self._on_trying(time.perf_counter() - self._bridge.delivered_at)
         if not self._bridge.guarded("taking a call", self._on_invite, leg) and not leg.ended:
             leg.refuse(500)
 
