@@ -1,0 +1,1 @@
+"""The service that carriers call: SIP, media, calls, operations."""

@@ -112,7 +112,7 @@ class Gateway:
         self._speech = await self._start_speech()
         await self._start_routing()
         self.health = EndpointHealth(
-            loop.time,
+            time.monotonic,
             threshold=settings.agents.failures_to_open,
             probe_interval=settings.agents.probe_interval,
         )
