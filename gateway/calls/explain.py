@@ -1,4 +1,4 @@
-"""What would happen to a call, and why, before it happens; every decision is the one that a real call meets."""
+"""What would happen to a call, and why, before it happens; the decisions are those that a real call meets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from routing.plan import Agents, Destination, Refusal, VoicemailDestination, mak
 class Step:
     """One decision.
 
-    name: ``admission``, ``limits``, ``number``, ``plan``, ``agent``, ``fallback``, ``voicemail`` or ``result``.
+    name: ``admission``, ``limits``, ``number``, ``plan``, a role (``agent``, …, ``voicemail``) or ``result``.
     passed: False where the call stops, or where a destination would not be tried now.
     text: for people.
     """
@@ -97,7 +97,7 @@ def explain(
 
 
 def _destination(destination: Destination, health: Obstacles) -> tuple[str, list[Step]]:
-    """What the destination is called as a result, and the steps about it; the last one says if it is tried."""
+    """What the destination is called as a result, and the steps about it; the last says if it is tried."""
     if isinstance(destination, VoicemailDestination):
         return "voicemail", [Step("voicemail", True, f"speaks {destination.message!r}, then records")]
     agent, role = destination.agent, destination.role

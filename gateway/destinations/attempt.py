@@ -22,6 +22,9 @@ from routing.models import Agent, Endpoint
 USER_SAFE = "+-_.!~*'()&=$,"
 """What may stand in a SIP URI's user part unescaped, besides letters and digits (RFC 3261 §25.1)."""
 
+AUDIO = b"\nm=audio "
+"""What every answer must hold, also one that passes through untouched: nobody talks to a peer without audio."""
+
 ANONYMOUS = "anonymous"
 """The user in From when the caller's number is withheld (RFC 3323 §4.1.1.3)."""
 
@@ -172,8 +175,8 @@ class Attempt:
     async def _connect_caller(self, leg: OutboundLeg, path: AudioPath, answer: bytes) -> Outcome | None:
         """Give the caller the agent's answer; None when both are talking now."""
         call = self._call
-        if not answer:
-            return self._failed("answered without a session description")
+        if not answer.startswith(b"v=0") or AUDIO not in answer:
+            return self._failed("answered without a session description for audio")
         if call.audio.secure and SECURE not in answer:
             return self._failed("answered a secure offer in the clear")
         unchanged = call.answered and path.relayed and call.audio.through_port

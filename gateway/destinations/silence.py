@@ -7,6 +7,9 @@ from typing import Literal
 
 from gateway.destinations.audio_path import AudioPath
 
+ROUNDING = 0.001
+"""Seconds by which a timer and the sum of two times may differ."""
+
 Party = Literal["caller", "agent"]
 
 
@@ -49,9 +52,9 @@ class SilenceWatch:
         if self._since == inf:
             return None
         caller, agent = self._deadlines(now)
-        if now >= agent:
+        if now >= agent - ROUNDING:
             return "agent"
-        return "caller" if now >= caller else None
+        return "caller" if now >= caller - ROUNDING else None
 
     def _deadlines(self, now: float) -> tuple[float, float]:
         caller, agent = self._path.silence(now)

@@ -29,6 +29,9 @@ FINISH_KEY = "#"
 PAUSE = 0.2
 """Seconds between message and tone, and between recording's end of a stalled caller's checks."""
 
+ROUNDING = 0.001
+"""Seconds by which a timer and the sum of two times may differ."""
+
 MESSAGE_PATIENCE = 600.0
 """Seconds that message and tone may take; longer than any message, so that nothing can stall a call here."""
 
@@ -135,7 +138,7 @@ class VoicemailSession:
                     return "recording limit reached"
                 case None if call.now() >= ends_at:
                     return "recording limit reached"
-                case None if limit and activity.silence(call.now()) >= limit:
+                case None if limit and activity.silence(call.now()) >= limit - ROUNDING:
                     return f"silence for {limit:g} s"
                 case _:
                     self._negotiate(event)

@@ -1,0 +1,41 @@
+"""Run seeds for as long as wanted: ``python -m tests.simulation --seeds 0:1000``."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import time
+import traceback
+from collections import Counter
+
+from tests.simulation.world import run
+
+
+def main() -> int:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--seeds", default="0:", metavar="FROM:TO", help="TO left out: until interrupted")
+    first, _, last = arguments.parse_args().seeds.partition(":")
+    seeds = range(int(first), int(last)) if last else itertools.count(int(first))
+    outcomes: Counter[str] = Counter()
+    failed: list[int] = []
+    began = time.monotonic()
+    done = 0
+    try:
+        for seed in seeds:
+            try:
+                outcomes.update(record.outcome for record in run(seed))
+            except Exception:
+                traceback.print_exc()
+                print(f"seed {seed} failed; replay it: python -m tests.simulation --seeds {seed}:{seed + 1}")
+                failed.append(seed)
+            done += 1
+    except KeyboardInterrupt:
+        pass
+    seconds = time.monotonic() - began
+    print(f"{done} seeds, {outcomes.total()} calls in {seconds:.0f} s: {dict(outcomes)}")
+    print(f"failed seeds: {failed or 'none'}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
