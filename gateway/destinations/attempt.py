@@ -23,7 +23,7 @@ USER_SAFE = "+-_.!~*'()&=$,"
 """What may stand in a SIP URI's user part unescaped, besides letters and digits (RFC 3261 §25.1)."""
 
 AUDIO = b"\nm=audio "
-"""What every answer must hold, also one that passes through untouched: nobody talks to a peer without audio."""
+"""What every answer must hold, also one that passes untouched: nobody talks to a peer without audio."""
 
 ANONYMOUS = "anonymous"
 """The user in From when the caller's number is withheld (RFC 3323 §4.1.1.3)."""
