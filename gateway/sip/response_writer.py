@@ -48,7 +48,9 @@ class ResponseWriter:
             rest = split_outside(first, ",")[1:] if "," in first else []
             vias[0] = f"Via: {', '.join([str(top), *rest])}\r\n"
         self._head = f"{''.join(vias)}From: {from_}\r\nTo: {to}"
-        self._tag = "" if request.to_tag or not to_tag else f";tag={to_tag}"
+        # Compared as text, since a malformed request is answered as well.
+        tagged = ";tag=" in to.rpartition(">")[2].lower().replace(" ", "")
+        self._tag = "" if tagged or not to_tag else f";tag={to_tag}"
         self._tail = f"\r\nCall-ID: {call_id}\r\nCSeq: {cseq}\r\n"
         self._record_route = "".join(routes)
         self._timestamp = timestamp
