@@ -36,6 +36,8 @@ def connect(url: str, timeout: float) -> Redis:
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,
         "decode_responses": False,
+        # Else each new connection looks redis-py's version up on disk, and tells it in two further commands.
+        "driver_info": None,
     }
     client: Redis = Redis.from_url(url, **options)
     return client

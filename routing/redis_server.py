@@ -93,6 +93,11 @@ class EmbeddedRedis:
         """For `connect`."""
         return socket_url(self._directory)
 
+    @property
+    def pid(self) -> int | None:
+        """Of the running server; None if there is none."""
+        return None if self._process is None else self._process.pid
+
     async def start(self) -> None:
         """Start it, and wait until it answers.
 

@@ -280,7 +280,7 @@ class Replica:
             await asyncio.sleep(0)  # calls go first
         if (await cache.state()).epoch != state.epoch:
             raise ValueError("the routing cache was replaced while it was read")
-        self._view, self._source = fresh, "replica"
+        self._view = fresh
         self._misses.clear()
         self._observer.numbers_known(len(fresh))
         self._is_current()
@@ -288,6 +288,7 @@ class Replica:
 
     def _is_current(self) -> None:
         self._current_at = self._clock()
+        self._source = "replica"
         self._complaint = ""
 
     def _failed(self, error: BaseException) -> None:
