@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gateway.sip.flow import Flow
     from gateway.sip.leg import HeaderList
     from gateway.sip.message import Request
-    from gateway.sip.server_transaction import InviteServer
+    from gateway.sip.server_transaction import InviteServer, Server
     from gateway.sip.transaction import ServerKey
 
 
@@ -46,15 +46,21 @@ class IncomingRequest:
     def respond_statelessly(self, status: int, reason: str | None = None, headers: HeaderList = ()) -> None:
         """Answer and forget (§8.2.7): a repetition is simply answered again.
 
-        So are all requests answered that belong to no call, since remembering them is what a flood wants.
+        For answers that depend on nothing but the request, so that a repetition cannot get another one; and
+        for all that belongs to no call, since being remembered is what a flood wants.
         """
         respond_statelessly(self._core, self.request, self.source, status, reason, headers)
 
     def respond(
         self, status: int, reason: str | None = None, headers: HeaderList = (), to_tag: str = ""
     ) -> None:
-        """Answer finally, and answer every repetition the same. Not for INVITE."""
-        transaction = self._core.transactions.serve(self._key, self.request.method, self.path)
+        """Answer finally, and answer every repetition the same; a refused INVITE until its ACK."""
+        method, transactions = self.request.method, self._core.transactions
+        transaction: InviteServer | Server = (
+            transactions.serve_invite(self._key, self.path)
+            if method == "INVITE"
+            else transactions.serve(self._key, method, self.path)
+        )
         transaction.respond(status, self.writer(to_tag).write(status, reason, headers))
 
     def serve_invite(self, on_cancel: Callable[[IncomingRequest], None]) -> InviteServer:

@@ -225,7 +225,7 @@ class Leg:
         elif request.method == "BYE":
             self._bye_received(incoming)
         elif self.ended:
-            incoming.respond_statelessly(481)
+            incoming.respond(481)
         elif request.method == "INVITE":
             self._session_change.receive(incoming)
         else:

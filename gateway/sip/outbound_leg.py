@@ -139,7 +139,7 @@ class OutboundLeg(Leg):
         if self._dialog is not None:
             super().receive(incoming)
         elif incoming.request.method == "INVITE":
-            incoming.respond_statelessly(491)
+            incoming.respond(491)
         elif incoming.request.method == "BYE" or self.ended:
             incoming.respond_statelessly(481)
         else:

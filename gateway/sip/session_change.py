@@ -147,9 +147,9 @@ class SessionChange:
         leg = self._leg
         if self._received is not None or leg.awaiting_answer:
             pause = round(self._core.chance() * RETRY_AFTER_STEP)
-            incoming.respond_statelessly(500, "Another INVITE is pending", (("Retry-After", str(pause)),))
+            incoming.respond(500, "Another INVITE is pending", (("Retry-After", str(pause)),))
         elif self._sent is not None or leg.awaiting_offer_answer:
-            incoming.respond_statelessly(491)
+            incoming.respond(491)
         else:
             contact = self._core.contact(leg.flow)
             self._received = ReceivedInvite(self._core, incoming, "", contact, self._cancelled)

@@ -258,8 +258,10 @@ class UserAgent:
             incoming.respond_statelessly(481)
         elif self._is_own(request):
             incoming.respond_statelessly(482, "Loop Detected")
-        elif core.transactions.full or len(core.legs) >= MAX_LEGS:
+        elif core.transactions.full:
             incoming.respond_statelessly(503, None, (RETRY_AFTER,))
+        elif len(core.legs) >= MAX_LEGS:
+            incoming.respond(503, None, (RETRY_AFTER,), core.tokens())
         else:
             leg = InboundLeg(core, incoming, peer, core.calls.get(call_key(request)))
             self._on_invite(leg)

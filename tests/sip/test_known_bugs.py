@@ -246,6 +246,20 @@ def test_a_final_refusal_after_an_answer_of_another_fork_is_no_failure(rig: Rig)
     assert not leg.ended
 
 
+def test_a_copy_of_a_refused_change_does_not_become_another_change(rig: Rig) -> None:
+    """The first copy was answered 491; accepting the second would give one INVITE two final responses."""
+    leg = establish(rig)
+    leg.reinvite(ANSWER)
+    ours = rig.take_request("INVITE")
+    change = request(branch="z9hG4bKre", cseq=2, to_tag=leg.local_tag)
+    rig.receive(change)
+    rig.take_response(491)
+    rig.receive(response(ours, 200))
+    rig.take()
+    rig.receive(change)
+    rig.take_response(491)
+
+
 def test_every_other_phone_that_answers_is_acknowledged_and_hung_up(rig: Rig) -> None:
     leg, invite = connect(rig)
     other = response(invite, 200, tag="other", contact="<sip:other@192.0.2.77>")
