@@ -141,14 +141,3 @@ class RelayedPath:
         if not self._closed:
             self._closed = True
             self._relay.detach()
-
-
-def on_hold(description: bytes) -> bool:
-    """Whether this end neither sends nor expects a steady stream: any direction but sendrecv, or no address.
-
-    A search and not a parse: it only decides whether silence means anything.
-    """
-    return any(mark in description for mark in _HOLD_MARKS)
-
-
-_HOLD_MARKS = (b"a=sendonly", b"a=recvonly", b"a=inactive", b"IN IP4 0.0.0.0")

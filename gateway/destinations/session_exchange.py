@@ -6,8 +6,9 @@ crosses another one gets 491 and is tried again by its sender.
 
 from __future__ import annotations
 
-from gateway.destinations.audio_path import AudioPath, on_hold
+from gateway.destinations.audio_path import AudioPath
 from gateway.destinations.base import Call
+from gateway.destinations.direction import on_hold, permitted
 from gateway.destinations.silence import Party
 from gateway.sip.events import ReinviteFailed
 from gateway.sip.leg import Leg
@@ -86,6 +87,8 @@ class SessionExchange:
         if asking is None:
             return
         try:
+            if self._path.relayed:
+                answer = permitted(answer, self._offer)
             carried = self._translated(answering, answer)
             self._follow(answering, answer)
             self._follow(asking, self._offer)
