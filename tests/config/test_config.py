@@ -1,0 +1,89 @@
+"""Configuration: what is refused names the key and the nearest known one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateway.config import ConfigError, Settings, keys, known_keys, load, variable
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "gateway.toml"
+    path.write_text(text)
+    return path
+
+
+def test_defaults_are_valid_without_any_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load(environ={}).sip.listen == ("0.0.0.0:5060",)
+
+
+def test_the_file_is_read_and_the_environment_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path, '[sip]\nlisten = ["192.0.2.1:5060", "[::]:5060"]\n[drain]\ntimeout = 5\n')
+    monkeypatch.setenv("VOICE_GATEWAY_DRAIN__TIMEOUT", "7")
+    settings = load(path)
+    assert settings.sip.listen == ("192.0.2.1:5060", "[::]:5060")
+    assert settings.drain.timeout == 7
+
+
+def test_lists_are_written_with_commas_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VOICE_GATEWAY_ADMISSION__CARRIERS_FILES", "a.toml, b.toml")
+    assert load().admission.carriers_files == ("a.toml", "b.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[sip]\nlissen = 'x'\n", "sip.lissen: no such key; did you mean sip.listen?"),
+        ("[sipp]\nlisten = 'x'\n", "sipp: no such key; did you mean sip?"),
+        ("[drain]\ntimeout = -1\n", "drain.timeout: input should be greater than or equal to 0"),
+        ("[logs]\nlevel = 'loud'\n", "logs.level: input should be 'debug', 'info', 'warning' or 'error'"),
+        ("[media]\nport_low = 20000\nport_high = 19000\n", "media.port_low: must be below media.port_high"),
+        ("[speech]\nengine = 'http'\n", 'speech.url: needed with speech.engine = "http"'),
+        ("sip =\n", "Invalid value"),
+    ],
+)
+def test_faults_name_the_key_and_the_fix(tmp_path: Path, text: str, told: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        load(path, {})
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_was_named_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        load(tmp_path / "absent.toml", {})
+    with pytest.raises(ConfigError, match="VOICE_GATEWAY_CONFIG"):
+        load(None, {"VOICE_GATEWAY_CONFIG": str(tmp_path / "absent.toml")})
+
+
+def test_unknown_environment_variables_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"VOICE_GATEWAY_SIP__LISEN.*did you mean VOICE_GATEWAY_SIP__LISTEN\?"
+    ):
+        load(None, {"VOICE_GATEWAY_SIP__LISEN": "x"})
+
+
+def test_secrets_are_in_no_repr(tmp_path: Path) -> None:
+    settings = load(
+        written(tmp_path, '[redis]\nurl = "redis://:hunter2@h"\n[speech]\napi_key = "hunter3"\n'), {}
+    )
+    assert "hunter" not in repr(settings)
+    assert settings.redis.url.get_secret_value() == "redis://:hunter2@h"
+
+
+def test_every_key_has_a_description_and_a_default() -> None:
+    for name, section in keys().items():
+        for key, field in section.model_fields.items():
+            assert field.description, f"{name}.{key}"
+            assert not field.is_required(), f"{name}.{key}"
+    assert set(keys()) == set(Settings.model_fields)
+    assert variable("sip.listen") in {variable(key) for key in known_keys()}
+
+
+@pytest.mark.parametrize("name", ["gateway.toml", "demo.toml"])
+def test_the_shipped_files_are_valid(name: str) -> None:
+    assert load(Path(__file__).parents[2] / "configs" / name, {})

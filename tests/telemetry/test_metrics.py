@@ -1,0 +1,116 @@
+"""The contract's metrics: exact names, exact labels, children bound once, memory bounded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.telemetry.media_totals import MediaTotals
+from gateway.telemetry.metrics import STAGES, Metrics
+
+CONTRACT = {
+    "gateway_calls": ("carrier", "outcome"),
+    "gateway_calls_active": ("leg",),
+    "gateway_call_stage_seconds": ("stage",),
+    "gateway_call_duration_seconds": ("outcome",),
+    "gateway_sip_messages": ("direction", "method", "code"),
+    "gateway_sip_retransmissions": ("direction",),
+    "gateway_sip_dropped": ("reason",),
+    "gateway_sip_transactions": ("kind",),
+    "gateway_rtp_packets": ("direction",),
+    "gateway_rtp_lost_packets": (),
+    "gateway_rtp_jitter_seconds": (),
+    "gateway_media_underruns": (),
+    "gateway_overload_level": (),
+    "gateway_event_loop_lag_seconds": (),
+    "gateway_agent_endpoint_up": ("agent", "endpoint"),
+    "gateway_agent_calls": ("agent",),
+    "routing_lookups": ("source", "result"),
+    "routing_lookup_seconds": ("source",),
+    "routing_sync_age_seconds": (),
+    "routing_sync_errors": (),
+    "routing_numbers": (),
+    "routing_propagation_seconds": (),
+}
+"""What `product.md` promises of the gateway and of routing, without the counters' suffix."""
+
+
+def families(metrics: Metrics) -> dict[str, object]:
+    text = generate_latest(metrics.registry).decode()
+    return {family.name: family for family in text_string_to_metric_families(text)}
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(name, labels)
+
+
+def test_names_and_labels_are_the_contract() -> None:
+    metrics = Metrics()
+    assert set(families(metrics)) == set(CONTRACT)
+    registered = {
+        family._name: family._labelnames
+        for family in vars(metrics).values()
+        if hasattr(family, "_labelnames")
+    }
+    assert registered == CONTRACT
+
+
+def test_the_smallest_latency_bucket_sees_a_good_gateway() -> None:
+    metrics = Metrics()
+    metrics.stage("trying", 0.0004)
+    assert value(metrics, "gateway_call_stage_seconds_bucket", stage="trying", le="0.0005") == 1
+
+
+def test_every_stage_of_the_contract_can_be_observed() -> None:
+    metrics = Metrics()
+    for stage in STAGES:
+        metrics.stage(stage, 0.001)
+        assert value(metrics, "gateway_call_stage_seconds_count", stage=stage) == 1
+
+
+def test_invented_methods_share_one_label() -> None:
+    metrics = Metrics()
+    for number in range(100):
+        metrics.message("in", f"METHOD{number}", 0)
+    metrics.message("in", "INVITE", 0)
+    assert value(metrics, "gateway_sip_messages_total", direction="in", method="other", code="0") == 100
+    assert value(metrics, "gateway_sip_messages_total", direction="in", method="INVITE", code="0") == 1
+    assert len(metrics._messages) == 1
+
+
+def test_calls_and_legs_are_counted() -> None:
+    metrics = Metrics()
+    metrics.leg_opened("caller")
+    metrics.leg_opened("agent")
+    metrics.leg_closed("agent")
+    metrics.call_ended("twilio", "voicemail", 12.0)
+    assert value(metrics, "gateway_calls_active", leg="caller") == 1
+    assert value(metrics, "gateway_calls_active", leg="agent") == 0
+    assert value(metrics, "gateway_calls_total", carrier="twilio", outcome="voicemail") == 1
+    assert value(metrics, "gateway_call_duration_seconds_bucket", outcome="voicemail", le="15.0") == 1
+
+
+@dataclass
+class Stream:
+    packets_in: int = 0
+    packets_out: int = 0
+    lost: int = 0
+    jitter: float = 0.0
+
+
+def test_rtp_totals_never_fall_when_ports_close_or_late_packets_come() -> None:
+    metrics, open_ports = Metrics(), [Stream(10, 5, 2)]
+    totals = MediaTotals(metrics, lambda: open_ports)
+    totals.refresh()
+    open_ports[0].lost = 1  # a late packet came after all
+    totals.refresh()
+    assert value(metrics, "gateway_rtp_lost_packets_total") == 2
+    totals.closed(open_ports.pop())
+    totals.refresh()
+    assert value(metrics, "gateway_rtp_packets_total", direction="in") == 10
+    open_ports.append(Stream(1, 1))
+    totals.refresh()
+    assert value(metrics, "gateway_rtp_packets_total", direction="in") == 11
+    assert value(metrics, "gateway_rtp_jitter_seconds_count") == 1
