@@ -19,7 +19,7 @@ from typing import Final
 
 import phonenumbers
 
-E164: Final = re.compile(r"\+[1-9]\d{6,14}")
+E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
 """E.164: at most fifteen digits. The API allows from two digits on; no country dials fewer than seven."""
 
 _SEPARATORS: Final = str.maketrans("", "", " \t-.()/\u00a0\u2010\u2011\u2013")
@@ -95,7 +95,8 @@ def _national(digits: str, country: str) -> str | None:
         number = phonenumbers.parse(digits, country)
     except phonenumbers.NumberParseException:
         return None
-    if not phonenumbers.is_possible_number(number):
+    # A number that could be dialled within its own town only (IS_POSSIBLE_LOCAL_ONLY) names nobody here.
+    if phonenumbers.is_possible_number_with_reason(number) != phonenumbers.ValidationResult.IS_POSSIBLE:
         return None
     # "15551234567" with default country US parses as national with its trunk prefix 1: the same number.
     written = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
