@@ -124,13 +124,20 @@ class ClientTransaction:
             self._terminate()
 
     def _fail(self, cause: FailureCause) -> None:
+        on_failure = self._on_failure
         self._terminate()
-        self._on_failure(cause)
+        on_failure(cause)
 
     def _terminate(self) -> None:
         self._stop_timers()
         self.state = State.TERMINATED
         self._layer.forget_client(self)
+        # Whoever listens holds this transaction as well: let go, rather than wait for the garbage collector.
+        self._on_response = self._on_failure = _nobody
+
+
+def _nobody(_: object) -> None:
+    """Takes what comes after the end."""
 
 
 class InviteClient(ClientTransaction):
@@ -168,19 +175,21 @@ class InviteClient(ClientTransaction):
             if 200 <= status < 300:
                 self._on_response(response)
             return
+        on_response = self._on_response  # over a stream, a refusal ends the transaction at once
         if status < 200:
             if state is State.CALLING:
                 self.state = State.PROCEEDING
                 self._stop_timers()
         elif status < 300:
             self.state = State.ACCEPTED
+            self._data = b""
             self._end_after(TRANSACTION_TIMEOUT)
         else:
             self.state = State.COMPLETED
             self._ack = self.request.write_ack(self._layer.via(self.flow), response.headers.get("To") or "")
             self._layer.send(self.flow, self._ack, "ACK")
             self._end_after(0 if self.flow.reliable else TRANSACTION_TIMEOUT)
-        self._on_response(response)
+        on_response(response)
 
     def abandon(self) -> None:
         """Stop waiting for a final response that a CANCEL has not brought within 64*T1 (§9.1)."""
@@ -215,12 +224,13 @@ class Client(ClientTransaction):
         if self.state is State.COMPLETED:
             self._layer.retransmission_received()
             return
+        on_response = self._on_response  # over a stream, a final response ends the transaction at once
         if response.status < 200:
             self.state = State.PROCEEDING
         else:
             self.state = State.COMPLETED
             self._end_after(0 if self.flow.reliable else T4)
-        self._on_response(response)
+        on_response(response)
 
     def _next_interval(self) -> float:
         return T2 if self.state is State.PROCEEDING else min(self._interval * 2, T2)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from gateway.sip.grammar import SipParseError
 from gateway.sip.headers import NameAddr
 from gateway.sip.message import Message, Request, Response
 from gateway.sip.request_writer import RequestWriter
-from gateway.sip.uri import SipUri, UriError, parse_uri
+from gateway.sip.uri import SipUri, parse_uri
 
 MAX_ROUTES = 30
 """Proxies between us and a peer. Carriers have three; a longer set attacks the size of our requests."""
+
+KNOWN_ROUTERS = 4096
+"""Route values whose parts are remembered: most carriers' proxies name themselves the same in every call. 2 MB."""
 
 
 class Dialog:
@@ -107,7 +111,7 @@ class Dialog:
     @property
     def next_hop(self) -> str:
         """The URI that a request of this dialog is sent to."""
-        return NameAddr.parse(self.routes[0]).uri if self.routes else self.remote_target
+        return _router(self.routes[0])[0] if self.routes else self.remote_target
 
     def accept_cseq(self, cseq: int) -> bool:
         """Take the number of a request of the peer's; False if it is older than one seen before (§12.2.2)."""
@@ -140,9 +144,11 @@ class Dialog:
             self.local_cseq += 1
             cseq = self.local_cseq
         uri, routes = self.remote_target, self.routes
-        if routes and not _is_loose(first := NameAddr.parse(routes[0]).uri):
-            # A strict router finds itself in the Request-URI, and the target last in the route.
-            uri, routes = first, (*routes[1:], f"<{uri}>")
+        if routes:
+            router, loose = _router(routes[0])
+            if not loose:
+                # A strict router finds itself in the Request-URI, and the target last in the route.
+                uri, routes = router, (*routes[1:], f"<{uri}>")
         return RequestWriter(
             method,
             uri,
@@ -168,13 +174,13 @@ def _record_routes(message: Message) -> list[str]:
     if len(routes) > MAX_ROUTES:
         raise SipParseError(400, "Too many Record-Routes")
     for route in routes:
-        NameAddr.parse(route)
+        _router(route)
     return routes
 
 
-def _is_loose(uri: str) -> bool:
-    try:
-        parsed = parse_uri(uri)
-    except UriError:
-        return True
-    return not isinstance(parsed, SipUri) or parsed.param("lr") is not None
+@lru_cache(KNOWN_ROUTERS)
+def _router(route: str) -> tuple[str, bool]:
+    """A Route value's URI, and whether it is a loose router. Raises SipParseError (400)."""
+    uri = NameAddr.parse(route).uri
+    parsed = parse_uri(uri)
+    return uri, not isinstance(parsed, SipUri) or parsed.param("lr") is not None

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 from gateway.sip.dialog import Dialog
 from gateway.sip.events import HungUp, InviteCancelled, LegEnded
-from gateway.sip.leg import HeaderList, Leg, LegStateError
+from gateway.sip.leg import HeaderList, Leg, LegStateError, unheard
 from gateway.sip.received_invite import ReceivedInvite
-from gateway.sip.transaction import TRANSACTION_TIMEOUT
 
 if TYPE_CHECKING:
     from gateway.sip.core import CallKey, Core
@@ -52,7 +51,7 @@ class InboundLeg(Leg):
         self.confirmed = False
         if merged_with is None:
             core.calls[call_key(request)] = self
-        self._invite = ReceivedInvite(core, incoming, tag, core.contact(self.flow), self._cancelled)
+        self._invite = ReceivedInvite(core, incoming, tag, core.contact(self.flow), self)
         self._intervals = 0
         self._progress = core.timers.schedule(PROGRESS_INTERVAL, self._repeat_progress)
 
@@ -93,9 +92,9 @@ class InboundLeg(Leg):
         if self.ended:
             return
         self._require_pending("answer")
-        self._settled()
+        self._progress.cancel()
         self._awaiting_ack[self.request.cseq] = self._invite
-        self._invite.accept(headers, body, self.ack_timed_out)
+        self._invite.accept(headers, body)
 
     def refuse(self, status: int, reason: str | None = None, headers: HeaderList = ()) -> None:
         """Send a final refusal (300–699), again and again until the ACK. The leg has ended.
@@ -106,6 +105,7 @@ class InboundLeg(Leg):
             return
         self._require_pending("refuse")
         self._refuse(status, reason, headers)
+        self.listener = unheard
 
     def hangup(self, headers: HeaderList = ()) -> None:
         """End this leg: BYE once the ACK is there, or 480 before an answer."""
@@ -113,6 +113,7 @@ class InboundLeg(Leg):
             return
         if self._invite.pending:
             self._refuse(480, None, headers)
+            self.listener = unheard
             return
         self.ended = True
         self._bye_headers = headers
@@ -129,28 +130,22 @@ class InboundLeg(Leg):
         # A caller may end an early dialog by BYE instead of CANCEL (§15); its INVITE is still answered.
         incoming.respond(200)
         self._refuse(487)
-        self.emit(HungUp(self, incoming.request.headers.get("Reason")))
+        self._end(HungUp(self, incoming.request.headers.get("Reason")))
 
-    def _cancelled(self, incoming: IncomingRequest) -> None:
-        """Answer the CANCEL with the tag of our other responses (§9.2), and obey it if it is not too late."""
-        incoming.respond(200, to_tag=self.local_tag)
-        if self._invite.pending:
-            self._refuse(487)
-            self.emit(InviteCancelled(self, incoming.request.headers.get("Reason")))
+    def invite_cancelled(self, request: Request) -> None:
+        """Obey the caller's CANCEL."""
+        self._refuse(487)
+        self._end(InviteCancelled(self, request.headers.get("Reason")))
+
+    def invite_forgotten(self) -> None:
+        """From now on a copy of the INVITE is a call of its own."""
+        if self.merged_with is None:
+            self._core.calls.pop(call_key(self.request), None)
 
     def _refuse(self, status: int, reason: str | None = None, headers: HeaderList = ()) -> None:
-        self._settled()
+        self._progress.cancel()
         self._invite.refuse(status, reason, headers)
         self._leave()
-
-    def _settled(self) -> None:
-        """A final response goes out: from now on its transaction knows a copy of the INVITE for as long."""
-        self._progress.cancel()
-        if self.merged_with is None:
-            self._core.timers.schedule(TRANSACTION_TIMEOUT, self._forget_call)
-
-    def _forget_call(self) -> None:
-        self._core.calls.pop(call_key(self.request), None)
 
     def _repeat_progress(self) -> None:
         self._intervals += 1
@@ -159,7 +154,7 @@ class InboundLeg(Leg):
             self._progress = self._core.timers.schedule(PROGRESS_INTERVAL, self._repeat_progress)
         else:
             self._refuse(480)
-            self.emit(LegEnded(self))
+            self._end(LegEnded(self))
 
     def _require_pending(self, verb: str) -> None:
         if not self._invite.pending:

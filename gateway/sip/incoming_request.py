@@ -9,13 +9,11 @@ from gateway.sip.response_path import ResponsePath, response_path
 from gateway.sip.response_writer import ResponseWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from gateway.sip.core import Core
     from gateway.sip.flow import Flow
     from gateway.sip.leg import HeaderList
     from gateway.sip.message import Request
-    from gateway.sip.server_transaction import InviteServer, Server
+    from gateway.sip.server_transaction import InviteServer, InviteServerUser, Server
     from gateway.sip.transaction import ServerKey
 
 
@@ -63,13 +61,11 @@ class IncomingRequest:
         )
         transaction.respond(status, self.writer(to_tag).write(status, reason, headers))
 
-    def serve_invite(self, on_cancel: Callable[[IncomingRequest], None]) -> InviteServer:
-        """Remember an INVITE, to be answered in its own time.
-
-        on_cancel: called with its CANCEL, which is still to be answered.
-        """
+    def serve_invite(self, user: InviteServerUser, to_tag: str) -> InviteServer:
+        """Remember an INVITE, to be answered in its own time by `user`."""
         transaction = self._core.transactions.serve_invite(self._key, self.path)
-        transaction.on_cancel = on_cancel
+        transaction.user = user
+        transaction.to_tag = to_tag
         return transaction
 
 

@@ -48,7 +48,7 @@ class Leg:
 
     Attributes:
         listener: told every event, synchronously; the owner sets it, at the latest before control returns
-            to the core.
+            to the core. Let go of after the last event, so that owner and leg do not hold each other.
         call_id: the dialog's Call-ID.
         local_tag: our tag; unique among all legs of this process.
         flow: the path to the peer, as last seen.
@@ -203,8 +203,7 @@ class Leg:
         if status not in DIALOG_IS_GONE or self.ended:
             return
         if status == 481:
-            self._leave()
-            self.emit(LegEnded(self))
+            self._end(LegEnded(self))
         else:
             self.ended = True
             self._say_bye()
@@ -255,12 +254,10 @@ class Leg:
         incoming.respond(200)
         if self._saying_bye:
             return  # both at once: the answer to our own BYE ends the leg
-        said_goodbye = self.ended
-        self._leave()
-        if said_goodbye:
-            self.emit(LegEnded(self))
+        if self.ended:
+            self._end(LegEnded(self))
         else:
-            self.emit(HungUp(self, incoming.request.headers.get("Reason")))
+            self._end(HungUp(self, incoming.request.headers.get("Reason")))
 
     # --- goodbye
 
@@ -277,15 +274,21 @@ class Leg:
             self._bye_failed("response")
 
     def _bye_failed(self, cause: FailureCause) -> None:
-        self._leave()
-        self.emit(LegEnded(self))
+        self._end(LegEnded(self))
 
     def _close_sessions(self) -> None:
         if self._change is not None:
             self._change.close()
+            self._change = None
         for invite in self._awaiting_ack.values():
             invite.stop()
         self._awaiting_ack.clear()
+
+    def _end(self, event: Event) -> None:
+        """Forget the leg, and tell its last event."""
+        self._leave()
+        self.emit(event)
+        self.listener = unheard
 
     def _leave(self) -> None:
         """Forget the leg: whatever comes for it now is answered 481."""

@@ -53,7 +53,7 @@ class OutboundLeg(Leg):
         super().__init__(core, core.tokens() + core.tokens(), tag, flow)
         self.listener = listener
         self.answered = False
-        self._early_tags: set[str] = set()
+        self._early_tags: tuple[str, ...] = ()
         request = RequestWriter(
             "INVITE",
             uri,
@@ -107,15 +107,16 @@ class OutboundLeg(Leg):
 
     def invite_progressed(self, response: Response) -> None:
         """Pass a provisional response on."""
-        if response.to_tag and len(self._early_tags) < MAX_FORKS:
-            self._early_tags.add(response.to_tag)
+        tag = response.to_tag
+        if tag and tag not in self._early_tags and len(self._early_tags) < MAX_FORKS:
+            self._early_tags += (tag,)
         if not self.ended:
             self.emit(ProvisionalReceived(self, response))
 
     def invite_answered(self, response: Response) -> None:
         """Make the dialog; one that nobody wants any more is confirmed and hung up."""
         self.answered = True
-        self._early_tags.clear()
+        self._early_tags = ()
         self._dialog = Dialog.calling(self._invite.request, self.local_tag, response)
         if self.ended:
             self._acknowledge()
@@ -127,8 +128,7 @@ class OutboundLeg(Leg):
 
     def invite_failed(self, status: int, reason: str, cause: FailureCause, response: Response | None) -> None:
         """End the leg."""
-        self._leave()
-        self.emit(FailureReceived(self, status, reason, cause, response))
+        self._end(FailureReceived(self, status, reason, cause, response))
 
     def has_peer(self, tag: str) -> bool:
         """Whether a request with this From tag belongs here: the dialog's peer, or one that rings."""
@@ -146,6 +146,10 @@ class OutboundLeg(Leg):
             incoming.respond(200, None, (ALLOW,))
             if incoming.request.method == "INFO":
                 self.emit(InfoReceived(self, incoming.request))
+
+    def _leave(self) -> None:
+        super()._leave()
+        self._invite.detach()
 
     def _acknowledge(self, body: bytes = b"") -> None:
         if not self._invite.acknowledged:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from gateway.sip.core import ALLOW
-from gateway.sip.transaction import T1, T2, TRANSACTION_TIMEOUT
+from gateway.sip.transaction import T1, T2
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from gateway.sip.core import Core
     from gateway.sip.incoming_request import IncomingRequest
     from gateway.sip.leg import HeaderList
@@ -17,6 +15,19 @@ if TYPE_CHECKING:
     from gateway.sip.timers import Timer
 
 SDP = ("Content-Type", "application/sdp")
+
+
+class ReceivedInviteUser(Protocol):
+    """Whose INVITE it is."""
+
+    def invite_cancelled(self, request: Request) -> None:
+        """Learn of the CANCEL, before any final response."""
+
+    def invite_forgotten(self) -> None:
+        """Learn that no copy of the INVITE can come any more."""
+
+    def ack_timed_out(self) -> None:
+        """Learn that our 2xx has not been confirmed within 64*T1."""
 
 
 class ReceivedInvite:
@@ -27,7 +38,7 @@ class ReceivedInvite:
         incoming: the INVITE; 100 Trying is sent for it at once.
         to_tag: our tag, for the first INVITE of a dialog.
         contact: our Contact header.
-        on_cancel: called with the CANCEL, which is still to be answered.
+        user: who is told.
 
     Attributes:
         final_status: the final status sent, if one was.
@@ -40,10 +51,10 @@ class ReceivedInvite:
         "_contact",
         "_core",
         "_data",
-        "_give_up",
         "_interval",
         "_resend",
         "_transaction",
+        "_user",
         "_writer",
         "final_status",
         "last_provisional",
@@ -57,16 +68,16 @@ class ReceivedInvite:
         incoming: IncomingRequest,
         to_tag: str,
         contact: tuple[str, str],
-        on_cancel: Callable[[IncomingRequest], None],
+        user: ReceivedInviteUser,
     ) -> None:
         self._core = core
-        self._transaction = incoming.serve_invite(on_cancel)
+        self._user: ReceivedInviteUser | None = user
+        self._transaction = incoming.serve_invite(self, to_tag)
         self._writer = incoming.writer(to_tag)
         self._contact = contact
         self._data = b""
         self._interval = T1
         self._resend: Timer | None = None
-        self._give_up: Timer | None = None
         self.request = incoming.request
         self.final_status: int | None = None
         self.makes_offer = not incoming.request.body
@@ -77,10 +88,6 @@ class ReceivedInvite:
     def pending(self) -> bool:
         """No final response was sent."""
         return self.final_status is None
-
-    def cancelled_by(self, cancel: Request) -> bool:
-        """Whether this CANCEL is for this INVITE (and not for an earlier one), and not too late."""
-        return self.pending and cancel.cseq == self.request.cseq
 
     def progress(self, status: int, reason: str | None, headers: HeaderList, body: bytes) -> None:
         """Send a provisional response that makes an early dialog."""
@@ -94,23 +101,13 @@ class ReceivedInvite:
         if self.last_provisional > 100:
             self._transaction.respond(self.last_provisional, self._data)
 
-    def accept(self, headers: HeaderList, body: bytes, on_timeout: Callable[[], None]) -> None:
-        """Send 200, and again until the ACK: after T1, doubling up to T2 (§13.3.1.4).
-
-        on_timeout: called when no ACK has come within 64*T1.
-        """
+    def accept(self, headers: HeaderList, body: bytes) -> None:
+        """Send 200, and again until the ACK: after T1, doubling up to T2, for 64*T1 (§13.3.1.4)."""
         lines = (self._contact, ALLOW, ("Server", self._core.product), *headers, *((SDP,) if body else ()))
         self._data = self._writer.write(200, None, lines, body, forms_dialog=True)
         self.final_status = 200
-        timers = self._core.timers
         # Over a stream as well: a hop behind the next one may use UDP.
-        self._resend = timers.schedule(T1, self._send_again)
-
-        def give_up() -> None:
-            self.stop()
-            on_timeout()
-
-        self._give_up = timers.schedule(TRANSACTION_TIMEOUT, give_up)
+        self._resend = self._core.timers.schedule(T1, self._send_again)
         self._transaction.respond(200, self._data)
 
     def refuse(self, status: int, reason: str | None = None, headers: HeaderList = ()) -> None:
@@ -121,10 +118,25 @@ class ReceivedInvite:
 
     def stop(self) -> None:
         """Stop repeating the 2xx: its ACK came, or the call is over. Idempotent."""
-        if self._resend is not None and self._give_up is not None:
+        if self._resend is not None:
             self._resend.cancel()
-            self._give_up.cancel()
-            self._resend = self._give_up = None
+            self._resend = None
+            self._data = b""
+
+    def invite_cancelled(self, request: Request) -> None:
+        """Pass a CANCEL on."""
+        if self._user is not None:
+            self._user.invite_cancelled(request)
+
+    def invite_terminated(self) -> None:
+        """Give up waiting for the ACK: Timer L has run since the 2xx."""
+        unconfirmed = self._resend is not None
+        self.stop()
+        user, self._user = self._user, None
+        if user is not None:
+            user.invite_forgotten()
+            if unconfirmed:
+                user.ack_timed_out()
 
     def _send_again(self) -> None:
         self._transaction.respond(200, self._data)

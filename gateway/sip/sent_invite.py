@@ -86,7 +86,7 @@ class SentInvite:
         self._core = core
         self._flow = flow
         self._local_tag = local_tag
-        self._user = user
+        self._user: InviteUser | None = user
         self._ack: tuple[Flow, bytes] | None = None
         self._tag: str | None = None
         self._forks: dict[str, tuple[Flow, bytes]] | None = None
@@ -123,6 +123,11 @@ class SentInvite:
         self.acknowledged = True
         self._ack = self._send_ack(dialog, body)
 
+    def detach(self) -> None:
+        """Tell nobody any more; late 2xx responses are still confirmed, and other forks hung up."""
+        self._user = None
+        self._limit.cancel()
+
     def _send_ack(self, dialog: Dialog, body: bytes = b"") -> tuple[Flow, bytes]:
         flow = self._core.next_hop(dialog, self._flow)
         transactions = self._core.transactions
@@ -134,19 +139,20 @@ class SentInvite:
         if response.status < 200:
             if self._cancel_headers is not None:
                 self.cancel()
-            self._user.invite_progressed(response)
+            if self._user is not None:
+                self._user.invite_progressed(response)
         elif response.status < 300:
             self._answered(response)
         else:
-            self._limit.cancel()
-            self._user.invite_failed(response.status, response.reason, "response", response)
+            self._end(response.status, response.reason, "response", response)
 
     def _answered(self, response: Response) -> None:
         tag = response.to_tag or ""
         if self._tag is None:
             self._limit.cancel()
             self._tag = tag
-            self._user.invite_answered(response)
+            if self._user is not None:
+                self._user.invite_answered(response)
         elif tag == self._tag:
             self._repeat_ack(self._ack)
         else:
@@ -171,9 +177,14 @@ class SentInvite:
             self._core.transactions.send_again(*ack, "ACK")
 
     def _failed(self, cause: FailureCause) -> None:
-        self._limit.cancel()
         status = STATUS_OF_CAUSE[cause]
-        self._user.invite_failed(status, reason_phrase(status), cause, None)
+        self._end(status, reason_phrase(status), cause, None)
+
+    def _end(self, status: int, reason: str, cause: FailureCause, response: Response | None) -> None:
+        self._limit.cancel()
+        user, self._user = self._user, None
+        if user is not None:
+            user.invite_failed(status, reason, cause, response)
 
 
 def _ignore(_: object) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from gateway.sip.transaction import T1, T2, T4, TRANSACTION_TIMEOUT, ServerKey, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from gateway.sip.incoming_request import IncomingRequest
+    from gateway.sip.message import Request
     from gateway.sip.response_path import ResponsePath
     from gateway.sip.timers import Timer
     from gateway.sip.transaction_layer import TransactionLayer
@@ -68,6 +66,16 @@ class ServerTransaction:
         self._layer.forget_server(self)
 
 
+class InviteServerUser(Protocol):
+    """Who answers an INVITE."""
+
+    def invite_cancelled(self, request: Request) -> None:
+        """Learn of a CANCEL, in time: a final response (487) is to be sent."""
+
+    def invite_terminated(self) -> None:
+        """Learn that the transaction is over: 64*T1 after a 2xx, whether its ACK has come or not."""
+
+
 class InviteServer(ServerTransaction):
     """Figure 7 of §17.2.1 as corrected by RFC 6026 §8.5.
 
@@ -89,11 +97,12 @@ class InviteServer(ServerTransaction):
     An ACK for a 2xx has a branch of its own (§13.2.2.4), so that it never comes here.
 
     Attributes:
-        on_cancel: takes a CANCEL of this INVITE (§9.2), to be answered and, if it is not too late, obeyed.
+        to_tag: our tag, for the response to its CANCEL (§9.2).
+        user: who answers it, until it has terminated; None if it was refused out of hand.
 
     """
 
-    __slots__ = ("_interval", "_resend", "on_cancel")
+    __slots__ = ("_interval", "_resend", "to_tag", "user")
 
     initial = State.PROCEEDING
     kind = "invite_server"
@@ -102,7 +111,8 @@ class InviteServer(ServerTransaction):
         super().__init__(layer, key, method, path)
         self._interval = T1
         self._resend: Timer | None = None
-        self.on_cancel: Callable[[IncomingRequest], None] | None = None
+        self.to_tag = ""
+        self.user: InviteServerUser | None = None
 
     def respond(self, status: int, data: bytes) -> None:
         """Send a response of the user's; ignored where the figure has no arrow for it."""
@@ -110,6 +120,7 @@ class InviteServer(ServerTransaction):
             self._send(status, data)
             if 200 <= status < 300:
                 self.state = State.ACCEPTED
+                self._last = None
                 self._end_after(TRANSACTION_TIMEOUT)
             elif status >= 300:
                 self.state = State.COMPLETED
@@ -141,9 +152,17 @@ class InviteServer(ServerTransaction):
             self._resend.cancel()
             self._resend = None
 
+    def receive_cancel(self, request: Request) -> None:
+        """Take a CANCEL, which has been answered 200; after a final response it has no effect."""
+        if self.state is State.PROCEEDING and self.user is not None:
+            self.user.invite_cancelled(request)
+
     def _terminate(self) -> None:
         self._stop_resending()
         super()._terminate()
+        user, self.user = self.user, None
+        if user is not None:
+            user.invite_terminated()
 
 
 class Server(ServerTransaction):

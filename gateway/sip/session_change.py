@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gateway.sip.core import Core
     from gateway.sip.incoming_request import IncomingRequest
     from gateway.sip.leg import HeaderList, Leg
-    from gateway.sip.message import Response
+    from gateway.sip.message import Request, Response
     from gateway.sip.timers import Timer
 
 MAX_COLLISIONS = 5
@@ -152,7 +152,7 @@ class SessionChange:
             incoming.respond(491)
         else:
             contact = self._core.contact(leg.flow)
-            self._received = ReceivedInvite(self._core, incoming, "", contact, self._cancelled)
+            self._received = ReceivedInvite(self._core, incoming, "", contact, self)
             leg.emit(ReinviteReceived(leg, incoming.request))
 
     def answer(self, body: bytes, headers: HeaderList) -> ReceivedInvite | None:
@@ -160,7 +160,7 @@ class SessionChange:
         received, self._received = self._received, None
         if received is not None:
             self._leg.dialog.refresh_target(received.request)
-            received.accept(headers, body, self._leg.ack_timed_out)
+            received.accept(headers, body)
         return received
 
     def refuse(self, status: int, reason: str | None, headers: HeaderList) -> None:
@@ -171,11 +171,16 @@ class SessionChange:
             if not self._leg.ended:
                 self.go_on()
 
-    def _cancelled(self, incoming: IncomingRequest) -> None:
-        """The peer sent CANCEL for a re-INVITE of its own; too late if that was answered."""
-        incoming.respond(200)
-        if self._received is not None and self._received.cancelled_by(incoming.request):
-            self.refuse(487, None, ())
+    def invite_cancelled(self, request: Request) -> None:
+        """The peer sent CANCEL for its re-INVITE."""
+        self.refuse(487, None, ())
+
+    def invite_forgotten(self) -> None:
+        """Nothing depends on when a re-INVITE is forgotten."""
+
+    def ack_timed_out(self) -> None:
+        """The peer has never confirmed our answer."""
+        self._leg.ack_timed_out()
 
     def close(self) -> None:
         """The leg is over: answer what is pending (§15.1.2), confirm what was answered, want nothing more."""

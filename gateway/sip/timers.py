@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from itertools import count
-from typing import TypeAlias
+from typing import Any, TypeAlias, cast
 
 COMPACT_ABOVE = 256
 """Cancelled entries tolerated before the heap is rebuilt; beyond it they may at most equal the live ones.
@@ -17,35 +17,30 @@ finished calls in memory; rebuilding whenever the dead outnumber the living cost
 Callback: TypeAlias = Callable[[], None]
 
 
-class Timer:
-    """One deadline that can be taken back.
+class Timer(list[Any]):
+    """One deadline that can be taken back: deadline, order, callback (None once over), queue.
 
-    Attributes:
-        deadline: seconds of the queue's clock.
-
+    It is its own heap entry, since lists compare item by item in C; no two have the same order, so that
+    neither callbacks nor queues are ever compared.
     """
 
-    __slots__ = ("_callback", "_queue", "deadline")
+    __slots__ = ()
 
-    def __init__(self, queue: TimerQueue, deadline: float, callback: Callback) -> None:
-        self._queue = queue
-        self._callback: Callback | None = callback
-        self.deadline = deadline
+    @property
+    def deadline(self) -> float:
+        """Seconds of the queue's clock."""
+        return cast(float, self[0])
 
     @property
     def pending(self) -> bool:
         """Neither due yet nor cancelled."""
-        return self._callback is not None
+        return self[2] is not None
 
     def cancel(self) -> None:
         """Take it back. Idempotent, and harmless after the deadline."""
-        if self._callback is not None:
-            self._callback = None
-            self._queue._cancelled()
-
-    def _take(self) -> Callback | None:
-        callback, self._callback = self._callback, None
-        return callback
+        if self[2] is not None:
+            self[2] = None
+            self[3]._cancelled()
 
 
 class TimerQueue:
@@ -63,7 +58,7 @@ class TimerQueue:
     def __init__(self, clock: Callable[[], float], wake: Callable[[float], None]) -> None:
         self._clock = clock
         self._wake = wake
-        self._heap: list[tuple[float, int, Timer]] = []
+        self._heap: list[Timer] = []
         self._order = count()
         self._dead = 0
         self._announced: float | None = None
@@ -84,8 +79,8 @@ class TimerQueue:
     def schedule(self, delay: float, callback: Callback) -> Timer:
         """Call `callback` in `delay` seconds, unless the timer is cancelled."""
         deadline = self._clock() + delay
-        timer = Timer(self, deadline, callback)
-        heappush(self._heap, (deadline, next(self._order), timer))
+        timer = Timer((deadline, next(self._order), callback, self))
+        heappush(self._heap, timer)
         if self._announced is None or deadline < self._announced:
             self._announced = deadline
             self._wake(deadline)
@@ -94,10 +89,12 @@ class TimerQueue:
     def next_deadline(self) -> float | None:
         """When the next pending timer is due; None when none is."""
         heap = self._heap
-        while heap and not heap[0][2].pending:
+        while heap:
+            if heap[0][2] is not None:
+                return heap[0].deadline
             heappop(heap)
             self._dead -= 1
-        return heap[0][0] if heap else None
+        return None
 
     def run_due(self) -> None:
         """Call everything due by now, in order; what that sets with no delay runs as well.
@@ -109,8 +106,8 @@ class TimerQueue:
         now = self._clock()
         try:
             while (deadline := self.next_deadline()) is not None and deadline <= now:
-                callback = heappop(self._heap)[2]._take()
-                assert callback is not None  # noqa: S101 - next_deadline left a pending one on top
+                timer = heappop(self._heap)
+                callback, timer[2] = timer[2], None
                 callback()
         finally:
             self._announced = self.next_deadline()
@@ -120,6 +117,6 @@ class TimerQueue:
     def _cancelled(self) -> None:
         self._dead += 1
         if self._dead > COMPACT_ABOVE and self._dead > len(self._heap) // 2:
-            self._heap = [entry for entry in self._heap if entry[2].pending]
+            self._heap = [entry for entry in self._heap if entry[2] is not None]
             heapify(self._heap)
             self._dead = 0

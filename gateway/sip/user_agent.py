@@ -243,10 +243,11 @@ class UserAgent:
 
     def _receive_cancel(self, incoming: IncomingRequest) -> None:
         transaction = self._core.transactions.find_invite(incoming.request)
-        if transaction is None or transaction.on_cancel is None:
+        if transaction is None:
             incoming.respond_statelessly(481)
         else:
-            transaction.on_cancel(incoming)
+            incoming.respond(200, to_tag=transaction.to_tag)
+            transaction.receive_cancel(incoming.request)
 
     def _receive_new(self, incoming: IncomingRequest, peer: object) -> None:
         """Take a request outside of any dialog."""
