@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from routing.cache import Change, decode_agent, decode_number
+from routing.cache import Change, Kind, decode_agent, decode_number
 from routing.models import Agent, PhoneNumber
+from routing.table import Table
 
 EMPTY_EPOCH: Final = ""
 
@@ -26,8 +27,8 @@ class RouteView:
     def __init__(self, epoch: str = EMPTY_EPOCH, revision: int = 0) -> None:
         self.epoch = epoch
         self.revision = revision
-        self._numbers: dict[str, bytes] = {}
-        self._agents: dict[str, bytes] = {}
+        self._numbers = Table()
+        self._agents = Table()
         self._decoded_agents: dict[str, Agent] = {}
 
     def __len__(self) -> int:
@@ -50,30 +51,27 @@ class RouteView:
 
     def agents(self) -> list[Agent]:
         """Every agent."""
-        return [agent for agent_id in self._agents if (agent := self.get(agent_id)) is not None]
+        keys = (agent_id for part in self._agents.parts() for agent_id in part)
+        return [agent for agent_id in keys if (agent := self.get(agent_id)) is not None]
 
     def pieces(self) -> Iterator[list[PhoneNumber]]:
         """Every number, a few at a time."""
-        values = list(self._numbers.values())
-        for start in range(0, len(values), PIECE):
-            yield [decode_number(value) for value in values[start : start + PIECE]]
+        for part in self._numbers.parts():
+            values = list(part.values())
+            for start in range(0, len(values), PIECE):
+                yield [decode_number(value) for value in values[start : start + PIECE]]
 
     def apply(self, change: Change) -> None:
         """Take a change over."""
         if change.kind == "agent":
             self._decoded_agents.pop(change.key, None)
-        table = self._numbers if change.kind == "number" else self._agents
-        if change.value is None:
-            table.pop(change.key, None)
+            self._agents.put(change.key, change.value)
         else:
-            table[change.key] = change.value
+            self._numbers.put(change.key, change.value)
 
-    def tables(self) -> tuple[dict[str, bytes], dict[str, bytes]]:
-        """Copies of the encoded numbers and agents, for the snapshot."""
-        return self._numbers.copy(), self._agents.copy()
-
-    def fill(self, numbers: dict[str, bytes], agents: dict[str, bytes]) -> None:
-        """Take over whole tables of encoded records."""
-        self._numbers = numbers
-        self._agents = agents
-        self._decoded_agents.clear()
+    def parts(self) -> Iterator[tuple[Kind, dict[str, bytes]]]:
+        """Everything encoded, in parts, each a copy; for the snapshot, which is written in a thread."""
+        for part in self._agents.parts():
+            yield "agent", part
+        for part in self._numbers.parts():
+            yield "number", part

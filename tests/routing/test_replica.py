@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from routing import cache as cache_module
+from routing import snapshot
 from routing.models import Agent, Fallback, InboundRouting, PhoneNumber
 from routing.redis_clients import HOT_TIMEOUT
 from routing.replica import Replica
@@ -307,7 +308,7 @@ async def test_with_redis_away_the_last_snapshot_serves(redis: RedisServer, repl
 async def test_nothing_anywhere_is_not_loaded(
     redis: RedisServer, replicas: MakeReplica, tmp_path: Path
 ) -> None:
-    (tmp_path / "routes.snapshot").write_bytes(b"VGROUTES1 but not really")
+    (tmp_path / "routes.snapshot").write_bytes(snapshot.MAGIC + b" but not really")
     complaints = list[str]()
     replica = replicas(on_error=complaints.append)
     await replica.start()

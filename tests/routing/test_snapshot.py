@@ -26,7 +26,7 @@ def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
     loaded = snapshot.load(path)
     assert loaded is not None
     assert (loaded.epoch, loaded.revision, len(loaded)) == ("epoch-one", 42, 2)
-    assert loaded.tables() == a_view().tables()
+    assert list(loaded.parts()) == list(a_view().parts())
     assert loaded.number("+14155550101") == a_number(1, message="Grüße")
     assert loaded.get("agt_one") == an_agent()
 
