@@ -15,11 +15,16 @@ Tap = Callable[[str, str, bytes], None]
 """Sees every message that arrives: from which host, at which host, what."""
 
 
+IN_ORDER = 1e-9
+"""Seconds between two arrivals where nothing may overtake: timers of one instant fire in any order."""
+
+
 @dataclass(frozen=True, slots=True)
 class Faults:
     """What goes wrong on the way, per datagram; streams only suffer the delay.
 
-    loss, duplication: probabilities; delay: seconds at least and at most, so later datagrams overtake.
+    loss, duplication: probabilities; delay: seconds at least and at most, so later datagrams overtake
+    unless these are the same.
     """
 
     loss: float = 0.0
@@ -37,6 +42,7 @@ class SimulatedNetwork:
         self.taps: list[Tap] = []
         self._listeners: dict[tuple[str, str, int], SimulatedTransport] = {}
         self._gone: dict[str, float] = {}
+        self._last_arrival = 0.0
 
     def vanish(self, host: str) -> None:
         """From now on nothing reaches the host and nothing comes from it, signalling and media alike."""
@@ -73,8 +79,10 @@ class SimulatedNetwork:
         copies = 2 if self.rng.random() < self.faults.duplication else 1
         for _ in range(copies):
             if self.rng.random() >= self.faults.loss:
-                delay = self.rng.uniform(*self.faults.delay)
-                self.loop.call_later(delay, self._arrive, source, host, port, data)
+                arrival = self.loop.time() + self.rng.uniform(*self.faults.delay)
+                if self.faults.delay[0] == self.faults.delay[1]:
+                    arrival = self._last_arrival = max(arrival, self._last_arrival + IN_ORDER)
+                self.loop.call_at(arrival, self._arrive, source, host, port, data)
 
     def reaches(self, source: str, target: str) -> bool:
         """Whether both ends are still there."""
