@@ -27,7 +27,8 @@ def configuration() -> str:
         + "`, else `configs/gateway.toml`. Every key can also be set",
         "be set by an environment variable, which wins over the file. Unknown keys are errors that name the",
         "nearest known one.",
-        "Paths are relative to the working directory. `voice-gateway check` tests a configuration without starting it.",
+        "Paths are relative to the working directory. `voice-gateway check` tests a configuration "
+        "without starting it.",
         "",
     ]
     for name, section in keys().items():
@@ -54,7 +55,8 @@ def metrics() -> str:
     lines = [
         "# Metrics",
         "",
-        "Served at `/metrics`. Names and labels are a contract: dashboards and alerts are built on them. No label",
+        "Served at `/metrics`. Names and labels are a contract: dashboards and alerts are built on "
+        "them. No label",
         "ever holds a phone number.",
         "",
         "| metric | type | labels | meaning |",

@@ -74,7 +74,7 @@ def call(
     record: Annotated[Path | None, typer.Option(help="WAV to write what is heard to.")] = None,
     dtmf: Annotated[str, typer.Option(help="Keys to press after playing.")] = "",
     seconds: Annotated[float, typer.Option(help="Hang up that long after the answer.")] = 10.0,
-    caller: Annotated[str, typer.Option("--as", help="Calling number.")] = "+14155550199",
+    caller: Annotated[str, typer.Option("--as", help="Calling number.")] = "+14155550142",
 ) -> None:
     """Place a real call: play, record, print the ladder and the timings."""
     from gateway.cli.call import run
