@@ -15,7 +15,7 @@ MAX_ROUTES = 30
 """Proxies between us and a peer. Carriers have three; a longer set attacks the size of our requests."""
 
 KNOWN_ROUTERS = 4096
-"""Route values whose parts are remembered: most carriers' proxies name themselves the same in every call. 2 MB."""
+"""Route values whose parts are remembered: a carrier's proxies are mostly the same in every call. 2 MB."""
 
 
 class Dialog:

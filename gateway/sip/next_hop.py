@@ -22,7 +22,7 @@ from gateway.sip.sink import Sink
 from gateway.sip.uri import SipUri, UriError, parse_uri
 
 KNOWN_TARGETS = 4096
-"""URIs whose parts are remembered: agents' Contacts and carriers' proxies are the same in every call. 4 MB."""
+"""URIs whose parts are remembered: agents and carriers' proxies are the same in every call. 4 MB."""
 
 
 def next_hop(uri: str, flow: Flow, sink: Sink, resolve: Callable[[str], str | None]) -> Flow:

@@ -29,7 +29,10 @@ def one_line(text: str) -> str:
 
 
 def header_lines(headers: Sequence[tuple[str, str]]) -> str:
-    """Header lines, each with its line end."""
+    """Header lines, each with its line end; whatever would make two lines of one is made harmless."""
+    text = "".join([f"{name}: {value}\r\n" for name, value in headers])
+    if text.count("\n") == text.count("\r") == len(headers) and "\0" not in text:
+        return text
     return "".join([f"{one_line(name)}: {one_line(value)}\r\n" for name, value in headers])
 
 

@@ -23,10 +23,10 @@ class Sink(Protocol):
     def send(self, flow: Flow, data: bytes) -> None:
         """Send one whole message.
 
-        A stream flow made by `flow_to` asks for a connection to `flow.host`, `flow.port`: an open one is used
-        again, otherwise one is opened and the message waits for it. Whatever goes wrong is reported later
-        by `UserAgent.transport_failed`; a connection that takes longer than about a second to open is
-        better reported as failed, since a call waits for it.
+        A stream flow made by `flow_to`, or one whose connection has ended, asks for a connection to
+        `flow.host`, `flow.port`: an open one is used again, otherwise one is opened and the message waits for
+        it. Whatever goes wrong is reported later by `UserAgent.transport_failed`; a connection that takes
+        longer than about a second to open is better reported as failed, since a call waits for it.
         """
 
     def flow_to(self, near: Flow, transport: str, host: str, port: int) -> Flow:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 from gateway.sip.events import (
@@ -304,6 +306,62 @@ def test_an_answer_without_a_contact_can_still_be_hung_up(rig: Rig) -> None:
     rig.take_request("ACK")
     leg.hangup()
     assert rig.take_request("BYE").uri == "sip:agent@192.0.2.10"
+
+
+def test_a_2xx_repeated_after_the_call_is_over_is_still_confirmed(rig: Rig) -> None:
+    leg, invite = connect(rig)
+    leg.hangup()
+    rig.receive(response(rig.take_request("BYE"), 200))
+    assert rig.ua.leg_count == 0
+    rig.receive(response(invite, 200))
+    rig.take_request("ACK")
+    rig.receive(response(invite, 200, tag="fork"))
+    assert [message.cseq_method for message in rig.take()] == ["ACK", "BYE"]
+
+
+def test_a_connection_that_ends_while_it_rings_ends_no_call(rig: Rig) -> None:
+    """The agent may answer on a new connection (§18.2.2); if it has died, the ring timeout will tell."""
+    stream = Flow("tcp", "192.0.2.10", 5060, 4)
+    leg = rig.call(stream)
+    invite = rig.take_request("INVITE")
+    rig.receive(response(invite, 180), stream)
+    rig.ua.transport_failed(stream, "closed")
+    rig.receive(response(invite, 200), stream._replace(channel=5))
+    assert leg.answered
+
+
+def whole_calls(rig: Rig) -> None:
+    """A call of ours and one to us, with a change of the session in each, from INVITE to the last timer."""
+    leg, _ = connect(rig)
+    leg.reinvite(OFFER)
+    rig.receive(response(rig.take_request("INVITE"), 200))
+    rig.take_request("ACK")
+    leg.hangup()
+    rig.receive(response(rig.take_request("BYE"), 200))
+    rig.receive(request())
+    inbound = rig.legs.pop()
+    inbound.ring()
+    inbound.answer(ANSWER)
+    rig.receive(request("ACK", branch="z9hG4bKa", to_tag=inbound.local_tag))
+    rig.receive(request("INVITE", branch="z9hG4bKi", cseq=2, to_tag=inbound.local_tag))
+    inbound.answer_reinvite(ANSWER)
+    rig.receive(request("BYE", branch="z9hG4bKb", cseq=3, to_tag=inbound.local_tag))
+    rig.take()
+    rig.take_events()
+    rig.advance(64)
+
+
+def test_a_finished_call_is_free_without_the_garbage_collector(rig: Rig) -> None:
+    """Legs, transactions and messages must not hold each other: they would stay until a collection."""
+    whole_calls(rig)
+    gc.collect()
+    gc.disable()
+    try:
+        whole_calls(rig)
+        rig.assert_idle()
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 def test_verbs_on_a_leg_that_has_ended_do_nothing(rig: Rig) -> None:
