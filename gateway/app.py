@@ -178,6 +178,8 @@ class Gateway:
             settings.voicemail.directory or settings.data.dir / "recordings",
             max_seconds=settings.voicemail.max_seconds,
             silence_seconds=settings.voicemail.silence_seconds,
+            finish_key=settings.voicemail.finish_key,
+            on_underruns=self.metrics.underruns.inc,
             on_error=lambda error: log.error("recording failed", error=str(error), key="voicemail.directory"),
         )
         return Dispatcher(

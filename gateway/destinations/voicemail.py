@@ -24,6 +24,10 @@ def _ignore(error: Exception) -> None:
     """What happens to errors that nobody asked for."""
 
 
+def _uncounted(frames: int) -> None:
+    """What happens to counts that nobody asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class VoicemailBox:
     """What every voicemail needs; one for the whole gateway.
@@ -32,7 +36,9 @@ class VoicemailBox:
     directory: where recordings go, one directory a day.
     max_seconds: of one recording.
     silence_seconds: of silence that end a recording; 0 for never.
+    finish_key: ends a recording; empty for none.
     on_error: hears of a disk that did not take a recording.
+    on_underruns: hears how many frames of a message were sent late.
     wall_clock: seconds since the epoch, for the record and file names.
     """
 
@@ -40,7 +46,9 @@ class VoicemailBox:
     directory: Path
     max_seconds: float = 180.0
     silence_seconds: float = 5.0
+    finish_key: str = "#"
     on_error: Callable[[Exception], None] = _ignore
+    on_underruns: Callable[[int], None] = _uncounted
     wall_clock: Callable[[], float] = time.time
 
 

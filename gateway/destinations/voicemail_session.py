@@ -24,8 +24,6 @@ from gateway.sip.sdp import SdpError
 if TYPE_CHECKING:
     from gateway.destinations.voicemail import VoicemailBox
 
-FINISH_KEY = "#"
-
 PAUSE = 0.2
 """Seconds between message and tone, and between recording's end of a stalled caller's checks."""
 
@@ -90,6 +88,7 @@ class VoicemailSession:
     async def close(self) -> None:
         """Say goodbye, then put the record beside the recording. The caller does not wait for the disk."""
         self._audio.detach()
+        self._box.on_underruns(self._audio.underruns)
         self._call.caller.hangup()
         if self._recorder is not None:
             recording = await self._recorder.close()
@@ -130,10 +129,10 @@ class VoicemailSession:
             quiet_at = call.now() - activity.silence(call.now()) + (limit or self._box.max_seconds)
             event = await call.next_event(min(quiet_at, ends_at))
             match event:
-                case _KeyPressed(key) if key == FINISH_KEY:
-                    return f"caller pressed {FINISH_KEY}"
-                case InfoReceived() if _key_in(event.request) == FINISH_KEY:
-                    return f"caller pressed {FINISH_KEY}"
+                case _KeyPressed(key) if key == self._box.finish_key:
+                    return f"caller pressed {key}"
+                case InfoReceived() if _key_in(event.request) == (self._box.finish_key or "none"):
+                    return f"caller pressed {self._box.finish_key}"
                 case _RecordingFull():
                     return "recording limit reached"
                 case None if call.now() >= ends_at:
