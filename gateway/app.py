@@ -41,12 +41,13 @@ from gateway.telemetry.media_totals import MediaTotals
 from gateway.telemetry.metrics import Metrics
 from gateway.web.server import PortTaken, WebServer, make_app
 from routing.cache import RoutingCache
+from routing.follower import FAILURES
 from routing.health import EndpointHealth
 from routing.models import Agent, PhoneNumber
 from routing.numbers_file import NumbersFileError
 from routing.redis_clients import BACKGROUND_TIMEOUT, connect
 from routing.redis_server import EmbeddedRedis, RedisUnavailable
-from routing.replica import FAILURES, Replica
+from routing.replica import Replica
 from routing.sync import FileSync, Synced
 
 LAST_WORDS_SECONDS: Final = 1.0

@@ -19,11 +19,11 @@ from gateway.cli.errors import UsageError
 from gateway.config import Settings
 from routing import snapshot
 from routing.cache import Change, RoutingCache, encode
+from routing.follower import FAILURES
 from routing.health import EndpointHealth
 from routing.numbers_file import NumbersFileError, load
 from routing.redis_clients import BACKGROUND_TIMEOUT, connect
 from routing.redis_server import socket_url
-from routing.replica import FAILURES
 from routing.view import RouteView
 
 
