@@ -16,7 +16,7 @@ from routing.numbers_file import NumbersFileError, Routes, load
 RELOAD_SECONDS: Final = 1.0
 
 
-class CacheLostError(Exception):
+class CacheLostError(RedisError):
     """What was written is not all there; it has to be written again."""
 
 
@@ -84,7 +84,7 @@ class FileSync:
                     await self.reload()
                 elif self._routes is not None and self._is_lost(await self._cache.state()):
                     await self._repair(self._routes)
-            except (NumbersFileError, CacheLostError, RedisError, OSError, TimeoutError) as error:
+            except (NumbersFileError, RedisError, OSError, TimeoutError) as error:
                 self.complain(error)
 
     def complain(self, error: Exception) -> None:
