@@ -148,4 +148,7 @@ class ReinviteFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class LegEnded(Event):
-    """A leg that we hung up is over: our BYE was answered or given up. Last event."""
+    """A leg that we hung up is over: our BYE was answered or given up. Last event.
+
+    Also of a leg whose peer said 481, or of a caller that nobody here has answered for six minutes.
+    """

@@ -82,7 +82,7 @@ class SessionChange:
 
     def acknowledge(self, body: bytes) -> bool:
         """Confirm the 2xx that made an offer; False if none waits for it."""
-        if self._sent is None:
+        if self._sent is None or not self._sent.awaits_ack:
             return False
         self._sent.acknowledge(self._leg.dialog, body)
         self._sent = None
@@ -189,5 +189,4 @@ class SessionChange:
             self._timer.cancel()
             self._timer = None
         self._offer = None
-        if self._sent is not None and self._sent.awaits_ack:
-            self.acknowledge(b"")
+        self.acknowledge(b"")

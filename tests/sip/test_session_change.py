@@ -14,6 +14,7 @@ from gateway.sip.events import (
     ReinviteReceived,
 )
 from gateway.sip.inbound_leg import InboundLeg
+from gateway.sip.leg import LegStateError
 from gateway.sip.message import Request
 from gateway.sip.session_change import MAX_COLLISIONS
 from tests.sip.rig import ANSWER, OFFER, Rig, connect, establish, request, response
@@ -186,6 +187,14 @@ def test_our_change_without_an_offer_is_confirmed_with_an_answer(rig: Rig, leg: 
     assert rig.take() == []
     leg.ack(ANSWER)
     assert rig.take_request("ACK").body == ANSWER
+
+
+def test_an_ack_before_the_answer_is_a_mistake(rig: Rig, leg: InboundLeg) -> None:
+    leg.reinvite(b"")
+    rig.take_request("INVITE")
+    with pytest.raises(LegStateError):
+        leg.ack(ANSWER)
+    assert rig.take() == []
 
 
 def test_hanging_up_confirms_an_offer_that_nobody_answered(rig: Rig, leg: InboundLeg) -> None:
