@@ -30,7 +30,7 @@ def test_both_ends_hear_each_other(exchange: Exchange, tmp_path, codec, transpor
             agent.wait_for("incoming rtp")
             time.sleep(1)
             caller.hang_up()
-            agent.wait_for("terminated")
+            agent.wait_for("session closed")
             agent.hang_up()
             assert audio.loudest_tone(caller.heard(), FREQUENCIES) == 620
             assert audio.loudest_tone(agent.heard(), FREQUENCIES) == 440
@@ -43,7 +43,7 @@ def test_the_agent_hangs_up(exchange: Exchange, tmp_path):
         with Baresip(tmp_path / "caller", audio.tone(440, 15), dials=dials) as caller:
             caller.wait_for("Call established")
             agent.hang_up()
-            caller.wait_for("terminated")
+            caller.wait_for("session closed")
 
 
 def test_baresip_hears_the_voicemail(exchange: Exchange, tmp_path):
