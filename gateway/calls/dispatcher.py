@@ -130,7 +130,12 @@ class Dispatcher:
         call = Call(
             leg,
             record,
-            CallerAudio(request.body, self._ports, carrier.media_sources or None),
+            CallerAudio(
+                request.body,
+                self._ports,
+                session_id=round(record.started_at),
+                latch_ranges=carrier.media_sources or None,
+            ),
             self._retries.remember(keys),
             carrier_headers=headers,
             max_forwards=max_forwards(request),

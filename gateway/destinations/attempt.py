@@ -79,7 +79,7 @@ class Attempt:
     def _path(self) -> AudioPath:
         if self._endpoint.direct_media:
             return DirectPath(self._call.audio)
-        return RelayedPath(self._call.audio, session_id=int(self._began * 1000) & 0xFFFFFFFF)
+        return RelayedPath(self._call.audio)
 
     async def _offer(self, flow: Flow, path: AudioPath, deadline: float) -> Outcome:
         call = self._call

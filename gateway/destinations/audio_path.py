@@ -96,13 +96,12 @@ class RelayedPath:
 
     """
 
-    __slots__ = ("_agent_port", "_audio", "_caller_port", "_closed", "_relay", "_session_id")
+    __slots__ = ("_agent_port", "_audio", "_caller_port", "_closed", "_relay")
 
     relayed = True
 
-    def __init__(self, audio: CallerAudio, *, session_id: int) -> None:
+    def __init__(self, audio: CallerAudio) -> None:
         self._audio = audio
-        self._session_id = session_id
         self._caller_port = audio.open_port()
         self._agent_port = audio.open_agent_port()
         self._relay = Relay(self._caller_port, self._agent_port)
@@ -111,7 +110,7 @@ class RelayedPath:
     def offer(self) -> bytes:
         """See `AudioPath`; when the caller made no offer, ours: both G.711 laws and telephone-event."""
         if not self._audio.theirs:
-            return make_offer(*self._agent_port.address, session_id=self._session_id, version=1)
+            return make_offer(*self._agent_port.address, session_id=self._audio.session_id)
         return self.to_agent(self._audio.offer())
 
     def to_agent(self, description: bytes) -> bytes:

@@ -21,6 +21,7 @@ class CallerAudio:
     Args:
         offer: the session description of the INVITE; empty when the caller leaves the offer to us.
         ports: where our port comes from, if one is needed.
+        session_id: names the session in descriptions that we make ourselves (RFC 8866 §5.2).
         latch_ranges: networks that the carrier's media comes from; None for any.
 
     Attributes:
@@ -31,11 +32,26 @@ class CallerAudio:
 
     """
 
-    __slots__ = ("_latch_ranges", "_origin", "_ports", "port", "shown", "theirs", "through_port")
+    __slots__ = (
+        "_latch_ranges",
+        "_origin",
+        "_ports",
+        "port",
+        "session_id",
+        "shown",
+        "theirs",
+        "through_port",
+    )
 
     def __init__(
-        self, offer: bytes, ports: MediaPorts, latch_ranges: Sequence[Network] | None = None
+        self,
+        offer: bytes,
+        ports: MediaPorts,
+        *,
+        session_id: int,
+        latch_ranges: Sequence[Network] | None = None,
     ) -> None:
+        self.session_id = session_id
         self.theirs = offer
         self.shown = b""
         self.port: MediaPort | None = None

@@ -31,7 +31,7 @@ class Terms:
     acknowledged_at: float
 
 
-async def answer_here(call: Call, session_id: int) -> Terms | Declined:
+async def answer_here(call: Call) -> Terms | Declined:
     """Answer the caller with our own port, or move one who was answered already over to it.
 
     Raises:
@@ -47,20 +47,20 @@ async def answer_here(call: Call, session_id: int) -> Terms | Declined:
         agreed = _agreed(audio, call.now()) if audio.through_port else None
         if agreed is not None:
             return agreed
-        offer = make_offer(host, port, session_id=session_id, version=1)
+        offer = make_offer(host, port, session_id=audio.session_id)
         answer = await renegotiate(call, audio.present(offer, through_port=True))
         return answer if isinstance(answer, Declined) else _taken(audio, answer, call.now())
     if audio.theirs:
-        ours = answer_offer(audio.offer(), host, port, session_id=session_id, version=1)
+        ours = answer_offer(audio.offer(), host, port, session_id=audio.session_id)
         call.answer(audio.present(ours.sdp, through_port=True))
         await _acknowledged(call)
         return _terms(ours.codec, ours.dtmf, call.now())
-    offer = make_offer(host, port, session_id=session_id, version=1)
+    offer = make_offer(host, port, session_id=audio.session_id)
     call.answer(audio.present(offer, through_port=True))
     return _taken(audio, await _acknowledged(call), call.now())
 
 
-def answer_change(audio: CallerAudio, terms: Terms, offer: bytes, session_id: int) -> bytes:
+def answer_change(audio: CallerAudio, terms: Terms, offer: bytes) -> bytes:
     """Our answer to a caller's re-INVITE: the same codec, the direction mirrored (RFC 3264 §6.1, §8.4).
 
     Raises:
@@ -68,8 +68,9 @@ def answer_change(audio: CallerAudio, terms: Terms, offer: bytes, session_id: in
 
     """
     port = audio.open_port()
-    ours = answer_offer(offer, *port.address, supported=(terms.codec,), session_id=session_id, version=1)
+    ours = answer_offer(offer, *port.address, supported=(terms.codec,), session_id=audio.session_id)
     follow_change(audio, offer)
+    audio.change_hands()  # ours continues what the caller was shown before
     return audio.present(ours.sdp, through_port=True)
 
 

@@ -68,7 +68,7 @@ class Voicemail:
         try:
             host, port = audio.open_port().address
             if audio.theirs:
-                answer_offer(audio.theirs, host, port, session_id=1, version=1)
+                answer_offer(audio.theirs, host, port, session_id=audio.session_id)
         except NoPortLeft:
             return Declined("no media port left", 503)
         except SdpError as error:
@@ -80,7 +80,7 @@ class Voicemail:
         began = call.now()
         try:
             message = await self._rendered(call)
-            terms = await answer_here(call, session_id=int(began * 1000) & 0xFFFFFFFF)
+            terms = await answer_here(call)
         except NoPortLeft:
             terms = Declined("no media port left", 503)
         except SdpError as error:

@@ -160,7 +160,7 @@ class VoicemailSession:
             leg.answer_reinvite(audio.shown)
             return
         try:
-            leg.answer_reinvite(answer_change(audio, self._terms, offer, session_id=1))
+            leg.answer_reinvite(answer_change(audio, self._terms, offer))
         except SdpError as error:
             leg.refuse_reinvite(error.status)
 
