@@ -2,10 +2,10 @@
 
     python loadtests/bench_core.py [--calls 20000] [--profile]
 
-One user agent plays the gateway; carrier and agent are canned messages. A call is 14 messages: INVITE, 100,
-180, 200, ACK, BYE, 200 on the caller's leg, and the same on the agent's; parsing and writing included, timers as
-well. Only time spent inside the gateway's user agent counts, and of it how much was parsing. Calls overlap, and
-virtual time passes at `RATE` calls a second, so that the tables and the timers are as full as in service.
+One user agent plays the gateway; carrier and agent are canned messages. A call is 14 messages: INVITE,
+100, 180, 200, ACK, BYE, 200 on the caller's leg, and the same on the agent's; parsing and writing included,
+timers as well. Only time inside the gateway's user agent counts, and parsing once more apart. Calls overlap,
+and virtual time passes at `RATE` calls a second, so that tables and timers are as full as in service.
 """
 
 from __future__ import annotations
