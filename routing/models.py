@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal
 
 from msgspec import Struct, field
 
 DIRECT_MEDIA = "media=direct"
 """URI parameter of a sip endpoint: session descriptions pass through and RTP never touches us."""
+
+
+KNOWN_URLS = 10_000
+"""Endpoint URLs whose parts are remembered: asked for by every call."""
+
+
+@lru_cache(KNOWN_URLS)
+def _split_url(url: str) -> tuple[str, bool]:
+    """A URL as it goes on the wire, and whether media is direct."""
+    first, *params = url.split(";")
+    kept = [part for part in params if part.lower() != DIRECT_MEDIA]
+    return ";".join([first, *kept]), len(kept) < len(params)
 
 
 class Endpoint(Struct, frozen=True, omit_defaults=True):
@@ -36,13 +49,12 @@ class Endpoint(Struct, frozen=True, omit_defaults=True):
     @property
     def direct_media(self) -> bool:
         """Whether audio flows between carrier and agent without us."""
-        return any(part.lower() == DIRECT_MEDIA for part in self.url.split(";")[1:])
+        return _split_url(self.url)[1]
 
     @property
     def request_uri(self) -> str:
         """The URL without parameters that are meant for us."""
-        first, *params = self.url.split(";")
-        return ";".join([first, *(part for part in params if part.lower() != DIRECT_MEDIA)])
+        return _split_url(self.url)[0]
 
 
 class Agent(Struct, frozen=True, omit_defaults=True):

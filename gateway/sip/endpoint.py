@@ -35,9 +35,23 @@ TOKEN_BYTES: Final = 8
 """64 random bits a tag or branch: RFC 3261 §19.3 asks for 32 at least."""
 
 
-def random_token() -> str:
-    """A tag or branch from the system's randomness."""
-    return secrets.token_hex(TOKEN_BYTES)
+TOKENS_AT_ONCE: Final = 256
+"""Tokens drawn in one system call: a call needs six, and asking for each would cost more than its parsing."""
+
+
+def random_tokens() -> TokenSource:
+    """Tags and branches from the system's randomness."""
+    digits = 2 * TOKEN_BYTES
+    drawn, position = "", 0
+
+    def token() -> str:
+        nonlocal drawn, position
+        if position == len(drawn):
+            drawn, position = secrets.token_hex(TOKEN_BYTES * TOKENS_AT_ONCE), 0
+        position += digits
+        return drawn[position - digits : position]
+
+    return token
 
 
 class SipEndpoint:
@@ -78,7 +92,7 @@ class SipEndpoint:
         product: str = "voice-gateway",
         network: Network | None = None,
         resolver: Resolver | None = None,
-        tokens: TokenSource = random_token,
+        tokens: TokenSource | None = None,
     ) -> None:
         network = network or SocketNetwork()
         self._listen = listen
@@ -99,7 +113,7 @@ class SipEndpoint:
         self.user_agent = UserAgent(
             self._bridge,
             asyncio.get_running_loop().time,
-            tokens,
+            tokens or random_tokens(),
             product=product,
             on_invite=self._invited,
             options_status=options_status,
