@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 
@@ -79,6 +80,9 @@ def split_outside(text: str, separator: str) -> list[str]:
     return parts
 
 
+_USUAL_PARAMS: Final = frozenset({"branch", "tag", "received", "rport", "transport", "lr", "r2"})
+
+
 def parse_params(text: str) -> tuple[tuple[str, str | None], ...]:
     """generic-param *( SEMI generic-param ): names in lower case, values as they stand.
 
@@ -87,6 +91,9 @@ def parse_params(text: str) -> tuple[tuple[str, str | None], ...]:
     params: list[tuple[str, str | None]] = []
     for part in split_outside(text, ";") if '"' in text else text.split(";"):
         name, equals, value = part.partition("=")
+        if name in _USUAL_PARAMS and equals and " " not in value:
+            params.append((name, value))
+            continue
         name = name.strip().lower()
         if not name:
             if not equals and not value:
@@ -101,6 +108,11 @@ def format_params(params: tuple[tuple[str, str | None], ...]) -> str:
     return "".join(f";{name}" if value is None else f";{name}={value}" for name, value in params)
 
 
+KNOWN_HOST_PORTS: Final = 4096
+"""Texts whose parse is remembered: there are as many as there are peers; a flood of others only misses."""
+
+
+@lru_cache(KNOWN_HOST_PORTS)
 def parse_host_port(text: str) -> tuple[str, int | None]:
     """Hostport = host [ ":" port ]; an IPv6 reference loses its brackets.
 

@@ -107,6 +107,9 @@ CANONICAL: Final = _spellings()
 """Usual spellings to canonical names, so that one lookup settles nearly every header."""
 
 
+CANONICAL_NAMES: Final = frozenset(CANONICAL.values())
+
+
 def canonical_name(name: str) -> str:
     """The one spelling of a known header's name; an unknown one as it was written."""
     known = CANONICAL.get(name)

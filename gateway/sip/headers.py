@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
 
 from gateway.sip.grammar import (
     SipParseError,
@@ -15,12 +15,16 @@ from gateway.sip.grammar import (
 )
 from gateway.sip.uri import Params, Uri, parse_uri
 
+_USUAL_PROTOCOLS: Final = {"SIP/2.0/UDP": "UDP", "SIP/2.0/TCP": "TCP", "SIP/2.0/TLS": "TLS"}
+"""sent-protocol as nearly everybody writes it; the rest is taken apart."""
+
+USUAL_METHODS: Final = frozenset({"INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "INFO"})
+
 MAGIC_COOKIE = "z9hG4bK"
 """How a branch made by RFC 3261 starts (§8.1.1.7)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Via:
+class Via(NamedTuple):
     """One hop of the path back (§20.42).
 
     transport: upper case: UDP, TCP, TLS, …
@@ -36,18 +40,12 @@ class Via:
     def parse(cls, text: str) -> Via:
         """One via-parm. Raises SipParseError (400, or 505 for another protocol version)."""
         protocol, semicolon, params = text.partition(";")
-        parts = protocol.replace("/", " / ").split(None, 5) if " /" in protocol or "/ " in protocol else None
-        if parts is None:
-            head, _, sent_by = protocol.strip().partition(" ")
-            pieces = head.split("/")
-        else:
-            pieces, sent_by = parts[0:5:2], parts[5] if len(parts) > 5 else ""
-        if len(pieces) != 3 or not is_token(pieces[2]):
-            raise SipParseError(400, "Bad Via")
-        if pieces[0].upper() != "SIP" or pieces[1] != "2.0":
-            raise SipParseError(400, "Bad protocol in Via")
+        head, _, sent_by = protocol.partition(" ")
+        transport = _USUAL_PROTOCOLS.get(head)
+        if transport is None:
+            transport, sent_by = _via_protocol(protocol)
         host, port = parse_host_port(sent_by)
-        return cls(pieces[2].upper(), host, port, parse_params(params) if semicolon else ())
+        return cls(transport, host, port, parse_params(params) if semicolon else ())
 
     def param(self, name: str) -> str | None:
         """The value of a parameter; empty for a flag, None if absent."""
@@ -66,15 +64,14 @@ class Via:
         params = tuple((name, value) if key == name else (key, old) for key, old in self.params)
         if self.param(name) is None:
             params = (*params, (name, value))
-        return replace(self, params=params)
+        return self._replace(params=params)
 
     def __str__(self) -> str:
         port = "" if self.port is None else f":{self.port}"
         return f"SIP/2.0/{self.transport} {format_host(self.host)}{port}{format_params(self.params)}"
 
 
-@dataclass(frozen=True, slots=True)
-class NameAddr:
+class NameAddr(NamedTuple):
     """From, To, Contact, Route, …: a URI with a display name and parameters (§20.10).
 
     display: without quotes and escapes; empty if there is none.
@@ -88,6 +85,10 @@ class NameAddr:
     @classmethod
     def parse(cls, text: str) -> NameAddr:
         """A name-addr or addr-spec with parameters. Raises SipParseError (400)."""
+        if text[:5] == "<sip:":  # how carriers write it: no display name, parameters without quotes
+            uri, _, tail = text[1:].partition(">")
+            if tail[:1] == ";" and "<" not in uri and '"' not in tail:
+                return cls("", uri, parse_params(tail[1:]))
         text = text.strip()
         if text.startswith('"'):
             display, rest = _quoted(text)
@@ -140,13 +141,26 @@ class NameAddr:
 
     def with_param(self, name: str, value: str | None) -> NameAddr:
         """The same address with one parameter set at the end."""
-        return replace(self, params=(*(pair for pair in self.params if pair[0] != name), (name, value)))
+        return self._replace(params=(*(pair for pair in self.params if pair[0] != name), (name, value)))
 
     def __str__(self) -> str:
         if not self.display:
             return f"<{self.uri}>{format_params(self.params)}"
         escaped = self.display.replace("\\", "\\\\").replace('"', '\\"')
         return f'"{escaped}" <{self.uri}>{format_params(self.params)}'
+
+
+def _via_protocol(protocol: str) -> tuple[str, str]:
+    """sent-protocol LWS sent-by, with the white space around slashes that §25.1 allows."""
+    pieces = [piece.strip() for piece in protocol.split("/", 2)]
+    if len(pieces) != 3:
+        raise SipParseError(400, "Bad Via")
+    parts = pieces[2].split(None, 1)
+    if len(parts) != 2 or not is_token(parts[0]):
+        raise SipParseError(400, "Bad Via")
+    if pieces[0].upper() != "SIP" or pieces[1] != "2.0":
+        raise SipParseError(400, "Bad protocol in Via")
+    return parts[0].upper(), parts[1]
 
 
 def _quoted(text: str) -> tuple[str, str]:
@@ -169,6 +183,9 @@ def _quoted(text: str) -> tuple[str, str]:
 
 def parse_cseq(text: str) -> tuple[int, str]:
     """CSeq (§20.16): a number below 2**31 and a method. Raises SipParseError (400)."""
+    number, _, method = text.partition(" ")
+    if method in USUAL_METHODS and number.isascii() and number.isdigit() and len(number) < 10:
+        return int(number), method
     number, _, method = text.strip().partition(" ")
     method = method.strip()
     if not (number.isascii() and number.isdigit()) or len(number) > 10 or int(number) >= 2**31:

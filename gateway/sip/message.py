@@ -11,7 +11,7 @@ from typing import Final
 
 from gateway.sip.grammar import SipParseError, checked, is_token, split_outside
 from gateway.sip.header_names import CANONICAL, SINGLE, canonical_name
-from gateway.sip.headers import NameAddr, Via, parse_cseq, parse_number
+from gateway.sip.headers import USUAL_METHODS, NameAddr, Via, parse_cseq, parse_number
 from gateway.sip.message_headers import Headers
 from gateway.sip.reasons import REASONS, reason_phrase
 
@@ -80,12 +80,9 @@ class Message:
 
     def replace_top_via(self, via: Via) -> None:
         """Put another value in the place of the top Via, e.g. with `received` and `rport` filled in."""
-        items = self.headers.items()
-        for index, (name, line) in enumerate(items):
-            if name == "Via":
-                rest = split_outside(line, ",")[1:] if "," in line else []
-                items[index] = ("Via", ", ".join([str(via), *rest]))
-                break
+        line = self.headers.get("Via") or ""
+        rest = split_outside(line, ",")[1:] if "," in line else []
+        self.headers.replace_first("Via", ", ".join([str(via), *rest]))
         self._via = via
 
     @property
@@ -263,9 +260,9 @@ def _request(start: str, headers: Headers, body: bytes, fault: SipParseError | N
     try:
         if fault is not None:
             raise fault
-        if not is_token(method):
+        if method not in USUAL_METHODS and not is_token(method):
             raise SipParseError(400, "Bad method")
-        if version.upper() != "SIP/2.0":
+        if version != "SIP/2.0" and version.upper() != "SIP/2.0":
             if version[:4].upper() == "SIP/" and "." in version:
                 raise SipParseError(505, "Version Not Supported")
             raise SipParseError(400, "Bad request line")
@@ -298,12 +295,9 @@ def _response(start: str, headers: Headers, body: bytes, fault: SipParseError | 
 
 def _check_common(message: Message) -> None:
     """Read the five headers without which nothing can be matched, and refuse doubled single-value headers."""
-    seen: set[str] = set()
-    for name, _ in message.headers:
-        if name in SINGLE:
-            if name in seen:
-                raise SipParseError(400, f"More than one {name} header")
-            seen.add(name)
+    repeated = message.headers.repeated(SINGLE)
+    if repeated is not None:
+        raise SipParseError(400, f"More than one {repeated} header")
     if not message.call_id:
         raise SipParseError(400, "Empty Call-ID")
     _ = message.via, message.from_, message.to, message.cseq

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from gateway.sip.grammar import checked, split_outside
-from gateway.sip.header_names import canonical_name
+from gateway.sip.header_names import CANONICAL_NAMES, canonical_name
 
 
 class Headers:
@@ -15,23 +15,28 @@ class Headers:
     white space, one entry a header line.
     """
 
-    __slots__ = ("_items",)
+    __slots__ = ("_first", "_items")
 
     def __init__(self, items: Iterable[tuple[str, str]] = ()) -> None:
         self._items: list[tuple[str, str]] = [(canonical_name(name), value) for name, value in items]
+        self._first: dict[str, str] | None = None
 
     @classmethod
     def from_canonical(cls, items: list[tuple[str, str]]) -> Headers:
         """Take over a list whose names are canonical already; the list is not copied."""
         headers = cls.__new__(cls)
         headers._items = items
+        headers._first = None
         return headers
 
     def get(self, name: str) -> str | None:
         """The value on the first line of that name."""
-        for key, value in self._items:
-            if key == name:
-                return value
+        first = self._first
+        if first is None:
+            first = self._first = dict(reversed(self._items))
+        value = first.get(name)
+        if value is not None or name in CANONICAL_NAMES:
+            return value
         wanted = canonical_name(name).lower()
         for key, value in self._items:
             if key.lower() == wanted:
@@ -41,7 +46,7 @@ class Headers:
     def get_all(self, name: str) -> list[str]:
         """The values of all lines of that name, one entry a line."""
         found = [value for key, value in self._items if key == name]
-        if found:
+        if found or name in CANONICAL_NAMES:
             return found
         wanted = canonical_name(name).lower()
         return [value for key, value in self._items if key.lower() == wanted]
@@ -58,15 +63,18 @@ class Headers:
 
     def add(self, name: str, value: str) -> None:
         """Append a line. Raises LocalProtocolError if it would not stay one line."""
+        self._first = None
         self._items.append((canonical_name(checked(name)), checked(value)))
 
     def prepend(self, name: str, value: str) -> None:
         """Put a line before all others. Raises LocalProtocolError if it would not stay one line."""
+        self._first = None
         self._items.insert(0, (canonical_name(checked(name)), checked(value)))
 
     def set(self, name: str, value: str) -> None:
         """Replace the first line of that name and drop the others, or append one."""
         name, value = canonical_name(checked(name)), checked(value)
+        self._first = None
         for index, (key, _) in enumerate(self._items):
             if key == name or key.lower() == name.lower():
                 later = [item for item in self._items[index + 1 :] if item[0].lower() != name.lower()]
@@ -77,7 +85,30 @@ class Headers:
     def remove(self, name: str) -> None:
         """Drop all lines of that name."""
         wanted = canonical_name(name).lower()
+        self._first = None
         self._items = [item for item in self._items if item[0].lower() != wanted]
+
+    def repeated(self, among: frozenset[str]) -> str | None:
+        """The first name of these that stands on more than one line."""
+        if self._first is None:
+            self._first = dict(reversed(self._items))
+        if len(self._first) == len(self._items):
+            return None
+        seen: set[str] = set()
+        for name, _ in self._items:
+            if name in among:
+                if name in seen:
+                    return name
+                seen.add(name)
+        return None
+
+    def replace_first(self, name: str, value: str) -> None:
+        """Put another value on the first line of that canonical name."""
+        self._first = None
+        for index, (key, _) in enumerate(self._items):
+            if key == name:
+                self._items[index] = (name, checked(value))
+                return
 
     def items(self) -> list[tuple[str, str]]:
         """Name and value of each line, in order. The list is the live one: read only."""
