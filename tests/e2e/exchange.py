@@ -105,14 +105,17 @@ class Exchange:
         self,
         primary: str | Sequence[str] | None,
         fallback: str | Sequence[str] | None = None,
+        *,
+        max_calls: int | None = None,
         **fields: Any,
     ) -> Line:
         """Add a number whose agents have these endpoint URLs, and return once the gateway routes it.
 
+        max_calls: of each endpoint of the primary agent; None for no limit.
         fields: more keys of the number, as in the numbers file; ``voicemail_message`` and ``voicemail``
         go into its ``inbound_routing``, and ``inbound_routing=None`` leaves it outbound-only.
         """
-        line = self._add(primary, fallback, fields)
+        line = self._add(primary, fallback, fields, max_calls)
         self._take_up()
         return line
 
@@ -130,9 +133,10 @@ class Exchange:
         """A number that nobody has."""
         return f"+1415555{9999 - next(self._suffixes):04d}"
 
-    def _agent(self, role: str, suffix: str, urls: str | Sequence[str]) -> str:
+    def _agent(self, role: str, suffix: str, urls: str | Sequence[str], max_calls: int | None = None) -> str:
         listed = [urls] if isinstance(urls, str) else list(urls)
-        endpoints = [{"url": url, "priority": 10 * (i + 1)} for i, url in enumerate(listed)]
+        limit = {} if max_calls is None else {"max_calls": max_calls}
+        endpoints = [{"url": url, "priority": 10 * (i + 1)} | limit for i, url in enumerate(listed)]
         agent_id = f"agt_{role}_{suffix}"
         self._agents.append({"id": agent_id, "name": f"{role} {suffix}", "endpoints": endpoints})
         return agent_id
@@ -142,10 +146,11 @@ class Exchange:
         primary: str | Sequence[str] | None,
         fallback: str | Sequence[str] | None,
         fields: dict[str, Any],
+        max_calls: int | None = None,
     ) -> Line:
         suffix = f"01{next(self._suffixes):02d}"
         number = f"+1415555{suffix}"
-        first = self._agent("primary", suffix, primary or "sip:nobody@127.0.0.1:9")
+        first = self._agent("primary", suffix, primary or "sip:nobody@127.0.0.1:9", max_calls)
         second = self._agent("fallback", suffix, fallback) if fallback else None
         routing: dict[str, Any] = {"agent_id": first}
         if second:
