@@ -53,9 +53,10 @@ from routing.sync import FileSync, Synced
 LAST_WORDS_SECONDS: Final = 1.0
 """For BYEs to be answered before the sockets are closed."""
 
-GC_THRESHOLD: Final = (100_000, 50, 1_000)
+GC_THRESHOLD: Final = (20_000, 1_000, 1_000)
 """Allocations between collections. A finished call leaves no reference cycle (tested in `tests/sip`), so there
-is nothing to find, and a look through the transactions of the last half minute would hold every call up."""
+is nothing to find. The youngest objects are looked through in half a millisecond; looking through all of the
+last half minute's transactions would hold every call up for many."""
 
 log = structlog.get_logger("gateway")
 
