@@ -10,16 +10,19 @@ from gateway.calls.records import CallObserver, CallRecord, RecordSink
 from gateway.calls.retries import Remembered
 from gateway.destinations.base import CallerLeft, Tried, ignore
 from gateway.destinations.caller_audio import CallerAudio
-from gateway.sip.events import AckTimedOut, HungUp, InviteCancelled, LegEnded
+from gateway.sip.events import AckTimedOut, Event, HungUp, InviteCancelled, LegEnded
 from gateway.sip.inbound_leg import InboundLeg
 
-GONE: dict[type, str] = {
+GONE: dict[type[Event], str] = {
     InviteCancelled: "caller cancelled",
     HungUp: "caller hung up",
     AckTimedOut: "caller never acknowledged the answer",
     LegEnded: "caller vanished",
 }
 """The caller's events after which there is nobody to serve any more."""
+
+RETRY_AFTER = "5"
+"""Seconds; carriers go to their next address at once, and this one recovers within seconds or not at all."""
 
 
 class _Dismissed:
@@ -136,11 +139,11 @@ class Call:
             if not self._events:
                 return None
         event = self._events.popleft()
-        kind = type(event)
-        if kind in GONE and event.leg is self.caller:  # type: ignore[attr-defined]
-            raise CallerLeft(GONE[kind])
-        if kind is _Dismissed:
-            raise CallerLeft(event.reason, event.status)  # type: ignore[attr-defined]
+        if isinstance(event, Event):
+            if event.leg is self.caller and (cause := GONE.get(type(event))) is not None:
+                raise CallerLeft(cause)
+        elif isinstance(event, _Dismissed):
+            raise CallerLeft(event.reason, event.status)
         return event
 
     async def _sleep(self, seconds: float) -> None:
@@ -198,19 +201,18 @@ class Call:
 
         status: for a caller who was not answered, the refusal; otherwise, unless 200, what BYE's Reason says.
         """
-        record = self.record
-        if not self.caller.ended and not self.answered:
-            record.status = status
-            self._refuse(status, cause)
-        elif not self.caller.ended:
-            self.caller.hangup(() if status == 200 else reason_header(status, cause))
-        if not record.status:
-            record.status = 487
-        if not self.answered and record.status == 487:
-            self._remembered.abandoned()
-        self._remembered.closed()
-        self.caller.listener = ignore
         self.audio.close_port()
+        self.caller.listener = ignore
+        if self.answered:
+            self.caller.hangup(() if status == 200 else reason_header(status, cause))
+        elif self.caller.ended:
+            self.record.status = 487
+            self._remembered.abandoned()
+        else:
+            self.record.status = status
+            self._refuse(status, cause)
+        self._remembered.closed()
+        record = self.record
         record.outcome = f"{outcome}_rescued" if self.rescued else outcome
         record.cause = cause
         record.seconds = self._clock() - self._began
@@ -252,10 +254,6 @@ class Call:
     def agent_left(self) -> None:
         """See `Call`."""
         self._observer.leg_closed("agent")
-
-
-RETRY_AFTER = "5"
-"""Seconds; carriers go to their next address at once, and this one recovers within seconds or not at all."""
 
 
 def reason_header(status: int, text: str) -> tuple[tuple[str, str]]:

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from gateway.destinations.attending import attended
 from gateway.destinations.audio_path import AudioPath, DirectPath, RelayedPath
-from gateway.destinations.base import Call, CallerLeft, Declined, Outcome, Tried, ignore
+from gateway.destinations.base import Call, CallerLeft, Declined, Lost, Outcome, Tried, ignore
 from gateway.destinations.bridge import Bridge
 from gateway.destinations.caller_audio import SECURE
 from gateway.destinations.renegotiation import renegotiate
@@ -102,7 +102,11 @@ class Attempt:
             refusal = await self._connect_caller(leg, path, answer.body)
             if refusal is not None:
                 return refusal
-            return await Bridge(call, leg, path, self._trunk, offered=offer).run()
+            ending = await Bridge(call, leg, path, self._trunk, offered=offer, answered=answer.body).run()
+            if isinstance(ending, Lost):
+                self._lease.failed(ending.reason)
+                self._note(ending.reason)
+            return ending
         finally:
             leg.listener = ignore
             leg.hangup()

@@ -27,26 +27,35 @@ class Bridge:
     Args:
         agent: answered; whoever made the bridge hangs it up.
         offered: what the agent was offered; empty when the offer was left to it.
+        answered: what it answered.
 
     """
 
     __slots__ = ("_agent", "_call", "_ends_at", "_exchange", "_limits", "_silence")
 
     def __init__(
-        self, call: Call, agent: OutboundLeg, path: AudioPath, limits: Trunk, *, offered: bytes
+        self,
+        call: Call,
+        agent: OutboundLeg,
+        path: AudioPath,
+        limits: Trunk,
+        *,
+        offered: bytes,
+        answered: bytes,
     ) -> None:
         now = call.now()
         self._call = call
         self._agent = agent
         self._limits = limits
         self._ends_at = now + limits.max_duration
-        self._exchange = SessionExchange(call, agent, path, offered)
+        self._exchange = SessionExchange(call, agent, path, offered, answered)
         self._silence = SilenceWatch(
             path,
             agent_limit=limits.agent_silence_timeout,
             caller_limit=limits.caller_silence_timeout,
             now=now,
         )
+        self._follow_hold()
 
     async def run(self) -> Finished | Lost:
         """Stay until the end."""
@@ -74,6 +83,7 @@ class Bridge:
             case AckReceived():
                 if failure := exchange.acknowledged(event.leg, event.body):
                     return Finished(failure, 488)
+                self._follow_hold()
             case ReinviteReceived():
                 exchange.offered(event.leg, event.request.body)
             case ReinviteAnswered():
@@ -82,7 +92,7 @@ class Bridge:
             case ReinviteFailed():
                 if failure := exchange.refused(event):
                     return Lost(failure)
-            case InfoReceived():
+            case InfoReceived() if exchange.established:
                 content_type = event.request.headers.get("Content-Type") or DEFAULT_CONTENT_TYPE
                 (caller if event.leg is agent else agent).info(content_type, event.request.body)
         return None

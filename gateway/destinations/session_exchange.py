@@ -28,6 +28,7 @@ class SessionExchange:
     Args:
         agent: answered.
         offered: what the agent was offered; empty when the offer was left to it.
+        answered: what it answered.
 
     """
 
@@ -45,7 +46,9 @@ class SessionExchange:
         "_telling",
     )
 
-    def __init__(self, call: Call, agent: OutboundLeg, path: AudioPath, offered: bytes) -> None:
+    def __init__(
+        self, call: Call, agent: OutboundLeg, path: AudioPath, offered: bytes, answered: bytes
+    ) -> None:
         self._call = call
         self._agent = agent
         self._path = path
@@ -56,11 +59,18 @@ class SessionExchange:
         self._telling = False
         self._offer = self._carried = self._shown_before = b""
         self._holding: set[Party] = set()
+        self._note_hold("caller", call.audio.theirs)
+        self._note_hold("agent", answered)
 
     @property
     def on_hold(self) -> bool:
         """Whether a party holds the other one."""
         return bool(self._holding)
+
+    @property
+    def established(self) -> bool:
+        """Whether both legs have their answer; in between, an agent waits for the caller's ACK."""
+        return bool(self._agent_knows)
 
     def offered(self, asking: Leg, offer: bytes) -> None:
         """A party sent a re-INVITE."""
@@ -156,4 +166,7 @@ class SessionExchange:
             self._path.follow_agent(description)
         else:
             self._path.follow_caller(description)
-        (self._holding.add if on_hold(description) else self._holding.discard)(self._party(sender))
+        self._note_hold(self._party(sender), description)
+
+    def _note_hold(self, party: Party, description: bytes) -> None:
+        (self._holding.add if on_hold(description) else self._holding.discard)(party)

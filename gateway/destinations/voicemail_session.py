@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.destinations.base import Call
+from gateway.destinations.info_keys import key_in
 from gateway.destinations.terminating import Terms, answer_change, follow_change
-from gateway.media.recorder import Recorder, Recording
+from gateway.destinations.voicemail_record import make_record, recording_path, write_record
+from gateway.media.recorder import Recorder
 from gateway.media.session import AudioSession
 from gateway.media.tones import beep, silence
 from gateway.media.voice_activity import VoiceActivity
 from gateway.sip.events import AckReceived, InfoReceived, ReinviteReceived
 from gateway.sip.leg import Leg
-from gateway.sip.message import Request
 from gateway.sip.sdp import SdpError
 
 if TYPE_CHECKING:
     from gateway.destinations.voicemail import VoicemailBox
 
 PAUSE = 0.2
-"""Seconds between message and tone, and between recording's end of a stalled caller's checks."""
+"""Seconds between message and tone."""
 
 ROUNDING = 0.001
 """Seconds by which a timer and the sum of two times may differ."""
@@ -57,7 +55,7 @@ class VoicemailSession:
         self._call = call
         self._terms = terms
         self._box = box
-        self._started = box.wall_clock()
+        self._answered_at = box.wall_clock()
         self._recorder: Recorder | None = None
         self._cause = "caller left during the message"
         self._audio = AudioSession(
@@ -92,8 +90,15 @@ class VoicemailSession:
         self._call.caller.hangup()
         if self._recorder is not None:
             recording = await self._recorder.close()
+            record = make_record(
+                self._call,
+                recording,
+                answered_at=self._answered_at,
+                ended_at=self._box.wall_clock(),
+                ended_by=self._cause,
+            )
             try:
-                await asyncio.to_thread(self._write_record, recording)
+                await asyncio.to_thread(write_record, record, recording.path)
             except OSError as error:
                 self._box.on_error(error)
 
@@ -112,7 +117,7 @@ class VoicemailSession:
         call, limit = self._call, self._box.silence_seconds
         activity = VoiceActivity(call.now())
         self._recorder = recorder = Recorder(
-            self._path(),
+            recording_path(self._box.directory, self._answered_at, call.id),
             max_seconds=self._box.max_seconds,
             on_full=lambda: call.deliver(_RecordingFull()),
             on_error=self._box.on_error,
@@ -129,10 +134,10 @@ class VoicemailSession:
             quiet_at = call.now() - activity.silence(call.now()) + (limit or self._box.max_seconds)
             event = await call.next_event(min(quiet_at, ends_at))
             match event:
-                case _KeyPressed(key) if key == self._box.finish_key:
-                    return f"caller pressed {key}"
-                case InfoReceived() if _key_in(event.request) == (self._box.finish_key or "none"):
-                    return f"caller pressed {self._box.finish_key}"
+                case _KeyPressed() | InfoReceived():
+                    key = event.key if isinstance(event, _KeyPressed) else key_in(event.request)
+                    if key is not None and key == self._box.finish_key:
+                        return f"caller pressed {key}"
                 case _RecordingFull():
                     return "recording limit reached"
                 case None if call.now() >= ends_at:
@@ -163,43 +168,3 @@ class VoicemailSession:
             leg.answer_reinvite(answer_change(audio, self._terms, offer))
         except SdpError as error:
             leg.refuse_reinvite(error.status)
-
-    def _path(self) -> Path:
-        started = datetime.fromtimestamp(self._started, UTC)
-        return self._box.directory / f"{started:%Y-%m-%d}" / f"{started:%H%M%S}-{self._call.id}.wav"
-
-    def _write_record(self, recording: Recording) -> None:
-        """What the operator finds beside the recording; written whole or not at all."""
-        call = self._call
-        record = {
-            "call_id": call.id,
-            "carrier": call.carrier,
-            "caller": call.caller_number,
-            "dialled": call.dialled,
-            "answered_at": datetime.fromtimestamp(self._started, UTC).isoformat(),
-            "ended_at": datetime.fromtimestamp(self._box.wall_clock(), UTC).isoformat(),
-            "ended_by": self._cause,
-            "recording": recording.path.name,
-            "recorded_seconds": round(recording.seconds, 3),
-            "recording_error": None if recording.error is None else str(recording.error),
-            "tried": [asdict(tried) for tried in call.tried],
-        }
-        target = recording.path.with_suffix(".json")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        draft = target.with_suffix(".draft")
-        draft.write_text(json.dumps(record, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-        draft.replace(target)
-
-
-def _key_in(request: Request) -> str | None:
-    """The key in an INFO: ``application/dtmf-relay`` (``Signal=#``) or ``application/dtmf`` (``#``)."""
-    content_type = (request.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
-    text = request.body.decode("ascii", "replace").strip()
-    if content_type == "application/dtmf":
-        return text[:1] or None
-    if content_type == "application/dtmf-relay":
-        for line in text.splitlines():
-            name, _, value = line.partition("=")
-            if name.strip().lower() == "signal":
-                return value.strip()[:1] or None
-    return None

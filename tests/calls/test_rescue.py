@@ -45,6 +45,7 @@ async def test_silence_of_a_relayed_agent_moves_the_call_to_the_fallback(rig: Ri
     leg.hangup()
     await asyncio.sleep(1)
     assert rig.record.outcome == "fallback_rescued"
+    assert [tried.answer for tried in rig.record.tried] == ["200 OK", "agent silent for 5 s", "200 OK"]
     assert fallback.kinds()[-1] == "HungUp"
 
 
@@ -153,6 +154,24 @@ async def test_silence_on_hold_means_nothing(rig: Rig):
     leg.hangup()
     await asyncio.sleep(1)
     assert (rig.record.outcome, rig.record.cause) == ("agent", "caller hung up")
+
+
+@in_virtual_time
+async def test_a_caller_who_holds_is_rescued_once_and_not_on_and_on(rig: Rig):
+    primary, fallback = await rig.agent(answering()), await rig.agent(answering())
+    rig.line(primary, fallback)
+    leg = rig.dial()
+    await asyncio.sleep(1)
+    leg.reinvite(rig.caller.sdp(6000, direction="sendonly"))
+    await asyncio.sleep(1)
+    primary.peer.deaf = True
+    leg.info("application/dtmf", b"1")
+    rig.mute_since[primary.host] = rig.mute_since[fallback.host] = rig.now()
+    await asyncio.sleep(80)
+    assert SessionDescription.parse(fallback.invite.body).audio.direction == "sendonly"
+    leg.hangup()
+    await asyncio.sleep(1)
+    assert rig.record.outcome == "fallback_rescued"  # the fallback may be silent: the caller holds it
 
 
 @in_virtual_time

@@ -1,9 +1,8 @@
-"""Run seeds for as long as wanted: ``python -m tests.simulation --seeds 0:1000``."""
+"""Run seeds: ``python -m tests.simulation --seeds 1000``; ``--seeds 5:6`` replays one."""
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import time
 import traceback
 from collections import Counter
@@ -13,9 +12,9 @@ from tests.simulation.world import run
 
 def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--seeds", default="0:", metavar="FROM:TO", help="TO left out: until interrupted")
-    first, _, last = arguments.parse_args().seeds.partition(":")
-    seeds = range(int(first), int(last)) if last else itertools.count(int(first))
+    arguments.add_argument("--seeds", default="100", metavar="COUNT|FROM:TO")
+    first, _, last = arguments.parse_args().seeds.rpartition(":")
+    seeds = range(int(first or 0), int(last))
     outcomes: Counter[str] = Counter()
     failed: list[int] = []
     began = time.monotonic()
