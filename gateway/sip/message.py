@@ -200,7 +200,7 @@ def parse_message(data: bytes) -> Request | Response:
     """One whole message: a datagram, or what was framed from a stream.
 
     Raises SipParseError; its `request` is set when the fault is in a request that can be answered all the
-    same, that is, one with Via, From, To, Call-ID and CSeq.
+    same, that is, one with Via, From, To and CSeq.
     """
     data = data.lstrip(b"\r\n")
     end = data.find(b"\r\n\r\n")
@@ -304,14 +304,14 @@ def _check_common(message: Message) -> None:
 
 
 def _answerable(request: Request) -> bool:
-    """Whether a response could find its way and its transaction."""
+    """Whether a response could find its way and its transaction (§17.1.3: Call-ID is not needed)."""
     if request.method == "ACK":
         return False
     try:
         _ = request.via
     except SipParseError:
         return False
-    return all(request.headers.get(name) for name in ("From", "To", "Call-ID", "CSeq"))
+    return all(request.headers.get(name) for name in ("From", "To", "CSeq"))
 
 
 def _exact_body(headers: Headers, body: bytes) -> bytes:

@@ -51,7 +51,8 @@ class ResponseWriter:
         # Compared as text, since a malformed request is answered as well.
         tagged = ";tag=" in to.rpartition(">")[2].lower().replace(" ", "")
         self._tag = "" if tagged or not to_tag else f";tag={to_tag}"
-        self._tail = f"\r\nCall-ID: {call_id}\r\nCSeq: {cseq}\r\n"
+        repeated = f"Call-ID: {call_id}\r\n" if call_id else ""  # a malformed request may have none
+        self._tail = f"\r\n{repeated}CSeq: {cseq}\r\n"
         self._record_route = "".join(routes)
         self._timestamp = timestamp
 

@@ -71,6 +71,15 @@ def test_a_number_that_cannot_be_read_is_refused_as_it_was_written(rig: Rig) -> 
     assert b"\r\nCSeq: 99999999999 INVITE\r\n" in data
 
 
+def test_a_request_without_a_call_id_is_refused_without_one(rig: Rig) -> None:
+    """RFC 4475 §3.3.1: its transaction is found by the branch, and an empty Call-ID would be malformed."""
+    rig.receive(without(request(), "Call-ID"))
+    ((_, flow, data),) = rig.sink.sent
+    assert flow == PEER
+    assert data.startswith(b"SIP/2.0 400 ")
+    assert b"Call-ID" not in data.partition(b"\r\n")[2]
+
+
 def test_a_refusal_names_what_would_have_been_right(rig: Rig) -> None:
     allowed = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO"
     assert refused(rig, request("MESSAGE"), 405).headers.get("Allow") == allowed
