@@ -17,6 +17,9 @@ Dialog = tuple[str, str]
 
 ROUNDING = 0.001
 
+PATIENCE = 40.0
+"""Seconds: whole plans take some twenty, and a re-INVITE is carried to a dead peer for 64*T1."""
+
 SENT_WITHOUT_MEMORY = (491, 500)
 """A re-INVITE that collides is refused statelessly: a later copy of it may find nothing in its way."""
 
@@ -35,7 +38,8 @@ class Try:
 class Witness:
     """Stands at the gateway's door: sees what has really arrived there, and all that leaves it.
 
-    invites: INVITEs from outside, by Call-ID, From tag and CSeq number; initial: those without a To tag.
+    invites: when INVITEs came from outside, by Call-ID, From tag and CSeq number; answer_times: when their
+        first final response left; initial: those without a To tag.
     sessions: the carrier's name for the call, by Call-ID.
     finals: distinct final responses to INVITEs from outside, by the same key.
     tries: INVITEs to agents, by our call id and then by endpoint, in order.
@@ -44,7 +48,8 @@ class Witness:
     def __init__(self, clock: Callable[[], float], clocks: Clocks) -> None:
         self._clock = clock
         self._clocks = clocks
-        self.invites: set[tuple[str, str, int]] = set()
+        self.invites: dict[tuple[str, str, int], float] = {}
+        self.answer_times: dict[tuple[str, str, int], float] = {}
         self.initial: set[tuple[str, str, int]] = set()
         self.sessions: dict[str, str] = {}
         self.finals: dict[tuple[str, str, int], set[tuple[int, str]]] = defaultdict(set)
@@ -68,6 +73,7 @@ class Witness:
         elif message.cseq_method == "INVITE" and message.status >= 200:
             key = message.call_id, message.from_tag, message.cseq
             self.finals[key].add((message.status, message.to_tag))
+            self.answer_times.setdefault(key, self._clock())
             if message.status < 300:
                 self.confirmed.add(message.call_id)
 
@@ -75,7 +81,7 @@ class Witness:
         if isinstance(message, Request):
             if message.method == "INVITE":
                 key = message.call_id, message.from_tag, message.cseq
-                self.invites.add(key)
+                self.invites.setdefault(key, self._clock())
                 if message.to_tag is None:
                     self.initial.add(key)
                     self.sessions[message.call_id] = message.headers.get(SESSION_ID)
@@ -108,11 +114,13 @@ class Witness:
 
     def check(self) -> None:
         """Assert what must be true of the wire, whatever happened."""
-        for key in self.invites:
+        for key, arrived_at in self.invites.items():
             finals = self.finals[key]
             if key not in self.initial and len(finals) > 1:
                 finals = {final for final in finals if final[0] not in SENT_WITHOUT_MEMORY}
             assert len(finals) == 1, f"INVITE {key} got final responses {self.finals[key]}"
+            waited = self.answer_times[key] - arrived_at
+            assert waited < PATIENCE, f"INVITE {key} was answered after {waited:.1f} s"
         for call_id in self.confirmed:
             said = self.byes[call_id]
             assert said, f"dialog {call_id} was answered and nobody said BYE"
