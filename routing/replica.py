@@ -26,8 +26,6 @@ from routing.observer import Loaded, RoutingObserver
 from routing.redis_clients import BACKGROUND_TIMEOUT, FOLLOW_TIMEOUT, HOT_TIMEOUT, connect
 from routing.view import RouteView
 
-__all__ = ["FAILURES", "Replica", "named_agents"]
-
 LOAD_SECONDS: Final = 60.0
 """For the first load, before the snapshot serves: a million numbers take less than ten."""
 
