@@ -54,9 +54,9 @@ LAST_WORDS_SECONDS: Final = 1.0
 """For BYEs to be answered before the sockets are closed."""
 
 GC_THRESHOLD: Final = (20_000, 1_000, 1_000)
-"""Allocations between collections. A finished call leaves no reference cycle (tested in `tests/sip`): there is
-nothing to find. The youngest objects are looked through in half a millisecond; looking through all of the
-last half minute's transactions would hold every call up for many."""
+"""Allocations between collections. A finished call leaves no reference cycle (tested in `tests/sip`), so
+there is nothing to find. Only the youngest objects are looked through, in half a millisecond; looking through
+all of the last half minute's transactions would hold every call up for many."""
 
 log = structlog.get_logger("gateway")
 
