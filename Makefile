@@ -1,25 +1,36 @@
 # `make run` answers calls, `make test` proves it. Everything else is for people who work on the code.
-.PHONY: run test check format soak load bench docs setup-run setup-test
+.PHONY: run test check format soak load bench test-fresh-clone docs setup-run setup-test
 .DEFAULT_GOAL := run
 bin := .venv/bin
 
-run: setup-run           ## start with a demo number and say what to dial
+run: setup-run              ## start with demo numbers and say what to dial
 	@exec $(bin)/voice-gateway serve --demo --config configs/demo.toml
 
-test: setup-test         ## the whole suite, real SIPp, baresip and Redis included
-	@$(bin)/python -m pytest
+test: setup-test            ## the whole suite, with real SIPp, baresip and Redis
+	@$(bin)/python -m pytest -n auto --ignore tests/e2e
+	@$(bin)/python -m pytest tests/e2e
 
-check: setup-test        ## linters, types, import rules, generated docs
+check: setup-test           ## linters, types, import rules, generated docs
 	@scripts/check
 
-format: setup-test
+format: setup-test          ## put the code in shape
 	@$(bin)/ruff check --fix . && $(bin)/ruff format .
 
-soak: setup-test         ## the simulation for as long as wanted: make soak SEEDS=1000000
-	@$(bin)/python loadtests/soak.py --seeds $(or $(SEEDS),100000)
+docs: setup-test            ## write the pages that are made from code
+	@$(bin)/python scripts/generate_docs.py
 
-load: setup-test         ## SIPp at rising rates
+test-fresh-clone: setup-test ## the README's two commands as a newcomer types them; wants ports 5060 and 8080
+	@VOICE_GATEWAY_FRESH_CLONE=1 $(bin)/python -m pytest tests/e2e/test_two_commands.py
+
+soak: setup-test            ## the simulation over many seeds: make soak SEEDS=0:100000
+	@$(bin)/python -m tests.simulation --seeds $(or $(SEEDS),0:10000)
+
+load: setup-test            ## SIPp at rising rates, then 100,000 calls watching memory
 	@$(bin)/python loadtests/load_signalling.py
+	@$(bin)/python loadtests/load_signalling.py --memory
+
+bench: setup-test           ## microseconds: parsing, the core, UDP, the relay, routes
+	@for each in parse core udp relay routes; do echo "== $$each"; $(bin)/python loadtests/bench_$$each.py; done
 
 setup-run:
 	@scripts/setup run
