@@ -164,10 +164,11 @@ class Media(Section):
     port_low: int = Field(default=16_384, ge=1024, le=65_534, description="First RTP port.")
     port_high: int = Field(default=32_766, ge=1024, le=65_534, description="Last RTP port.")
     agent_silence_timeout: float = Field(
-        default=15.0,
+        default=60.0,
         ge=0,
         description=(
-            "Seconds without RTP after which an agent is taken for dead and the call moves on; 0: never."
+            "Seconds without RTP after which an agent is taken for dead and its call moves on; 0 never."
+            " Agents that send nothing while they listen need more."
         ),
     )
     caller_silence_timeout: float = Field(
