@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -13,6 +15,7 @@ from gateway.media.g711 import CODECS
 from gateway.media.port_pool import PortPool
 from gateway.media.ports import NoPortLeft
 from gateway.media.session import AudioSession
+from gateway.media.voice_activity import VoiceActivity
 from gateway.sip.addresses import parse_address
 from gateway.sip.endpoint import SipEndpoint
 from gateway.sip.events import AckReceived, Event, HungUp, InviteCancelled, LegEnded, ReinviteReceived
@@ -22,7 +25,13 @@ from gateway.speech.cache import SpeechCache
 from gateway.speech.engine import make_engine
 from gateway.speech.message import RenderedMessage
 
-GREETING: Final = "Hello! This is the voice gateway demo agent. Say something, and I will say it back to you."
+GREETING: Final = "Hello! This is the demo agent. Say something, and I will say it back."
+
+INTERRUPTION_SECONDS: Final = 0.2
+"""Of speech by the caller, after which the greeting stops: nobody has to wait until it is over."""
+
+KEPT_FRAMES: Final = 100
+"""Frames of 20 ms kept while the greeting plays, so that what the caller says into it is echoed as well."""
 
 MAX_CALLS: Final = 50
 """Calls at once: it is for trying things out."""
@@ -149,14 +158,25 @@ class _EchoCall:
                 pass  # keys and the like are of no interest here
 
     def _greet(self) -> None:
+        activity, kept = VoiceActivity(time.monotonic()), deque[bytes](maxlen=KEPT_FRAMES)
+
+        def listen(frame: bytes) -> None:
+            activity.hear(frame, time.monotonic())
+            kept.append(frame)
+            if activity.voiced_seconds >= INTERRUPTION_SECONDS:
+                self._audio.stop_playing()
+
+        def echo(_: object) -> None:
+            self._audio.on_audio = self._echo
+            if activity.voiced_seconds:
+                self._echo(b"".join(kept))
+
+        self._audio.on_audio = listen
         greeted = self._audio.play_frames(self._greeting.encoded(self._answer.codec.name.upper()))
-        greeted.add_done_callback(lambda _: self._echo())
+        greeted.add_done_callback(echo)
 
-    def _echo(self) -> None:
-        def back(frame: bytes) -> None:
-            self._audio.play(frame)
-
-        self._audio.on_audio = back
+    def _echo(self, heard: bytes) -> None:
+        self._audio.play(heard)
 
     def _change(self, event: ReinviteReceived) -> None:
         offer = event.request.body
