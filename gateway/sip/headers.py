@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from gateway.sip.grammar import (
+    TOKEN,
     SipParseError,
     format_host,
     format_params,
@@ -19,6 +20,8 @@ _USUAL_PROTOCOLS: Final = {"SIP/2.0/UDP": "UDP", "SIP/2.0/TCP": "TCP", "SIP/2.0/
 """sent-protocol as nearly everybody writes it; the rest is taken apart."""
 
 USUAL_METHODS: Final = frozenset({"INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "INFO"})
+
+_PLAIN_TAG: Final = TOKEN.fullmatch
 
 MAGIC_COOKIE = "z9hG4bK"
 """How a branch made by RFC 3261 starts (§8.1.1.7)."""
@@ -85,10 +88,12 @@ class NameAddr(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> NameAddr:
         """A name-addr or addr-spec with parameters. Raises SipParseError (400)."""
-        if text[:5] == "<sip:":  # how carriers write it: no display name, parameters without quotes
+        if text[:5] == "<sip:":  # how most write it: no display name, and at most one parameter
             uri, _, tail = text[1:].partition(">")
-            if tail[:1] == ";" and "<" not in uri and '"' not in tail:
-                return cls("", uri, parse_params(tail[1:]))
+            if not tail and "<" not in uri and text[-1] == ">":
+                return cls("", uri)
+            if tail[:5] == ";tag=" and "<" not in uri and _PLAIN_TAG(tail, 5) is not None:
+                return cls("", uri, (("tag", tail[5:]),))
         text = text.strip()
         if text.startswith('"'):
             display, rest = _quoted(text)
@@ -165,6 +170,11 @@ def _via_protocol(protocol: str) -> tuple[str, str]:
 
 def _quoted(text: str) -> tuple[str, str]:
     """A quoted-string at the start: its content unescaped, and what follows it."""
+    if "\\" not in text:
+        content, quote, rest = text[1:].partition('"')
+        if not quote:
+            raise SipParseError(400, "Unbalanced quotes")
+        return content, rest
     out: list[str] = []
     position = 1
     while position < len(text):

@@ -36,7 +36,8 @@ memory."""
 MAX_BODY_BYTES: Final = 65_535
 """One body: a datagram cannot hold more, and no SDP comes near."""
 
-MAX_CSEQ: Final = 2**31 - 1
+LINEAR_SPACE: Final = " \t"
+"""What may surround a header value (§25.1 LWS)."""
 
 FORM_DIALOG: Final = range(101, 300)
 """Responses to INVITE that create a dialog, and so carry Record-Route back (§12.1.1)."""
@@ -168,7 +169,7 @@ class Request(Message):
     __slots__ = ("method", "uri")
 
     def __init__(self, method: str, uri: str, headers: Headers, body: bytes = b"") -> None:
-        super().__init__(headers, body)
+        Message.__init__(self, headers, body)
         self.method = method
         self.uri = uri
 
@@ -185,7 +186,7 @@ class Response(Message):
     __slots__ = ("reason", "status")
 
     def __init__(self, status: int, reason: str, headers: Headers, body: bytes = b"") -> None:
-        super().__init__(headers, body)
+        Message.__init__(self, headers, body)
         self.status = status
         self.reason = reason
 
@@ -209,46 +210,50 @@ def parse_message(data: bytes) -> Request | Response:
     if len(head) > MAX_HEADER_BYTES:
         raise SipParseError(400, "Headers too long")
     body = data[end + 4 :] if terminated else b""
-    text = head.decode("utf-8", "surrogateescape")
-    lines = text.split("\r\n")
-    fault: SipParseError | None = None
-    if text.count("\n") >= len(lines) or text.count("\r") >= len(lines):
+    lines = head.decode("utf-8", "surrogateescape").split("\r\n")
+    if len(lines) > MAX_HEADER_COUNT:
+        raise SipParseError(400, "Too many headers")
+    text = "".join(lines)
+    stray = "\n" in text or "\r" in text
+    start = lines.pop(0)
+    headers, fault = _headers(lines)
+    if stray:
         fault = SipParseError(400, "Stray CR or LF in a header")
     if not terminated:
         fault = fault or SipParseError(400, "Headers do not end")
-    if "\r\n " in text or "\r\n\t" in text:
-        lines = _unfold(lines)
-    if len(lines) > MAX_HEADER_COUNT:
-        raise SipParseError(400, "Too many headers")
-
-    items: list[tuple[str, str]] = []
-    for line in lines[1:]:
-        name, colon, value = line.partition(":")
-        known = CANONICAL.get(name)
-        if known is None:
-            name = name.rstrip(" \t")
-            known = canonical_name(name)
-            if known is name and (not colon or not is_token(name)):
-                fault = fault or SipParseError(400, "Bad header line")
-                continue
-        items.append((known, value.strip(" \t")))
-    headers = Headers.from_canonical(items)
-
-    start = lines[0]
-    if start[:4].upper() == "SIP/":
+    if start[:4] == "SIP/" or start[:4].upper() == "SIP/":
         return _response(start, headers, body, fault)
     return _request(start, headers, body, fault)
 
 
-def _unfold(lines: list[str]) -> list[str]:
-    """Join continuation lines to the line before them with one space (§7.3.1)."""
-    joined = [lines[0]]
-    for line in lines[1:]:
-        if line[:1] in {" ", "\t"} and len(joined) > 1:
-            joined[-1] = f"{joined[-1].rstrip()} {line.strip()}"
-        else:
-            joined.append(line)
-    return joined
+def _headers(lines: list[str]) -> tuple[Headers, SipParseError | None]:
+    """The headers as far as they can be read, and the first fault in them."""
+    fault: SipParseError | None = None
+    items: list[tuple[str, str]] = []
+    first: dict[str, str] = {}
+    folded = False
+    for line in lines:
+        name, _, value = line.partition(": ")
+        known = CANONICAL.get(name)
+        if known is None:
+            if line[:1] in {" ", "\t"} and items:
+                known, value = items[-1]  # §7.3.1: folded, the same as one space
+                items[-1] = known, f"{value} {line.strip(LINEAR_SPACE)}".lstrip(LINEAR_SPACE)
+                folded = True
+                continue
+            name, colon, value = line.partition(":")
+            name = name.rstrip(LINEAR_SPACE)
+            known = canonical_name(name)
+            if known is name and (not colon or not is_token(name)):
+                fault = fault or SipParseError(400, "Bad header line")
+                continue
+        value = value.strip(LINEAR_SPACE)
+        items.append((known, value))
+        if known not in first:
+            first[known] = value
+        elif known in SINGLE:
+            fault = fault or SipParseError(400, f"More than one {known} header")
+    return Headers.from_canonical(items, None if folded else first), fault
 
 
 def _request(start: str, headers: Headers, body: bytes, fault: SipParseError | None) -> Request:
@@ -294,10 +299,7 @@ def _response(start: str, headers: Headers, body: bytes, fault: SipParseError | 
 
 
 def _check_common(message: Message) -> None:
-    """Read the five headers without which nothing can be matched, and refuse doubled single-value headers."""
-    repeated = message.headers.repeated(SINGLE)
-    if repeated is not None:
-        raise SipParseError(400, f"More than one {repeated} header")
+    """Read the five headers without which nothing can be matched."""
     if not message.call_id:
         raise SipParseError(400, "Empty Call-ID")
     _ = message.via, message.from_, message.to, message.cseq
@@ -317,6 +319,8 @@ def _answerable(request: Request) -> bool:
 def _exact_body(headers: Headers, body: bytes) -> bytes:
     """The body that Content-Length names; a datagram may carry more (§18.3). Raises SipParseError."""
     value = headers.get("Content-Length")
+    if value == "0":
+        return b""
     if value is None:
         length = len(body)
     else:

@@ -22,11 +22,14 @@ class Headers:
         self._first: dict[str, str] | None = None
 
     @classmethod
-    def from_canonical(cls, items: list[tuple[str, str]]) -> Headers:
-        """Take over a list whose names are canonical already; the list is not copied."""
+    def from_canonical(cls, items: list[tuple[str, str]], first: dict[str, str] | None = None) -> Headers:
+        """Take over a list whose names are canonical already; the list is not copied.
+
+        first: each name's first value, if it is at hand.
+        """
         headers = cls.__new__(cls)
         headers._items = items
-        headers._first = None
+        headers._first = first
         return headers
 
     def get(self, name: str) -> str | None:
@@ -87,20 +90,6 @@ class Headers:
         wanted = canonical_name(name).lower()
         self._first = None
         self._items = [item for item in self._items if item[0].lower() != wanted]
-
-    def repeated(self, among: frozenset[str]) -> str | None:
-        """The first name of these that stands on more than one line."""
-        if self._first is None:
-            self._first = dict(reversed(self._items))
-        if len(self._first) == len(self._items):
-            return None
-        seen: set[str] = set()
-        for name, _ in self._items:
-            if name in among:
-                if name in seen:
-                    return name
-                seen.add(name)
-        return None
 
     def replace_first(self, name: str, value: str) -> None:
         """Put another value on the first line of that canonical name."""
