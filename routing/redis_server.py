@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import IO, Final
 from urllib.parse import quote
 
-from redis.exceptions import RedisError
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, ResponseError
 
 from routing.redis_clients import connect
 
@@ -69,6 +70,12 @@ def _lock(directory: Path) -> IO[bytes]:
             f"data.dir: another gateway is running on {directory}; stop it, or choose another data.dir"
         ) from None
     return file
+
+
+async def _harden(client: Redis) -> None:
+    """Have it end even where it cannot save any more: else it outlives a data directory that is gone."""
+    with contextlib.suppress(ResponseError):  # before Redis 7.0 it always refuses
+        await client.config_set("shutdown-on-sigterm", "default force")
 
 
 class EmbeddedRedis:
@@ -184,6 +191,7 @@ class EmbeddedRedis:
                 while self._process.returncode is None:
                     with contextlib.suppress(RedisError, OSError):
                         await client.ping()
+                        await _harden(client)
                         return
                     await asyncio.sleep(0.02)
         except TimeoutError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -131,6 +132,23 @@ asyncio.run(main())
         assert socket_path(tmp_path).exists()
     finally:
         await server.stop()
+
+
+async def test_it_ends_when_told_to_even_if_its_directory_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_server, "BACKOFF", (PATIENCE,))
+    server = EmbeddedRedis(tmp_path / "data")
+    await server.start()
+    client = connect(server.url, 1.0)
+    await fill(RoutingCache(client), a_number())
+    await client.aclose()
+    pid = server.pid
+    assert pid is not None
+    await asyncio.to_thread(shutil.rmtree, tmp_path / "data")
+    os.kill(pid, signal.SIGTERM)
+    await until(lambda: not is_alive(pid))
+    await server.stop()
 
 
 async def test_an_orphan_that_nobody_ended_is_ended(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from routing import snapshot
 from routing.models import Agent, Fallback, InboundRouting, PhoneNumber
 from routing.redis_clients import HOT_TIMEOUT
 from routing.replica import Replica
-from tests.routing.conftest import Counts, RedisServer, a_number, an_agent, fill, gone, put, until
+from tests.routing.conftest import PATIENCE, Counts, RedisServer, a_number, an_agent, fill, gone, put, until
 
 MakeReplica = Callable[..., Replica]
 
@@ -327,3 +327,23 @@ async def test_stopping_twice_leaves_nothing_behind(redis: RedisServer, replicas
     await replica.stop()
     await replica.stop()
     assert asyncio.all_tasks() == before
+
+
+async def test_it_stops_whatever_it_is_doing(redis: RedisServer, replicas: MakeReplica) -> None:
+    """redis-py swallows a cancellation that meets its write; so there is always something to do here."""
+    await fill(redis.cache, a_number())
+
+    async def write() -> None:
+        for n in range(1_000_000):
+            await redis.cache.write(put(a_number(message=str(n))))
+
+    writing = asyncio.create_task(write())
+    for step in range(20):
+        replica = replicas()
+        await replica.start()
+        await asyncio.sleep(step * 0.0003)
+        async with asyncio.timeout(PATIENCE):
+            await replica.stop()
+    writing.cancel()
+    await asyncio.wait([writing], timeout=PATIENCE)
+    assert writing.cancelled()
