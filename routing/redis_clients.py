@@ -2,13 +2,20 @@
 
 redis-py's defaults wait for seconds on a refused port and for a minute on a silent server: every time limit
 is explicit here, and the protocol is pinned, since the shapes of answers differ.
+
+Cancellation needs help: redis-py writes within `asyncio.wait_for`, which before Python 3.12 drops a
+cancellation that comes in the turn of the loop in which the write ends (cpython issue 86296). A task that
+follows Redis for ever could then not be stopped, and a time limit around a command would not hold.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterable
 from typing import Any, Final
 
-from redis.asyncio import Redis
+from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -25,6 +32,40 @@ same."""
 FOLLOW_TIMEOUT: Final = FOLLOW_WAIT + 2.0
 
 
+class _Cancellable(AbstractConnection):
+    """Passes on the cancellations that the write swallows."""
+
+    async def send_packed_command(
+        self, command: bytes | str | Iterable[bytes], check_health: bool = True
+    ) -> None:
+        task = asyncio.current_task()
+        requests = task.cancelling() if task else 0
+        await super().send_packed_command(command, check_health)
+        if task and task.cancelling() > requests:
+            await self.disconnect(nowait=True)  # nobody will read the answer
+            raise asyncio.CancelledError
+
+
+class _TcpConnection(_Cancellable, Connection):
+    """Plain TCP."""
+
+
+class _TlsConnection(_Cancellable, SSLConnection):
+    """TLS."""
+
+
+class _UnixConnection(_Cancellable, UnixDomainSocketConnection):
+    """A unix socket."""
+
+
+_CONNECTIONS: Final = {
+    Connection: _TcpConnection,
+    SSLConnection: _TlsConnection,
+    UnixDomainSocketConnection: _UnixConnection,
+}
+"""What a URL asks for, and what it gets."""
+
+
 def connect(url: str, timeout: float) -> Redis:
     """A client whose every operation ends within `timeout` seconds; nothing is contacted yet.
 
@@ -39,5 +80,7 @@ def connect(url: str, timeout: float) -> Redis:
         # Else each new connection looks redis-py's version up on disk, and tells it in two further commands.
         "driver_info": None,
     }
-    client: Redis = Redis.from_url(url, **options)
+    pool: Any = ConnectionPool.from_url(url, **options)
+    pool.connection_class = _CONNECTIONS[pool.connection_class]
+    client: Redis = Redis.from_pool(pool)
     return client
