@@ -32,6 +32,7 @@ class Carrier:
     call_id_header: the header that holds the carrier's own id of the call, which its retry from another
         address repeats; None when there is none.
     passed_headers: prefixes of header names that agents get to see.
+    refused_callers: callers who get 603: numbers, ``anonymous``, or beginnings of them with a ``*`` behind.
     development: whether this is the entry that admits loopback.
     documentation, checked: where the addresses were read, and when.
     """
@@ -42,9 +43,22 @@ class Carrier:
     media_sources: tuple[Network, ...] = ()
     call_id_header: str | None = None
     passed_headers: tuple[str, ...] = ()
+    refused_callers: tuple[str, ...] = ()
     development: bool = False
     documentation: str | None = None
     checked: date | None = None
+
+    def refuses(self, caller: str) -> bool:
+        """Whether this caller is turned away; a plus in front makes no difference."""
+        number = caller.lower().removeprefix("+")
+        return any(_matches(number, pattern) for pattern in self.refused_callers)
+
+
+def _matches(number: str, pattern: str) -> bool:
+    wanted = pattern.lower().removeprefix("+")
+    if wanted.endswith("*"):
+        return number.startswith(wanted[:-1])
+    return number == wanted
 
 
 class CarrierTable:

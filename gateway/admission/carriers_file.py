@@ -144,6 +144,7 @@ _FIELDS: Final[Mapping[str, _Reader]] = {
     "media_sources": _networks,
     "call_id_header": _text,
     "passed_headers": _texts,
+    "refused_callers": _texts,
     "development": _flag,
     "documentation": _text,
     "checked": _date,

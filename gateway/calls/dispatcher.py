@@ -144,13 +144,13 @@ class Dispatcher:
             clock=self._clock,
             loop=self._loop,
         )
-        self._registry.add(call, self._loop.create_task(self._serve(call, carrier.default_country)))
+        self._registry.add(call, self._loop.create_task(self._serve(call, carrier)))
 
-    async def _serve(self, call: Call, country: str) -> None:
+    async def _serve(self, call: Call, carrier: Carrier) -> None:
         """Nothing gets past this without a goodbye to the caller."""
         bind_contextvars(call_id=call.id)  # for every log line of this task
         try:
-            plan = await self._route(call, country)
+            plan = await self._route(call, carrier)
             if isinstance(plan, Refusal):
                 call.close("refused", plan.reason, plan.status)
             else:
@@ -185,8 +185,10 @@ class Dispatcher:
             call.gave_up()
         call.close("failed", cause, status)
 
-    async def _route(self, call: Call, country: str) -> Plan | Refusal:
-        number = normalise(call.record.dialled, country)
+    async def _route(self, call: Call, carrier: Carrier) -> Plan | Refusal:
+        if carrier.refuses(call.caller_number):
+            return Refusal(603, "caller refused", ())
+        number = normalise(call.record.dialled, carrier.default_country)
         if number is None:
             return Refusal(404, "not a telephone number", ())
         call.record.number = number

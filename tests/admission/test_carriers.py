@@ -124,3 +124,20 @@ def test_any_text_may_be_asked_for(host: str) -> None:
     found = CarrierTable([WIDE]).match(host)
     if found is not None:
         ip_address(host)
+
+
+@pytest.mark.parametrize(
+    ("caller", "refused"),
+    [
+        ("+19005550100", True),
+        ("19005550100", True),
+        ("+14155550100", False),
+        ("Anonymous", True),
+        ("", False),
+        ("+14155550166", True),
+        ("+141555501660", False),
+    ],
+)
+def test_callers_are_refused_by_number_and_by_its_beginning(caller: str, refused: bool) -> None:
+    trunk = Carrier("pbx", (), refused_callers=("+1900*", "anonymous", "14155550166"))
+    assert trunk.refuses(caller) is refused

@@ -36,13 +36,14 @@ from tests.simulation.network import Faults, SimulatedNetwork
 from tests.simulation.peer import PORT, Peer
 
 GATEWAY, CALLER, SECOND = "10.0.0.1", "10.2.0.1", "10.2.0.2"
-NUMBER, CALLING = "+14155550100", "+14155550123"
+NUMBER, CALLING, REFUSED = "+14155550100", "+14155550123", "+14155550166"
 
 CARRIER = Carrier(
     name="twilio",
     sources=(ip_network("10.2.0.0/16"),),
     call_id_header="X-Twilio-CallSid",
     passed_headers=("X-Twilio-",),
+    refused_callers=(REFUSED,),
 )
 
 
@@ -331,6 +332,7 @@ class Rig:
         body: bytes | None = None,
         headers: Sequence[tuple[str, str]] = (),
         dialled: str = NUMBER,
+        calling: str = CALLING,
         party: Party | None = None,
     ) -> OutboundLeg:
         """The caller's INVITE; by default with an offer, and answers to late offers are given in the ACK."""
@@ -345,7 +347,7 @@ class Rig:
         return party.peer.agent.invite(
             f"sip:{dialled}@{GATEWAY}:{PORT}",
             party.peer.flow(GATEWAY, PORT),
-            from_=f'"Alice" <sip:{CALLING}@{party.host}>',
+            from_=f'"Alice" <sip:{calling}@{party.host}>',
             to=f"<sip:{dialled}@{GATEWAY}>",
             body=body,
             headers=headers,

@@ -8,7 +8,18 @@ import pytest
 
 from gateway.sip.inbound_leg import InboundLeg
 from routing.models import PhoneNumber
-from tests.calls.rig import CALLER, CALLING, NUMBER, SECOND, Party, Rig, answering, in_virtual_time, refusing
+from tests.calls.rig import (
+    CALLER,
+    CALLING,
+    NUMBER,
+    REFUSED,
+    SECOND,
+    Party,
+    Rig,
+    answering,
+    in_virtual_time,
+    refusing,
+)
 from tests.simulation.peer import PORT
 
 
@@ -220,6 +231,19 @@ async def test_a_number_that_takes_no_calls_is_404_before_any_180(rig: Rig, numb
     assert rig.caller.statuses() == [100, 404]
     assert rig.caller.response(404).headers.get("Reason") == f'SIP;cause=404;text="{reason}"'
     assert (rig.record.outcome, rig.record.cause) == ("refused", reason)
+
+
+@pytest.mark.parametrize("calling", [REFUSED, REFUSED.removeprefix("+")])
+@in_virtual_time
+async def test_a_caller_refused_by_policy_gets_603_so_that_the_carrier_stops(rig: Rig, calling: str):
+    agent = await rig.agent(answering())
+    rig.line(agent)
+    rig.dial(calling=calling)
+    await asyncio.sleep(1)
+    assert rig.caller.statuses() == [100, 603]
+    assert rig.caller.response(603).headers.get("Reason") == 'SIP;cause=603;text="caller refused"'
+    assert (rig.record.outcome, rig.record.cause) == ("refused", "caller refused")
+    assert agent.kinds() == []
 
 
 @pytest.mark.parametrize("state", ["no ports", "draining", "no routes", "full"])
