@@ -25,6 +25,11 @@ RETRY_AFTER = "5"
 """Seconds; carriers go to their next address at once, and this one recovers within seconds or not at all."""
 
 
+MAX_EVENTS = 256
+"""Events that wait for a call's task. It takes them up at the next turn of the loop; only a flood of requests
+within the dialog can leave so many."""
+
+
 class _Dismissed:
     """We end the call ourselves."""
 
@@ -127,7 +132,10 @@ class Call:
     # The mailbox.
 
     def deliver(self, event: object) -> None:
-        """Put an event into the mailbox."""
+        """Put an event into the mailbox; a flood of them ends the call."""
+        if len(self._events) >= MAX_EVENTS:
+            self._events.clear()
+            event = _Dismissed("too many events at once", 500)
         self._events.append(event)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)

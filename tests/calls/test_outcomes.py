@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from gateway.calls.call import MAX_EVENTS
 from gateway.sip.inbound_leg import InboundLeg
 from routing.models import PhoneNumber
 from tests.calls.rig import (
@@ -300,3 +301,18 @@ async def test_no_call_lasts_for_ever(rig: Rig):
     await asyncio.sleep(110)
     assert rig.record.cause == "longer than 100 s"
     assert rig.caller.kinds()[-1] == agent.kinds()[-1] == "HungUp"
+
+
+@in_virtual_time
+async def test_a_flood_within_the_dialog_ends_that_call_and_no_memory_grows(rig: Rig):
+    agent = await rig.agent(answering())
+    rig.line(agent)
+    leg = rig.dial()
+    await asyncio.sleep(1)
+    [call] = rig.registry
+    for number in range(MAX_EVENTS + 1):
+        call.deliver(number)
+    await asyncio.sleep(1)
+    assert leg.ended
+    assert rig.record.cause == "too many events at once"
+    assert agent.kinds()[-1] == "HungUp"
