@@ -6,7 +6,7 @@ import asyncio
 from typing import Protocol, cast
 
 from gateway.sip.flow import Flow
-from gateway.sip.framing import FramingError, Keepalive, StreamFramer
+from gateway.sip.framing import Keepalive, StreamFramer
 from gateway.sip.icmp import reason_of
 from gateway.sip.network import Receiver
 
@@ -124,12 +124,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Hand on every message that is complete now."""
         self._heard_at = self._loop.time()
-        try:
-            parts = self._framer.feed(data)
-        except FramingError as error:
-            self._receiver.dropped("framing")
-            self.abort(str(error))
-            return
+        parts = self._framer.feed(data)
         for part in parts:
             if self._ended:
                 return
@@ -137,7 +132,10 @@ class Connection(asyncio.Protocol):
                 self._write(PONG)
             else:
                 self._receiver.message_received(part, cast("Flow", self.flow))
-        if not self._framer.unfinished:
+        if self._framer.broken is not None:
+            self._receiver.dropped("framing")
+            self.abort(self._framer.broken)
+        elif not self._framer.unfinished:
             self._unfinished_since = None
         elif self._unfinished_since is None or parts:
             self._unfinished_since = self._heard_at

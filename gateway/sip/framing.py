@@ -13,10 +13,6 @@ _CONTENT_LENGTH: Final = re.compile(
 )
 
 
-class FramingError(Exception):
-    """The stream cannot be split into messages any more: the connection is of no use (§18.3)."""
-
-
 class Keepalive(Enum):
     """What stands between messages (RFC 5626 §3.5.1).
 
@@ -30,11 +26,16 @@ class StreamFramer:
     """Splits one direction of one connection.
 
     Bytes are looked at once: what was searched for the end of the headers is not searched again.
+
+    broken: why the stream cannot be split into messages any more, which makes the connection useless (§18.3);
+        None while it can. There was no Content-Length, or one that is no number or above the cap, or headers
+        without end.
     """
 
-    __slots__ = ("_body_end", "_buffer", "_half_ping", "_head_end", "_searched")
+    __slots__ = ("_body_end", "_buffer", "_half_ping", "_head_end", "_searched", "broken")
 
     def __init__(self) -> None:
+        self.broken: str | None = None
         self._buffer = bytearray()
         self._searched = 0
         self._half_ping = False
@@ -47,13 +48,10 @@ class StreamFramer:
         return bool(self._buffer)
 
     def feed(self, data: bytes) -> list[bytes | Keepalive]:
-        """Take bytes; return what is complete now, in order.
-
-        Raises FramingError: no Content-Length, or one that is no number or above the cap, or headers
-        without end.
-        """
-        self._buffer += data
+        """Take bytes; return what is complete now, in order. Nothing more once the stream is `broken`."""
         found: list[bytes | Keepalive] = []
+        if self.broken is None:
+            self._buffer += data
         while self._buffer:
             if self._head_end < 0 and not self._find_head(found):
                 break
@@ -78,20 +76,24 @@ class StreamFramer:
         self._half_ping = False
         end = buffer.find(b"\r\n\r\n", max(0, self._searched - 3))
         if end < 0:
-            if len(buffer) > MAX_HEADER_BYTES:
-                raise FramingError("headers without end")
             self._searched = len(buffer)
-            return False
+            return self._break("headers without end") if len(buffer) > MAX_HEADER_BYTES else False
         if end > MAX_HEADER_BYTES:
-            raise FramingError("headers without end")
+            return self._break("headers without end")
         match = _CONTENT_LENGTH.search(buffer, 0, end)
         if match is None:
-            raise FramingError("no Content-Length")
+            return self._break("no Content-Length")
         value = match.group(1).strip()
         if not value.isdigit() or len(value) > 10:
-            raise FramingError("bad Content-Length")
+            return self._break("bad Content-Length")
         if int(value) > MAX_BODY_BYTES:
-            raise FramingError("body too large")
+            return self._break("body too large")
         self._head_end = end + 4
         self._body_end = self._head_end + int(value)
         return True
+
+    def _break(self, reason: str) -> bool:
+        """Give the stream up; False, as there is no head to be found in it."""
+        self.broken = reason
+        self._buffer.clear()
+        return False

@@ -91,8 +91,8 @@ def parse_params(text: str) -> tuple[tuple[str, str | None], ...]:
     params: list[tuple[str, str | None]] = []
     for part in split_outside(text, ";") if '"' in text else text.split(";"):
         name, equals, value = part.partition("=")
-        if name in _USUAL_PARAMS and equals and " " not in value:
-            params.append((name, value))
+        if name in _USUAL_PARAMS and equals:
+            params.append((name, value.strip()))
             continue
         name = name.strip().lower()
         if not name:
@@ -111,6 +111,14 @@ def format_params(params: tuple[tuple[str, str | None], ...]) -> str:
 KNOWN_HOST_PORTS: Final = 4096
 """Texts whose parse is remembered: there are as many as there are peers; a flood of others only misses."""
 
+MAX_HOST_PORT: Final = 300
+"""A host name has 253 characters (RFC 1035 §2.3.4); this bounds what one remembered text takes."""
+
+# Underscores are in no host name, and in many a real one. RFC 5118 §4.10: a third colon before an embedded
+# IPv4 address comes from a mistake in the grammar of RFC 3261, and is let through.
+_HOST: Final = re.compile(r"[A-Za-z0-9\-._]+")
+_IPV6: Final = re.compile(r"[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*")
+
 
 @lru_cache(KNOWN_HOST_PORTS)
 def parse_host_port(text: str) -> tuple[str, int | None]:
@@ -118,10 +126,12 @@ def parse_host_port(text: str) -> tuple[str, int | None]:
 
     Raises SipParseError (400).
     """
+    if len(text) > MAX_HOST_PORT:
+        raise SipParseError(400, "Host too long")
     text = text.strip()
     if text.startswith("["):
         host, bracket, rest = text[1:].partition("]")
-        if not bracket or not host:
+        if not bracket or _IPV6.fullmatch(host) is None:
             raise SipParseError(400, "Bad IPv6 reference")
         rest = rest.strip()
         if rest and not rest.startswith(":"):
@@ -132,8 +142,8 @@ def parse_host_port(text: str) -> tuple[str, int | None]:
         host, colon, port_text = text.partition(":")
         host = host.strip()
         has_port = bool(colon)
-    if not host or any(character in host for character in ' \t<>";,@/?'):
-        raise SipParseError(400, "Bad host")
+        if _HOST.fullmatch(host) is None:
+            raise SipParseError(400, "Bad host")
     if not has_port:
         return host, None
     port_text = port_text.strip()

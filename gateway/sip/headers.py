@@ -41,7 +41,7 @@ class Via(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Via:
-        """One via-parm. Raises SipParseError (400, or 505 for another protocol version)."""
+        """One via-parm. Raises SipParseError (400)."""
         protocol, semicolon, params = text.partition(";")
         head, _, sent_by = protocol.partition(" ")
         transport = _USUAL_PROTOCOLS.get(head)
@@ -49,6 +49,24 @@ class Via(NamedTuple):
             transport, sent_by = _via_protocol(protocol)
         host, port = parse_host_port(sent_by)
         return cls(transport, host, port, parse_params(params) if semicolon else ())
+
+    @classmethod
+    def salvage(cls, text: str) -> Via:
+        """What a malformed Via line still says of its sender: sent-by, and the parameters that are whole.
+
+        Any protocol version will do (§8.2.6: whoever cannot be served can be told so).
+
+        Raises SipParseError (400) if there is no sent-by either.
+        """
+        protocol, _, params = text.partition(",")[0].partition(";")
+        transport, sent_by = _via_protocol(protocol, any_version=True)
+        whole: list[tuple[str, str | None]] = []
+        for part in params.split(";"):
+            try:
+                whole += parse_params(part)
+            except SipParseError:
+                continue
+        return cls(transport, *parse_host_port(sent_by), tuple(whole))
 
     def param(self, name: str) -> str | None:
         """The value of a parameter; empty for a flag, None if absent."""
@@ -90,10 +108,11 @@ class NameAddr(NamedTuple):
         """A name-addr or addr-spec with parameters. Raises SipParseError (400)."""
         if text[:5] == "<sip:":  # how most write it: no display name, and at most one parameter
             uri, _, tail = text[1:].partition(">")
-            if not tail and "<" not in uri and text[-1] == ">":
-                return cls("", uri)
-            if tail[:5] == ";tag=" and "<" not in uri and _PLAIN_TAG(tail, 5) is not None:
-                return cls("", uri, (("tag", tail[5:]),))
+            if "<" not in uri and " " not in uri and "\t" not in uri:
+                if not tail and text[-1] == ">":
+                    return cls("", uri)
+                if tail[:5] == ";tag=" and _PLAIN_TAG(tail, 5) is not None:
+                    return cls("", uri, (("tag", tail[5:]),))
         text = text.strip()
         if text.startswith('"'):
             display, rest = _quoted(text)
@@ -107,7 +126,7 @@ class NameAddr(NamedTuple):
                 # URI.
                 uri, semicolon, params = text.partition(";")
                 uri = uri.strip()
-                if not uri or " " in uri or ":" not in uri or "," in uri or '"' in uri:
+                if ":" not in uri or any(character in uri for character in ' \t,">'):
                     raise SipParseError(400, "Bad address")
                 if "?" in uri:
                     raise SipParseError(400, "Address with ? needs angle brackets")
@@ -118,7 +137,7 @@ class NameAddr(NamedTuple):
             rest = text[len(before) :]
         uri, bracket, tail = rest[1:].partition(">")
         uri = uri.strip()
-        if not bracket or not uri or ":" not in uri or "<" in uri:
+        if not bracket or ":" not in uri or "<" in uri or " " in uri or "\t" in uri:
             raise SipParseError(400, "Bad address")
         tail = tail.strip()
         if not tail:
@@ -155,7 +174,7 @@ class NameAddr(NamedTuple):
         return f'"{escaped}" <{self.uri}>{format_params(self.params)}'
 
 
-def _via_protocol(protocol: str) -> tuple[str, str]:
+def _via_protocol(protocol: str, *, any_version: bool = False) -> tuple[str, str]:
     """sent-protocol LWS sent-by, with the white space around slashes that §25.1 allows."""
     pieces = [piece.strip() for piece in protocol.split("/", 2)]
     if len(pieces) != 3:
@@ -163,7 +182,7 @@ def _via_protocol(protocol: str) -> tuple[str, str]:
     parts = pieces[2].split(None, 1)
     if len(parts) != 2 or not is_token(parts[0]):
         raise SipParseError(400, "Bad Via")
-    if pieces[0].upper() != "SIP" or pieces[1] != "2.0":
+    if pieces[0].upper() != "SIP" or (pieces[1] != "2.0" and not any_version):
         raise SipParseError(400, "Bad protocol in Via")
     return parts[0].upper(), parts[1]
 

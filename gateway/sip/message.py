@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from gateway.sip.grammar import SipParseError, checked, is_token, split_outside
+from gateway.sip.grammar import SipParseError, checked, format_params, is_token, split_outside
 from gateway.sip.header_names import CANONICAL, SINGLE, canonical_name
 from gateway.sip.headers import USUAL_METHODS, NameAddr, Via, parse_cseq, parse_number
 from gateway.sip.message_headers import Headers
@@ -79,11 +79,9 @@ class Message:
         """All Vias, top first. Raises SipParseError (400)."""
         return [Via.parse(value) for value in self.headers.values("Via")]
 
-    def replace_top_via(self, via: Via) -> None:
-        """Put another value in the place of the top Via, e.g. with `received` and `rport` filled in."""
-        line = self.headers.get("Via") or ""
-        rest = split_outside(line, ",")[1:] if "," in line else []
-        self.headers.replace_first("Via", ", ".join([str(via), *rest]))
+    def replace_top_via(self, via: Via, line: str) -> None:
+        """Put another value, written as `line`, in the place of the whole first Via line."""
+        self.headers.replace_first("Via", line)
         self._via = via
 
     @property
@@ -307,13 +305,25 @@ def _check_common(message: Message) -> None:
 
 def _answerable(request: Request) -> bool:
     """Whether a response could find its way and its transaction (§17.1.3: Call-ID is not needed)."""
-    if request.method == "ACK":
+    if request.method == "ACK" or not all(request.headers.get(name) for name in ("From", "To", "CSeq")):
         return False
     try:
         _ = request.via
     except SipParseError:
+        return _salvage_via(request)
+    return True
+
+
+def _salvage_via(request: Request) -> bool:
+    """Reduce a malformed top Via line to what can be sent back; False if nothing of it can be used."""
+    line = request.headers.get("Via") or ""
+    try:
+        via = Via.salvage(line)
+    except SipParseError:
         return False
-    return all(request.headers.get(name) for name in ("From", "To", "CSeq"))
+    sent_by = line.partition(",")[0].partition(";")[0].rstrip()  # as written: another version has its own
+    request.replace_top_via(via, f"{sent_by}{format_params(via.params)}")
+    return True
 
 
 def _exact_body(headers: Headers, body: bytes) -> bytes:
