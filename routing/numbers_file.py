@@ -5,21 +5,20 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
 
-from routing.models import Agent, Endpoint, InboundRouting, PhoneNumber
+from routing.endpoint_rules import faults
+from routing.models import Agent, InboundRouting, PhoneNumber
 from routing.numbering import E164
 
 Record = TypeVar("Record", Agent, PhoneNumber)
 
 TABLES: Final = ("agents", "numbers")
-
-SCHEMES: Final = frozenset({"sip", "sips", "ws", "wss"})
 
 
 class NumbersFileError(Exception):
@@ -52,7 +51,7 @@ def parse(text: str, name: str) -> Routes:
     """Parse a file's text; `name` stands in errors. Raises NumbersFileError."""
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise NumbersFileError(f"{name}: not TOML: {error}") from None
     reader = _Reader(name, text)
     for key in document:
@@ -93,7 +92,7 @@ class _Reader:
         if not agent.id:
             raise self.error("agents", index, "id", "is empty: write something like agt_sales")
         for number, endpoint in enumerate(agent.endpoints):
-            for field, fault in _endpoint_faults(endpoint):
+            for field, fault in faults(endpoint):
                 raise self.error("agents", index, f"endpoints[{number}].{field}", fault)
         return agent
 
@@ -166,17 +165,6 @@ class _Reader:
             key = re.compile(rf"(?<![\w-]){step}[\"']?\s*[=.\]]")
             at = next((i for i in range(at, len(entry)) if key.search(entry[i])), at)
         return start + at + 1
-
-
-def _endpoint_faults(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
-    """Fields of an endpoint that have the right type and still make no sense, each with what to do."""
-    scheme, _, rest = endpoint.url.partition(":")
-    if scheme.lower() not in SCHEMES or not rest.strip("/"):
-        yield "url", "must be sip:, sips:, ws: or wss: and an address, as in sip:bot@192.0.2.10:5060"
-    if endpoint.weight < 1:
-        yield "weight", "must be 1 or more; to take an endpoint out of use, remove it"
-    if endpoint.max_calls is not None and endpoint.max_calls < 0:
-        yield "max_calls", "must be 0 or more; leave it out for no limit"
 
 
 def _unknown_key(entry: Mapping[str, Any], kind: Any, prefix: str = "") -> tuple[str, str] | None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from routing.cache import encode
 from routing.models import Agent, Endpoint, Fallback, InboundRouting, PhoneNumber
 from routing.numbers_file import NumbersFileError, load, parse
 
@@ -103,6 +105,24 @@ def test_an_empty_file_is_no_routes() -> None:
         (AGENT + 'endpoints = [\n  { url = "sip:a@b", wieght = 1 },\n]', 4, "did you mean weight?"),
         (AGENT + 'endpoints = [\n  { url = "sip:a@b", weight = 0 },\n]', 4, "weight: must be 1 or more"),
         (AGENT + 'endpoints = [{ url = "sip:a@b", max_calls = -1 }]', 3, "max_calls: must be 0 or more"),
+        (
+            AGENT + f'endpoints = [{{ url = "sip:a@b", priority = {10**30} }}]',
+            3,
+            "priority: must be 0 to 65535",
+        ),
+        (AGENT + f'endpoints = [{{ url = "sip:a@b", max_calls = {10**30} }}]', 3, "max_calls: must be 0"),
+        (AGENT + 'endpoints = [{ url = "sip:a@b\\r\\nVia: c" }]', 3, "address without spaces"),
+        (
+            AGENT + 'endpoints = [{ url = "wss://a", protocol = "twillio" }]',
+            3,
+            "protocol: must be one of twilio, telnyx, openai-realtime; did you mean twilio?",
+        ),
+        (AGENT + 'endpoints = [{ url = "sip:a@b", headers = { "X A" = "b" } }]', 3, "'X A' is no name"),
+        (
+            AGENT + 'endpoints = [{ url = "sip:a@b", headers = { X = "b\\r\\nVia: c" } }]',
+            3,
+            "headers: the value of 'X' holds a line break",
+        ),
         ('[[numbers]]\nphone_number = "4155550100"', 2, "is not E.164: write it as +14155550100"),
         ("[[numbers]]\nphone_number = 14155550100", 2, "is not E.164"),
         ("[[numbers]]\nfriendly_name = 'x'", 1, "numbers[0].phone_number: None is not E.164"),
@@ -134,6 +154,8 @@ def test_errors_name_file_line_field_and_fix(text: str, line: int, says: str) ->
 def test_what_is_not_toml_or_not_there(tmp_path: Path) -> None:
     with pytest.raises(NumbersFileError, match=r"numbers\.toml: not TOML: .*line 2"):
         parse("[[agents]]\nid = agt_one", "numbers.toml")
+    with pytest.raises(NumbersFileError, match="not TOML"):
+        parse("a = " + "[" * 100_000, "numbers.toml")
     with pytest.raises(NumbersFileError, match="No such file"):
         load(tmp_path / "none.toml")
     (tmp_path / "latin.toml").write_bytes(b'# "\xe9"')
@@ -147,11 +169,24 @@ def test_the_demo_file_is_good() -> None:
 
 
 LINES = [line for line in COMPLETE.splitlines() if line]
-VALUES = ["5", "-1", "true", '""', '"+14155550100"', "[]", "{}", "[{}]", "1979-05-27", "nan", '"agt_one"']
+VALUES = [
+    "5",
+    "-1",
+    "true",
+    '""',
+    '"+14155550100"',
+    "[]",
+    "{}",
+    "[{}]",
+    "1979-05-27",
+    "nan",
+    '"agt_one"',
+    "9" * 30,
+]
 
 
 @given(st.data())
-def test_no_file_raises_anything_else(data: st.DataObject) -> None:
+def test_no_file_raises_anything_else_and_what_it_says_can_be_kept(data: st.DataObject) -> None:
     lines = data.draw(st.permutations(LINES) | st.just(LINES) | st.lists(st.sampled_from(LINES)))
     changed = [
         f"{line.partition('=')[0]}= {data.draw(st.sampled_from(VALUES))}"
@@ -160,6 +195,9 @@ def test_no_file_raises_anything_else(data: st.DataObject) -> None:
         for line in lines
     ]
     try:
-        parse("\n".join(changed), "numbers.toml")
+        routes = parse("\n".join(changed), "numbers.toml")
     except NumbersFileError as error:
         assert str(error).startswith("numbers.toml")
+    else:
+        for record in (*routes.agents, *routes.numbers):
+            assert msgspec.msgpack.decode(encode(record), type=type(record)) == record

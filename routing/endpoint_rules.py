@@ -1,0 +1,54 @@
+"""What an endpoint must be like beyond having the right types, whoever describes it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from routing.models import Endpoint
+
+SCHEMES: Final = ("sip", "sips", "ws", "wss")
+
+PROTOCOLS: Final = ("twilio", "telnyx", "openai-realtime")
+"""Spoken on a WebSocket."""
+
+MAX_RANK: Final = 65_535
+"""Of priority and weight, as in DNS SRV (RFC 2782)."""
+
+MAX_CALLS: Final = 1_000_000
+"""More than any endpoint takes, and far from what does not fit into 64 bits."""
+
+_URL: Final = re.compile(r"(?P<scheme>[A-Za-z]+):(?P<rest>[^\s\x00-\x20\x7f]+)")
+
+_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+")
+"""RFC 3261 §25.1, token."""
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+"""A line break in a header's value would begin another header."""
+
+
+def faults(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
+    """Fields that make no sense, each with what to do about it."""
+    url = _URL.fullmatch(endpoint.url)
+    if url is None or url["scheme"].lower() not in SCHEMES or not url["rest"].strip("/"):
+        yield (
+            "url",
+            "must be sip:, sips:, ws: or wss: and an address without spaces, as in sip:bot@192.0.2.10:5060",
+        )
+    if endpoint.protocol is not None and endpoint.protocol not in PROTOCOLS:
+        near = difflib.get_close_matches(endpoint.protocol, PROTOCOLS, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        yield "protocol", f"must be one of {', '.join(PROTOCOLS)}{hint}"
+    if not 0 <= endpoint.priority <= MAX_RANK:
+        yield "priority", f"must be 0 to {MAX_RANK}; lower is tried first"
+    if not 1 <= endpoint.weight <= MAX_RANK:
+        yield "weight", f"must be 1 or more, {MAX_RANK} at most; to take an endpoint out of use, remove it"
+    if endpoint.max_calls is not None and not 0 <= endpoint.max_calls <= MAX_CALLS:
+        yield "max_calls", f"must be 0 or more, {MAX_CALLS} at most; leave it out for no limit"
+    for name, value in endpoint.headers.items():
+        if not _HEADER_NAME.fullmatch(name):
+            yield "headers", f"{name!r} is no name of a header: use letters, digits and hyphens"
+        if _CONTROL.search(value):
+            yield "headers", f"the value of {name!r} holds a line break or control character: remove it"
