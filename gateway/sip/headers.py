@@ -12,9 +12,8 @@ from gateway.sip.grammar import (
     is_token,
     parse_host_port,
     parse_params,
-    split_outside,
 )
-from gateway.sip.uri import Params, Uri, parse_uri
+from gateway.sip.uri import Params
 
 _USUAL_PROTOCOLS: Final = {"SIP/2.0/UDP": "UDP", "SIP/2.0/TCP": "TCP", "SIP/2.0/TLS": "TLS"}
 """sent-protocol as nearly everybody writes it; the rest is taken apart."""
@@ -22,9 +21,6 @@ _USUAL_PROTOCOLS: Final = {"SIP/2.0/UDP": "UDP", "SIP/2.0/TCP": "TCP", "SIP/2.0/
 USUAL_METHODS: Final = frozenset({"INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "INFO"})
 
 _PLAIN_TAG: Final = TOKEN.fullmatch
-
-MAGIC_COOKIE = "z9hG4bK"
-"""How a branch made by RFC 3261 starts (§8.1.1.7)."""
 
 
 class Via(NamedTuple):
@@ -79,13 +75,6 @@ class Via(NamedTuple):
     def branch(self) -> str | None:
         """The transaction's name at this hop."""
         return self.param("branch")
-
-    def with_param(self, name: str, value: str | None) -> Via:
-        """The same hop with one parameter set, in its place if it was there."""
-        params = tuple((name, value) if key == name else (key, old) for key, old in self.params)
-        if self.param(name) is None:
-            params = (*params, (name, value))
-        return self._replace(params=params)
 
     def __str__(self) -> str:
         port = "" if self.port is None else f":{self.port}"
@@ -151,21 +140,12 @@ class NameAddr(NamedTuple):
         """The dialog's tag on this side."""
         return self.param("tag")
 
-    @property
-    def parsed_uri(self) -> Uri:
-        """The URI in its parts. Raises UriError."""
-        return parse_uri(self.uri)
-
     def param(self, name: str) -> str | None:
         """The value of a parameter; empty for a flag, None if absent."""
         for key, value in self.params:
             if key == name:
                 return value or ""
         return None
-
-    def with_param(self, name: str, value: str | None) -> NameAddr:
-        """The same address with one parameter set at the end."""
-        return self._replace(params=(*(pair for pair in self.params if pair[0] != name), (name, value)))
 
     def __str__(self) -> str:
         if not self.display:
@@ -230,8 +210,3 @@ def parse_number(name: str, text: str, limit: int) -> int:
     if not (text.isascii() and text.isdigit()) or len(text) > 10 or int(text) > limit:
         raise SipParseError(400, f"Bad {name}")
     return int(text)
-
-
-def parse_name_addrs(text: str) -> list[NameAddr]:
-    """A comma-separated list of addresses (Contact, Route, Record-Route, …). Raises SipParseError (400)."""
-    return [NameAddr.parse(part) for part in split_outside(text, ",")]

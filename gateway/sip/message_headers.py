@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from gateway.sip.grammar import checked, split_outside
+from gateway.sip.grammar import split_outside
 from gateway.sip.header_names import CANONICAL_NAMES, canonical_name
 
 
@@ -64,48 +64,17 @@ class Headers:
                 found.append(line)
         return found
 
-    def add(self, name: str, value: str) -> None:
-        """Append a line. Raises LocalProtocolError if it would not stay one line."""
-        self._first = None
-        self._items.append((canonical_name(checked(name)), checked(value)))
-
-    def prepend(self, name: str, value: str) -> None:
-        """Put a line before all others. Raises LocalProtocolError if it would not stay one line."""
-        self._first = None
-        self._items.insert(0, (canonical_name(checked(name)), checked(value)))
-
-    def set(self, name: str, value: str) -> None:
-        """Replace the first line of that name and drop the others, or append one."""
-        name, value = canonical_name(checked(name)), checked(value)
-        self._first = None
-        for index, (key, _) in enumerate(self._items):
-            if key == name or key.lower() == name.lower():
-                later = [item for item in self._items[index + 1 :] if item[0].lower() != name.lower()]
-                self._items[index:] = [(key, value), *later]
-                return
-        self._items.append((name, value))
-
-    def remove(self, name: str) -> None:
-        """Drop all lines of that name."""
-        wanted = canonical_name(name).lower()
-        self._first = None
-        self._items = [item for item in self._items if item[0].lower() != wanted]
-
     def replace_first(self, name: str, value: str) -> None:
         """Put another value on the first line of that canonical name."""
         self._first = None
         for index, (key, _) in enumerate(self._items):
             if key == name:
-                self._items[index] = (name, checked(value))
+                self._items[index] = (name, value)
                 return
 
     def items(self) -> list[tuple[str, str]]:
         """Name and value of each line, in order. The list is the live one: read only."""
         return self._items
-
-    def copy(self) -> Headers:
-        """An independent copy."""
-        return Headers.from_canonical(self._items.copy())
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and self.get(name) is not None

@@ -12,7 +12,7 @@ Params: TypeAlias = tuple[tuple[str, str | None], ...]
 
 
 class UriError(SipParseError):
-    """A text is no URI that we could use: 400 for bad syntax, 416 for a scheme where only sip will do."""
+    """A text is no URI (400)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +48,6 @@ class SipUri:
             if key == name:
                 return value or ""
         return None
-
-    def without_param(self, name: str) -> SipUri:
-        """The same URI without one parameter."""
-        params = tuple(pair for pair in self.params if pair[0] != name)
-        return SipUri(self.scheme, self.user, self.password, self.host, self.port, params, self.headers)
 
     def __str__(self) -> str:
         text = f"{self.scheme}:"
@@ -113,14 +108,6 @@ def parse_uri(text: str) -> Uri:
     except SipParseError as error:
         raise UriError(error.status, error.reason) from None
     return OtherUri(scheme, rest)
-
-
-def parse_sip_uri(text: str) -> SipUri:
-    """Parse a sip or sips URI. Raises UriError: 400 for bad syntax, 416 for another scheme."""
-    uri = parse_uri(text)
-    if not isinstance(uri, SipUri):
-        raise UriError(416, "Unsupported URI Scheme")
-    return uri
 
 
 def _parse_sip(scheme: str, rest: str) -> SipUri:
