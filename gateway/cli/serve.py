@@ -9,6 +9,9 @@ import uvloop
 from gateway import app
 from gateway.config import Settings
 from gateway.demo.agent import DemoAgent
+from gateway.sip.addresses import AddressError
+from gateway.sip.listeners import ListenError
+from gateway.speech.errors import SpeechError
 from gateway.telemetry import logs
 
 DEMO_HINT = """
@@ -26,13 +29,26 @@ DEMO_HINT = """
 
 def run(settings: Settings, *, demo: bool) -> None:
     """Run until told to stop. Raises StartError."""
-    logs.configure(settings.logs.level, settings.logs.format, mask=settings.logs.mask_personal_data)
-    uvloop.run(_serve_demo(settings) if demo else app.serve(settings))
+    writer = logs.configure(settings.logs.level, settings.logs.format, mask=settings.logs.mask_personal_data)
+    try:
+        uvloop.run(_serve_demo(settings) if demo else app.serve(settings))
+    finally:
+        writer.close()
 
 
 async def _serve_demo(settings: Settings) -> None:
-    agent = DemoAgent(settings.demo.listen, settings.data.dir / "speech")
-    await agent.start()
+    try:
+        agent = DemoAgent(settings.demo.listen, settings.data.dir / "speech")
+        await agent.start()
+    except ListenError as error:
+        # The endpoint names the key that a gateway has for its address; the agent's is another.
+        raise app.StartError(f"demo.listen: {str(error).partition(': ')[2]}") from error
+    except AddressError as error:
+        raise app.StartError(f"demo.listen: {error}") from error
+    except SpeechError as error:
+        raise app.StartError(str(error)) from error
+    except OSError as error:
+        raise app.StartError(f"{error.filename or 'data.dir'}: {error.strerror or error}") from error
     try:
         await app.serve(settings, _say_what_to_dial)
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import MutableMapping
 from typing import Any, Final, Literal, TextIO
@@ -10,10 +11,17 @@ from typing import Any, Final, Literal, TextIO
 import msgspec
 import structlog
 
+from gateway.telemetry.log_writer import Event, LogWriter
+
 PERSONAL_FIELDS: Final = frozenset(
     {"caller", "dialled", "number", "phone_number", "message", "digits", "text", "from_", "to"}
 )
 """Fields that may hold a phone number or what somebody said. Log messages themselves never do."""
+
+PROSE_FIELDS: Final = ("detail", "error")
+"""Fields that quote what was wrong, and with it perhaps a number."""
+
+LONG_NUMBER: Final = re.compile(r"\+?\d{7,}")
 
 KEPT_DIGITS: Final = 2
 """Digits left of a masked value: enough to tell two calls apart, not enough to call back."""
@@ -37,11 +45,33 @@ def mask_personal_data(
     for key in PERSONAL_FIELDS & event.keys():
         if event[key]:
             event[key] = masked(event[key])
+    for key in PROSE_FIELDS:
+        if key in event:
+            event[key] = LONG_NUMBER.sub(lambda match: masked(match[0]), str(event[key]))
     return event
 
 
-def _render_json(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
+def _json(event: Event) -> str:
     return _encoder.encode(event).decode()
+
+
+class _Logger:
+    """What structlog calls with the finished event, one method a level."""
+
+    def __init__(self, writer: LogWriter) -> None:
+        self.debug = self.info = self.warning = self.error = self.critical = writer.put
+
+
+class _LibraryHandler(logging.Handler):
+    """Hands the lines of libraries, which use the standard library's logging, to the same writer."""
+
+    def __init__(self, writer: LogWriter) -> None:
+        super().__init__()
+        self._writer = writer
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Format now, while what the record refers to is unchanged; write later."""
+        self._writer.put(self.format(record))
 
 
 def configure(
@@ -50,8 +80,8 @@ def configure(
     *,
     mask: bool = False,
     stream: TextIO | None = None,
-) -> None:
-    """Set up logging for the process; libraries' log lines come out the same way.
+) -> LogWriter:
+    """Set up logging for the process, libraries' too; close the writer that is returned last.
 
     level: debug, info, warning or error.
     mask: hide personal data.
@@ -67,20 +97,24 @@ def configure(
     if mask:
         shared.append(mask_personal_data)
     shared.append(structlog.processors.format_exc_info)
-    final: structlog.types.Processor = (
-        _render_json if format == "json" else structlog.dev.ConsoleRenderer(colors=stream.isatty())
-    )
+    console = structlog.dev.ConsoleRenderer(colors=stream.isatty())
+    render = _json if format == "json" else lambda event: str(console(None, "", event))
+    writer = LogWriter(stream, render)
     structlog.configure(
-        processors=[*shared, final],
+        processors=[*shared, lambda _logger, _method, event: ((event,), {})],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(stream),
+        logger_factory=lambda *_: _Logger(writer),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(stream)
+    handler = _LibraryHandler(writer)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, final],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                lambda _logger, _method, event: render(event),
+            ],
         )
     )
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[handler], force=True)
+    return writer

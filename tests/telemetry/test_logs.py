@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import logging
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import structlog
@@ -13,63 +15,87 @@ from gateway.telemetry import logs
 from gateway.telemetry.ladder import Message, draw
 
 
-@pytest.fixture(autouse=True)
-def _as_before():
+class Logs:
+    """Logging as a process sets it up; `lines` closes it and reads what came out."""
+
+    def configure(self, **settings: Any) -> None:
+        self.stream = io.StringIO()
+        self.writer = logs.configure(stream=self.stream, **settings)
+
+    def text(self) -> str:
+        self.writer.close()
+        return self.stream.getvalue()
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.text().splitlines()]
+
+
+@pytest.fixture
+def logged() -> Iterator[Logs]:
     handlers, level = logging.root.handlers[:], logging.root.level
-    yield
+    logged = Logs()
+    yield logged
+    logged.writer.close()
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
     logging.root.handlers[:], logging.root.level = handlers, level
 
 
-def lines(stream: io.StringIO) -> list[dict[str, object]]:
-    return [json.loads(line) for line in stream.getvalue().splitlines()]
-
-
-def test_a_line_is_json_with_the_bound_call_id() -> None:
-    stream = io.StringIO()
-    logs.configure(stream=stream)
+def test_a_line_is_json_with_the_bound_call_id(logged: Logs) -> None:
+    logged.configure()
     structlog.contextvars.bind_contextvars(call_id="c1")
     structlog.get_logger().info("call ended", outcome="agent", plan=("a", "voicemail"))
-    [line] = lines(stream)
+    [line] = logged.lines()
     assert line["call_id"] == "c1"
     assert line["plan"] == ["a", "voicemail"]
     assert line["level"] == "info"
 
 
-def test_masking_hides_numbers_and_texts_but_keeps_calls_apart() -> None:
-    stream = io.StringIO()
-    logs.configure(mask=True, stream=stream)
+def test_masking_hides_numbers_and_texts_but_keeps_calls_apart(logged: Logs) -> None:
+    logged.configure(mask=True)
     structlog.get_logger().info(
         "x", caller="+14155550123", dialled="", message="call me back", carrier="twilio"
     )
-    [line] = lines(stream)
+    [line] = logged.lines()
     assert line["caller"] == "***23"
     assert line["dialled"] == ""
     assert line["message"] == "***"
     assert line["carrier"] == "twilio"
 
 
-def test_without_masking_numbers_stand_in_their_fields() -> None:
-    stream = io.StringIO()
-    logs.configure(stream=stream)
+def test_without_masking_numbers_stand_in_their_fields(logged: Logs) -> None:
+    logged.configure()
     structlog.get_logger().info("x", caller="+14155550123")
-    assert lines(stream)[0]["caller"] == "+14155550123"
+    assert logged.lines()[0]["caller"] == "+14155550123"
 
 
-def test_libraries_log_the_same_way() -> None:
-    stream = io.StringIO()
-    logs.configure(stream=stream)
+def test_libraries_log_the_same_way(logged: Logs) -> None:
+    logged.configure()
     logging.getLogger("some.library").warning("odd %s", "thing")
-    [line] = lines(stream)
+    [line] = logged.lines()
     assert line["event"] == "odd thing"
 
 
-def test_levels_below_the_configured_one_are_not_written() -> None:
-    stream = io.StringIO()
-    logs.configure(level="error", stream=stream)
+def test_levels_below_the_configured_one_are_not_written(logged: Logs) -> None:
+    logged.configure(level="error")
     structlog.get_logger().info("quiet")
-    assert stream.getvalue() == ""
+    assert logged.text() == ""
+
+
+def test_numbers_quoted_in_an_error_are_masked_too(logged: Logs) -> None:
+    logged.configure(mask=True)
+    structlog.get_logger().error("numbers file", detail='n.toml:2: "4155550123" is not E.164')
+    assert logged.lines()[0]["detail"] == 'n.toml:2: "***23" is not E.164'
+
+
+def test_exceptions_and_console_lines_are_text_for_people(logged: Logs) -> None:
+    logged.configure(format="console")
+    try:
+        raise ValueError("odd")
+    except ValueError as error:
+        structlog.get_logger().error("internal error", where="x", exc_info=error)
+    text = logged.text()
+    assert "internal error" in text and "where=x" in text and "ValueError: odd" in text
 
 
 def test_the_ladder_points_where_messages_went() -> None:
