@@ -228,7 +228,10 @@ class Logs(Section):
         default="json", description="One JSON object a line, or text for people."
     )
     mask_personal_data: bool = Field(
-        default=False, description="Mask phone numbers and texts in logs and records."
+        default=False,
+        description=(
+            "Mask phone numbers and texts in logs. Voicemail records keep them: somebody will call back."
+        ),
     )
 
 

@@ -25,8 +25,8 @@ def configuration() -> str:
         "A TOML file, named by `--config` or `"
         + ENV_FILE
         + "`, else `configs/gateway.toml`. Every key can also be set",
-        "be set by an environment variable, which wins over the file. Unknown keys are errors that name the",
-        "nearest known one.",
+        "by an environment variable, which wins over the file. Unknown keys are errors that name the nearest",
+        "known one.",
         "Paths are relative to the working directory. `voice-gateway check` tests a configuration "
         "without starting it.",
         "",

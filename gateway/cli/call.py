@@ -40,7 +40,11 @@ PORTS: Final = (14_000, 14_998)
 ANSWER_SECONDS: Final = 90.0
 """Until the call must be answered or refused."""
 
+LISTEN_SECONDS: Final = 10.0
+"""Of listening after what is played, if not told otherwise."""
+
 GOODBYE_SECONDS: Final = 5.0
+"""For our BYE to be answered, over UDP with a loss or two."""
 
 MAX_RECORDED_SECONDS: Final = 3600.0
 
@@ -73,20 +77,26 @@ class _Witness:
         return None if start is None or end is None else (end - start) * 1000
 
 
-def run(uri: str, *, play: Path | None, record: Path | None, dtmf: str, seconds: float, caller: str) -> int:
-    """Place the call; 0 if it was answered, 1 if not.
+def run(
+    uri: str, *, play: Path | None, record: Path | None, dtmf: str, duration: float | None, caller: str
+) -> int:
+    """Place the call; 0 if it was answered, 1 if not. Ctrl-C hangs up.
+
+    duration: seconds from the answer; None means `LISTEN_SECONDS` after what is played.
 
     Raises:
         UsageError: the URI leads nowhere, or a file cannot be read or written.
 
     """
-    return uvloop.run(_run(uri, play, record, dtmf, seconds, caller))
+    return uvloop.run(_run(uri, play, record, dtmf, duration, caller))
 
 
 async def _run(
-    uri: str, play: Path | None, record: Path | None, dtmf: str, seconds: float, caller: str
+    uri: str, play: Path | None, record: Path | None, dtmf: str, duration: float | None, caller: str
 ) -> int:
     pcm = await asyncio.to_thread(_read, play) if play is not None else b""
+    if duration is None:
+        duration = len(pcm) / 2 / SAMPLE_RATE + LISTEN_SECONDS
     witness, console = _Witness(), Console(highlight=False, soft_wrap=True)
     errors: list[str] = []
     sip = SipEndpoint(
@@ -107,7 +117,7 @@ async def _run(
         talk = _Talk(sip, ports)
         answered = await talk.place(uri, flow, caller, host)
         if answered:
-            await talk.converse(pcm, dtmf, seconds)
+            await talk.converse(pcm, dtmf, duration)
         console.print(draw(witness.messages, "voice-gateway call", uri))
         _report(console, witness, talk)
         if record is not None and answered:
@@ -158,10 +168,14 @@ class _Talk:
                             return False
                         case AnswerReceived() as answer:
                             return self._connect(answer.response)
-        except (TimeoutError, asyncio.CancelledError):
-            self._leg.cancel()
+        except TimeoutError:
             self.result = f"not answered within {ANSWER_SECONDS:g} s"
-            return False
+        except asyncio.CancelledError:
+            _stay()
+            self.result = "cancelled"
+        self._leg.hangup()
+        await self._wait_for_goodbye()
+        return False
 
     def _connect(self, response: Response) -> bool:
         try:
@@ -180,7 +194,7 @@ class _Talk:
         self.result = f"answered, {codec.name}"
         return True
 
-    async def converse(self, pcm: bytes, dtmf: str, seconds: float) -> None:
+    async def converse(self, pcm: bytes, dtmf: str, duration: float) -> None:
         """Play, press keys, listen, hang up."""
         if pcm:
             self._audio.play(pcm)
@@ -190,16 +204,21 @@ class _Talk:
             except ValueError as error:
                 self.result += f"; keys not sent: {error}"
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(duration):
+                await self._until_over()
+        except (TimeoutError, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError):
+                _stay()
+            self._leg.hangup()
+            await self._wait_for_goodbye()
+        self._audio.close()
+
+    async def _wait_for_goodbye(self) -> None:
+        try:
+            async with asyncio.timeout(GOODBYE_SECONDS):
                 await self._until_over()
         except TimeoutError:
-            self._leg.hangup()
-            try:
-                async with asyncio.timeout(GOODBYE_SECONDS):
-                    await self._until_over()
-            except TimeoutError:
-                self.result += "; BYE was not answered"
-        self._audio.close()
+            self.result += "; our goodbye was not answered"
 
     async def _until_over(self) -> None:
         while True:
@@ -209,7 +228,7 @@ class _Talk:
                         f"the other side{f' ({event.reason_header})' if event.reason_header else ''}"
                     )
                     return
-                case LegEnded():
+                case LegEnded() | FailureReceived():
                     return
                 case ReinviteReceived() as change:
                     change.leg.answer_reinvite(self._offer)
@@ -217,6 +236,13 @@ class _Talk:
     def _hear(self, frame: bytes) -> None:
         if len(self.heard) < MAX_RECORDED_SECONDS * SAMPLE_RATE * 2:
             self.heard += frame
+
+
+def _stay() -> None:
+    """Ctrl-C has cancelled this task; it goes on to say goodbye."""
+    task = asyncio.current_task()
+    if task is not None:
+        task.uncancel()
 
 
 def _report(console: Console, witness: _Witness, talk: _Talk) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import shutil
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,6 +19,8 @@ from rich.markup import escape
 
 from gateway.admission.carriers import CarriersError
 from gateway.admission.carriers_file import load_carriers
+from gateway.cli.errors import UsageError
+from gateway.cli.routes import find_routes
 from gateway.config import Settings
 from gateway.sip.addresses import AddressError, parse_address
 from gateway.sip.endpoint import SipEndpoint
@@ -25,6 +28,7 @@ from gateway.sip.events import FailureCause
 from gateway.sip.message import Response
 from gateway.speech.engine import make_engine
 from gateway.speech.errors import SpeechError
+from gateway.telemetry.unobserved import Unobserved
 from routing.models import Agent, Endpoint
 from routing.numbers_file import NumbersFileError, load
 from routing.redis_clients import BACKGROUND_TIMEOUT, connect
@@ -48,19 +52,6 @@ class Finding:
     passed: bool
     text: str
     fix: str = ""
-
-
-class _Silent:
-    """Nobody counts here."""
-
-    def message(self, direction: str, method: str, code: int) -> None:
-        """One message went by."""
-
-    def retransmission(self, direction: str) -> None:
-        """A message went by again."""
-
-    def dropped(self, reason: str) -> None:
-        """A message was thrown away."""
 
 
 def run(settings: Settings) -> int:
@@ -92,19 +83,38 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
     for check in checks:
         for finding in await check(settings):
             yield finding
-    if settings.routing.numbers_file is None:
+    routes = await _routes(settings)
+    if isinstance(routes, Finding):
+        yield routes
         return
-    try:
-        routes = await asyncio.to_thread(load, settings.routing.numbers_file)
-    except NumbersFileError as error:
-        yield Finding(
-            "numbers", False, str(error), "correct the file; the old routes stay in force until then"
-        )
-        return
-    counts = f"{len(routes.numbers)} numbers, {len(routes.agents)} agents"
-    yield Finding("numbers", True, f"{settings.routing.numbers_file}: {counts}")
+    yield Finding("numbers", True, f"{routes.origin}: {routes.numbers} numbers, {len(routes.agents)} agents")
     for finding in await _endpoints(routes.agents):
         yield finding
+
+
+@dataclass(frozen=True, slots=True)
+class _Routes:
+    origin: str
+    numbers: int
+    agents: Sequence[Agent]
+
+
+async def _routes(settings: Settings) -> _Routes | Finding:
+    """The file as it is now, which is what would be loaded; without a file, what others wrote."""
+    path = settings.routing.numbers_file
+    if path is None:
+        try:
+            view, origin = await find_routes(settings)
+        except UsageError as error:
+            fix = "fill Redis, or name a file in routing.numbers_file"
+            return Finding("numbers", False, str(error), fix)
+        return _Routes(origin, len(view), view.agents())
+    try:
+        routes = await asyncio.to_thread(load, path)
+    except NumbersFileError as error:
+        fix = "correct the file; the old routes stay in force until then"
+        return Finding("numbers", False, str(error), fix)
+    return _Routes(str(path), len(routes.numbers), routes.agents)
 
 
 async def _data_directory(settings: Settings) -> list[Finding]:
@@ -124,7 +134,11 @@ async def _data_directory(settings: Settings) -> list[Finding]:
 
 async def _ports(settings: Settings) -> list[Finding]:
     wanted = [("sip.listen", text, kind) for text in settings.sip.listen for kind in ("udp", "tcp")]
-    wanted.append(("web.listen", settings.web.listen, "tcp"))
+    wanted += [
+        ("sip.agent_listen", text, kind) for text in settings.sip.agent_listen for kind in ("udp", "tcp")
+    ]
+    media = f"[{settings.media.bind}]:0" if ":" in settings.media.bind else f"{settings.media.bind}:0"
+    wanted += [("web.listen", settings.web.listen, "tcp"), ("media.bind", media, "udp")]
     return [_port(key, text, kind) for key, text, kind in wanted]
 
 
@@ -141,8 +155,10 @@ def _port(key: str, text: str, kind: str) -> Finding:
             probe.bind((host, port))
         except OSError as error:
             fix = f"stop what listens there (a running gateway?), or change {key}"
+            if error.errno == errno.EADDRNOTAVAIL:
+                fix = f"set {key} to an address that this machine has"
             return Finding(key, False, f"{text}/{kind}: {error.strerror}", fix)
-    return Finding(key, True, f"{text}/{kind} is free")
+    return Finding(key, True, f"{text}/{kind} can be used")
 
 
 async def _carriers(settings: Settings) -> list[Finding]:
@@ -201,10 +217,10 @@ async def _speech(settings: Settings) -> list[Finding]:
     ]
 
 
-async def _endpoints(agents: tuple[Agent, ...]) -> list[Finding]:
+async def _endpoints(agents: Sequence[Agent]) -> list[Finding]:
     sip = SipEndpoint(
         on_invite=lambda leg: leg.refuse(486),
-        observer=_Silent(),
+        observer=Unobserved(),
         on_error=lambda where, error: None,
         product="voice-gateway-check",
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from ipaddress import ip_address
 from pathlib import Path
@@ -16,14 +15,9 @@ from gateway.admission.carriers_file import load_carriers
 from gateway.admission.limits import AdmissionLimits
 from gateway.calls.explain import Step, explain
 from gateway.cli.errors import UsageError
+from gateway.cli.routes import find_routes
 from gateway.config import Settings
-from routing import snapshot
-from routing.cache import Change, RoutingCache, encode
-from routing.follower import FAILURES
 from routing.health import EndpointHealth
-from routing.numbers_file import NumbersFileError, load
-from routing.redis_clients import BACKGROUND_TIMEOUT, connect
-from routing.redis_server import socket_url
 from routing.view import RouteView
 
 
@@ -47,7 +41,7 @@ def run(settings: Settings, number: str, source: str) -> int:
 
 async def _run(settings: Settings, carriers: CarrierTable, number: str, source: str) -> int:
     console = Console(highlight=False, soft_wrap=True)
-    view, origin = await _routes(settings)
+    view, origin = await find_routes(settings)
     steps = explain(
         number,
         source,
@@ -76,48 +70,3 @@ class _Numbers:
 def _line(step: Step) -> str:
     mark = "[green]✓[/green]" if step.passed else "[red]✗[/red]"
     return f"{mark} {step.name:<10} {escape(step.text)}"
-
-
-async def _routes(settings: Settings) -> tuple[RouteView, str]:
-    """The routes as a running gateway has them: from Redis, else its snapshot, else the numbers file."""
-    url = settings.redis.url.get_secret_value() or socket_url(settings.data.dir)
-    client = connect(url, BACKGROUND_TIMEOUT)
-    try:
-        view = await _from_redis(RoutingCache(client))
-        if view is not None:
-            return view, "Redis"
-    except FAILURES:
-        pass
-    finally:
-        with contextlib.suppress(*FAILURES):
-            await client.aclose()
-    with contextlib.suppress(snapshot.SnapshotError, OSError):
-        saved = await asyncio.to_thread(snapshot.load, settings.data.dir / "routes.snapshot")
-        if saved is not None:
-            return saved, "the last snapshot on disk"
-    if settings.routing.numbers_file is None:
-        raise UsageError("no routes: Redis has none, there is no snapshot, and routing.numbers_file is empty")
-    try:
-        routes = await asyncio.to_thread(load, settings.routing.numbers_file)
-    except NumbersFileError as error:
-        raise UsageError(str(error)) from None
-    view = RouteView()
-    for agent in routes.agents:
-        view.apply(Change("agent", agent.id, encode(agent)))
-    for number in routes.numbers:
-        view.apply(Change("number", number.phone_number, encode(number)))
-    return view, str(settings.routing.numbers_file)
-
-
-async def _from_redis(cache: RoutingCache) -> RouteView | None:
-    state = await cache.state()
-    if state.epoch is None:
-        return None
-    view = RouteView(state.epoch, state.revision)
-    async for page in cache.scan("agent"):
-        for key, value in page.items():
-            view.apply(Change("agent", key.decode(), value))
-    async for page in cache.scan("number"):
-        for key, value in page.items():
-            view.apply(Change("number", key.decode(), value))
-    return view

@@ -73,13 +73,16 @@ def call(
     ] = None,
     record: Annotated[Path | None, typer.Option(help="WAV to write what is heard to.")] = None,
     dtmf: Annotated[str, typer.Option(help="Keys to press after playing.")] = "",
-    seconds: Annotated[float, typer.Option(help="Hang up that long after the answer.")] = 10.0,
+    duration: Annotated[
+        float | None,
+        typer.Option(help="Seconds from the answer to hanging up; 10 more than it plays unless told."),
+    ] = None,
     caller: Annotated[str, typer.Option("--as", help="Calling number.")] = "+14155550142",
 ) -> None:
     """Place a real call: play, record, print the ladder and the timings."""
     from gateway.cli.call import run
 
-    raise typer.Exit(run(uri, play=play, record=record, dtmf=dtmf, seconds=seconds, caller=caller))
+    raise typer.Exit(run(uri, play=play, record=record, dtmf=dtmf, duration=duration, caller=caller))
 
 
 @app.command()

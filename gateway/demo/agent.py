@@ -24,6 +24,7 @@ from gateway.sip.sdp import SdpError, answer_offer
 from gateway.speech.cache import SpeechCache
 from gateway.speech.engine import make_engine
 from gateway.speech.message import RenderedMessage
+from gateway.telemetry.unobserved import Unobserved
 
 GREETING: Final = "Hello! This is the demo agent. Say something, and I will say it back."
 
@@ -43,19 +44,6 @@ GREETING_SECONDS: Final = 10.0
 """For the greeting to be rendered; then the default message is spoken instead."""
 
 log = structlog.get_logger("demo")
-
-
-class _Quiet:
-    """Nobody counts what the demo agent does; the gateway's metrics are about the gateway."""
-
-    def message(self, direction: str, method: str, code: int) -> None:
-        """One message went by."""
-
-    def retransmission(self, direction: str) -> None:
-        """A message went by again."""
-
-    def dropped(self, reason: str) -> None:
-        """A message was thrown away."""
 
 
 class DemoAgent:
@@ -82,7 +70,7 @@ class DemoAgent:
             agent_listen=(),
             admit=lambda host: host,
             on_invite=self._on_invite,
-            observer=_Quiet(),
+            observer=Unobserved(),
             on_error=lambda where, error: log.error("internal error", where=where, exc_info=error),
             product="voice-gateway-demo",
         )
@@ -95,8 +83,12 @@ class DemoAgent:
 
         """
         await self._speech.start()
-        self._greeting = await self._speech.get(GREETING, GREETING_SECONDS)
-        await self._sip.start()
+        try:
+            self._greeting = await self._speech.get(GREETING, GREETING_SECONDS)
+            await self._sip.start()
+        except BaseException:
+            await self._speech.close()
+            raise
 
     async def stop(self) -> None:
         """Hang up on everybody and close."""
