@@ -1,13 +1,18 @@
-"""The suite fails on any call of ours that blocks the event loop."""
+"""The suite fails on calls of ours that block the event loop, and on tasks that a test leaves behind."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from blockbuster import blockbuster_ctx
 
 OURS = ["gateway", "routing"]
+
+LAST_STEPS = 10
+"""Turns of the loop for tasks that are cancelled to end in."""
 
 
 @pytest.fixture(autouse=True)
@@ -15,3 +20,21 @@ def nothing_blocks_the_loop() -> Iterator[None]:
     """Raise BlockingError where code of ours reads a file, sleeps or waits for a socket on the loop."""
     with blockbuster_ctx(OURS):
         yield
+
+
+@pytest.fixture
+async def no_task_is_left() -> AsyncIterator[None]:
+    """Fail a test if a task still runs after the end of its fixtures: nobody awaits or cancels it."""
+    yield
+    for _ in range(LAST_STEPS):
+        await asyncio.sleep(0)
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    assert not left, f"tasks left behind: {left}"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Asynchronous tests, and only they, get `no_task_is_left`: before all others, so that it ends last."""
+    for item in items:
+        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.function):
+            item.fixturenames.insert(0, no_task_is_left.__name__)
