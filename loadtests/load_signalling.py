@@ -117,7 +117,7 @@ class Bench:
         uris = [agent.agent_uri for agent in self.agents]
         numbers = [f"+1{201 + i // 100}55501{i % 100:02d}" for i in range(NUMBERS)]
         rows = [(number, uris[i % AGENTS]) for i, number in enumerate(numbers)]
-        self.probe.number = "+14155550100"
+        self.probe.number = "+14155550198"
         exchange.load([*rows, (self.probe.number, self.probe.agent_uri)])
         self.probe.gateway = self.gateway.sip
         self.numbers = directory / "numbers.csv"
