@@ -47,8 +47,8 @@ def test_a_via_is_the_same_however_it_is_spaced(text: str) -> None:
     "text",
     [
         "", "SIP/2.0/UDP", "SIP/2.0/UDP ", "SIP/2.0 host", "SIP/3.0/UDP host", "HTTP/2.0/UDP host",
-        "UDP host", "SIP/2.0/U=P host", "SIP/2.0/UDP host;", "SIP/2.0/UDP host;;branch=x", "SIP/2.0/UDP host:x",
-        "SIP/2.0/UDP a b", "SIP/2.0/UDP host;=x", 'SIP/2.0/UDP host;a="',
+        "UDP host", "SIP/2.0/U=P host", "SIP/2.0/UDP host;", "SIP/2.0/UDP host;;branch=x",
+        "SIP/2.0/UDP host:x", "SIP/2.0/UDP a b", "SIP/2.0/UDP host;=x", 'SIP/2.0/UDP host;a="',
     ],
 )  # fmt: skip
 def test_what_is_no_via(text: str) -> None:
