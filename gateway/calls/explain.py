@@ -16,7 +16,8 @@ from routing.plan import Agents, Destination, Refusal, VoicemailDestination, mak
 class Step:
     """One decision.
 
-    name: ``admission``, ``limits``, ``number``, ``plan``, a role (``agent``, …, ``voicemail``) or ``result``.
+    name: ``admission``, ``limits``, ``caller``, ``number``, ``plan``, a role (``agent``, …,
+        ``voicemail``) or ``result``.
     passed: False where the call stops, or where a destination would not be tried now.
     text: for people.
     """
@@ -59,11 +60,13 @@ def explain(
     health: Obstacles,
     default_voicemail: str,
     endpoint_template: str | None = None,
+    caller: str | None = None,
 ) -> tuple[Step, ...]:
     """The decisions about a call, in order; the last one is the result.
 
     dialled: what the carrier would put into the Request-URI's user part.
     source: the IP address that the call would come from.
+    caller: the calling number, ``anonymous``, or None not to look at it.
     """
     carrier = carriers.match(source)
     if carrier is None:
@@ -72,6 +75,9 @@ def explain(
     refusal = limits.refusal(active_calls)
     if refusal is not None:
         return (*steps, Step("limits", False, f"{refusal.status} {refusal.reason}"))
+    if caller is not None and carrier.refuses(caller):
+        text = f"{caller} is in refused_callers of {carrier.name}: 603, and the carrier does not try again"
+        return (*steps, Step("caller", False, text))
     number = normalise(dialled, carrier.default_country)
     if number is None:
         text = f"{dialled!r} is no telephone number (default country {carrier.default_country}): 404"

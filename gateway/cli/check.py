@@ -22,10 +22,9 @@ from gateway.admission.carriers_file import load_carriers
 from gateway.cli.errors import UsageError
 from gateway.cli.routes import find_routes
 from gateway.config import Settings
+from gateway.destinations.prober import SILENT, fault_of
 from gateway.sip.addresses import AddressError, parse_address
 from gateway.sip.endpoint import SipEndpoint
-from gateway.sip.events import FailureCause
-from gateway.sip.message import Response
 from gateway.speech.engine import make_engine
 from gateway.speech.errors import SpeechError
 from gateway.telemetry.unobserved import Unobserved
@@ -39,6 +38,9 @@ PROBE_SECONDS: Final = 3.0
 MAX_PROBES_AT_ONCE: Final = 20
 
 SPEECH_SECONDS: Final = 20.0
+"""For one rendering, whatever `speech.timeout` says."""
+
+WIDTH: Final = len("sip.agent_listen")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +63,11 @@ def run(settings: Settings) -> int:
 
 async def _run(settings: Settings) -> int:
     console = Console(highlight=False, soft_wrap=True)
-    console.print("[green]✓[/green] configuration  valid")
+    console.print(f"[green]✓[/green] {'configuration':<{WIDTH}} valid")
     failed = 0
     async for finding in _findings(settings):
         mark = "[green]✓[/green]" if finding.passed else "[red]✗[/red]"
-        console.print(f"{mark} {finding.what:<14} {escape(finding.text)}")
+        console.print(f"{mark} {finding.what:<{WIDTH}} {escape(finding.text)}")
         if not finding.passed:
             failed += 1
             console.print(f"  [yellow]fix:[/yellow] {escape(finding.fix)}")
@@ -245,18 +247,10 @@ async def _ask(sip: SipEndpoint, endpoint: Endpoint) -> str | None:
     """What is wrong with an endpoint; None if it answers."""
     if not endpoint.is_sip:
         return "only sip: endpoints are called by this version"
-    done: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
-
-    def told(response: Response | None, cause: FailureCause) -> None:
-        if not done.done():
-            done.set_result(None if response is not None else f"OPTIONS: {cause}")
-
     try:
         async with asyncio.timeout(PROBE_SECONDS):
-            flow = await sip.connect(endpoint.request_uri)
-            sip.request("OPTIONS", endpoint.request_uri, flow, on_result=told)
-            return await done
+            return await fault_of(sip, endpoint.request_uri)
     except TimeoutError:
-        return f"no answer to OPTIONS within {PROBE_SECONDS:g} s"
+        return f"{SILENT} within {PROBE_SECONDS:g} s"
     except OSError as error:
         return str(error)

@@ -21,7 +21,7 @@ from routing.health import EndpointHealth
 from routing.view import RouteView
 
 
-def run(settings: Settings, number: str, source: str) -> int:
+def run(settings: Settings, number: str, source: str, caller: str | None) -> int:
     """Print the decisions; 0 if the call would be answered by an agent or voicemail, 1 if not.
 
     Raises:
@@ -36,10 +36,12 @@ def run(settings: Settings, number: str, source: str) -> int:
         carriers = load_carriers([Path(name) for name in settings.admission.carriers_files])
     except CarriersError as error:
         raise UsageError(str(error)) from None
-    return asyncio.run(_run(settings, carriers, number, source))
+    return asyncio.run(_run(settings, carriers, number, source, caller))
 
 
-async def _run(settings: Settings, carriers: CarrierTable, number: str, source: str) -> int:
+async def _run(
+    settings: Settings, carriers: CarrierTable, number: str, source: str, caller: str | None
+) -> int:
     console = Console(highlight=False, soft_wrap=True)
     view, origin = await find_routes(settings)
     steps = explain(
@@ -53,6 +55,7 @@ async def _run(settings: Settings, carriers: CarrierTable, number: str, source: 
         health=EndpointHealth(time.monotonic),
         default_voicemail=settings.voicemail.default_message,
         endpoint_template=settings.agents.endpoint_template,
+        caller=caller,
     )
     console.print(f"[dim]routes from {escape(origin)}; endpoints are taken to be up[/dim]")
     for step in steps:

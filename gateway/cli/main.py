@@ -57,12 +57,15 @@ def check(config: ConfigOption = None) -> None:
 def explain(
     number: Annotated[str, typer.Argument(help="What the carrier dials, in any of its formats.")],
     source: Annotated[str, typer.Option("--from", help="IP address that the call comes from.")],
+    caller: Annotated[
+        str | None, typer.Option(help="Calling number, to see whether a policy refuses it.")
+    ] = None,
     config: ConfigOption = None,
 ) -> None:
     """Say what would happen to a call, and why, before it happens."""
     from gateway.cli.explain import run
 
-    raise typer.Exit(run(settings(config), number, source))
+    raise typer.Exit(run(settings(config), number, source, caller))
 
 
 @app.command()

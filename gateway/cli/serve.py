@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+from pathlib import Path
+from typing import Final
 
 import uvloop
 
@@ -14,12 +17,14 @@ from gateway.sip.listeners import ListenError
 from gateway.speech.errors import SpeechError
 from gateway.telemetry import logs
 
-DEMO_HINT = """
+PROGRAM: Final = "voice-gateway"
+
+DEMO_HINT: Final = """
   voice-gateway is ready.
 
   Call       sip:+14155550100@{host}:{port}   answered by the demo agent, which greets and echoes you
              sip:+14155550199@{host}:{port}   its agents are down: voicemail answers
-  Try it     voice-gateway call sip:+14155550100@{host}:{port} --record heard.wav
+  Try it     {command} call sip:+14155550100@{host}:{port} --record heard.wav
   Metrics    http://{web}/metrics
   Ready?     http://{web}/readyz
 
@@ -58,5 +63,13 @@ async def _serve_demo(settings: Settings) -> None:
 def _say_what_to_dial(gateway: app.Gateway) -> None:
     host, port = gateway.sip.carrier_addresses[0]
     web = "{}:{}".format(*gateway.web.address)
-    sys.stdout.write(DEMO_HINT.format(host=host, port=port, web=web))
+    sys.stdout.write(DEMO_HINT.format(host=host, port=port, web=web, command=_command()))
     sys.stdout.flush()
+
+
+def _command() -> str:
+    """How this program was called, for people to call it again: in a fresh clone it is on nobody's path."""
+    called = Path(sys.argv[0])
+    if called.name != PROGRAM or shutil.which(PROGRAM) == str(called):
+        return PROGRAM
+    return str(called.relative_to(Path.cwd()) if called.is_relative_to(Path.cwd()) else called)

@@ -20,6 +20,12 @@ PROBE_TIMEOUT = 5.0
 MAX_AT_ONCE = 50
 """Probes under way: a burst of OPTIONS must not delay calls."""
 
+NOT_NOW = frozenset({408, 503, 504})
+"""Answers of an endpoint that is alive and wants no calls."""
+
+SILENT = "no answer to OPTIONS"
+UNREACHABLE = "nothing listens there, or no way leads there"
+
 
 class ProbedHealth(Protocol):
     """What knows whom to ask, and wants to hear what came of it."""
@@ -60,28 +66,34 @@ class Prober:
     async def _probe(self, agent: Agent, endpoint: Endpoint) -> None:
         try:
             async with asyncio.timeout(PROBE_TIMEOUT):
-                fault = await self._ask(endpoint.request_uri)
+                fault = await fault_of(self._sip, endpoint.request_uri)
         except OSError as error:  # a TimeoutError among them
-            fault = str(error) or "no answer to OPTIONS"
+            fault = str(error) or SILENT
         except asyncio.CancelledError:
             self._health.probed(agent, endpoint, alive=True)  # we are stopping: nothing was found out
             raise
         self._health.probed(agent, endpoint, alive=fault is None, reason=fault or "")
 
-    async def _ask(self, uri: str) -> str | None:
-        """What is wrong with the endpoint. Any answer shows life, but for those that say "not now"."""
-        flow = await self._sip.connect(uri)
-        answered: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
 
-        def answer(response: Response | None, cause: FailureCause) -> None:
-            if answered.done():
-                return
-            if response is None:
-                answered.set_result(f"OPTIONS: {cause}")
-            elif response.status in (408, 503, 504):
-                answered.set_result(f"OPTIONS: {response.status} {response.reason}")
-            else:
-                answered.set_result(None)
+async def fault_of(sip: SipOut, uri: str) -> str | None:
+    """What is wrong with an endpoint, by OPTIONS. Any answer shows life, but for those that say "not now".
 
-        self._sip.request("OPTIONS", uri, flow, on_result=answer)
-        return await answered
+    Raises:
+        OSError: no way leads there.
+
+    """
+    flow = await sip.connect(uri)
+    answered: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+
+    def answer(response: Response | None, cause: FailureCause) -> None:
+        if answered.done():
+            return
+        if response is None:
+            answered.set_result(SILENT if cause == "timeout" else UNREACHABLE)
+        elif response.status in NOT_NOW:
+            answered.set_result(f"OPTIONS: {response.status} {response.reason}")
+        else:
+            answered.set_result(None)
+
+    sip.request("OPTIONS", uri, flow, on_result=answer)
+    return await answered

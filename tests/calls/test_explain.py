@@ -86,3 +86,14 @@ def test_where_a_call_stops(changes, name: str, words: str):
     last = steps(**changes)[-1]
     assert (last.name, last.passed) == (name, False)
     assert words in last.text
+
+
+def test_a_caller_that_a_policy_refuses_is_told_before_the_call():
+    policy = CarrierTable(
+        [Carrier(name="example", sources=(ip_network("192.0.2.0/24"),), refused_callers=("+1900*",))]
+    )
+    refused = steps(carriers=policy, caller="19005550100")
+    assert (refused[-1].name, refused[-1].passed) == ("caller", False)
+    assert "603" in refused[-1].text
+    assert steps(carriers=policy, caller="+14155550101")[-1].passed
+    assert steps(carriers=policy)[-1].passed

@@ -63,7 +63,7 @@ class Sip:
         (404, True, ""),
         (501, True, ""),
         (503, False, "OPTIONS: 503 Whatever"),
-        ("transport", False, "OPTIONS: transport"),
+        ("transport", False, "nothing listens there, or no way leads there"),
         (OSError("no such host"), False, "no such host"),
         (None, False, "no answer to OPTIONS"),
     ],
