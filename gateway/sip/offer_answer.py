@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -42,6 +43,9 @@ _DROPPED_ATTRIBUTES: Final = (
     b"a=remote-candidates:",
 )
 """What names addresses or joins ports: a relay is neither the address nor does it join RTP and RTCP."""
+
+
+_NO_ADDRESS: Final = re.compile(rb"^c=IN IP(?:4 0\.0\.0\.0|6 ::)\r?$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +133,11 @@ def with_media_address(description: bytes, host: str, port: int) -> bytes:
     """The same description with its first audio at another address: what a relay does to both sides.
 
     o= and c= lines name the new host, candidates and RTCP addresses are taken out, and media other than
-    the first audio are refused with port 0. Line by line: the rest passes untouched. Raises SdpError.
+    the first audio are refused with port 0. Line by line: the rest passes untouched. A hold that was said
+    by having no address is said by direction. Raises SdpError.
     """
+    if _NO_ADDRESS.search(description) is not None:
+        description = _with_stated_direction(description)
     lines = description.replace(b"\r\n", b"\n").split(b"\n")
     connection = connection_line(host).encode()
     out: list[bytes] = []
@@ -209,6 +216,17 @@ def _ours(
     media = tuple(audio if one is None else one for one in others) or (audio,)
     origin = Origin("-", str(session_id), str(version), host)
     return SessionDescription(origin, host, media).to_bytes()
+
+
+def _with_stated_direction(description: bytes) -> bytes:
+    """The same description, its first audio with the direction that it has (RFC 3264 §8.4)."""
+    session = SessionDescription.parse(description)
+    audio = session.audio
+    if audio is None:
+        return description
+    others = tuple(line for line in audio.attributes if line not in DIRECTIONS)
+    stated = replace(audio, attributes=(*others, audio.direction))
+    return replace(session, media=tuple(stated if one is audio else one for one in session.media)).to_bytes()
 
 
 def _refused(media: Media) -> Media:
