@@ -14,7 +14,7 @@ import uvloop
 from rich.console import Console
 
 from gateway.cli.errors import UsageError
-from gateway.media.g711 import SAMPLE_RATE
+from gateway.media.g711 import FRAME_SAMPLES, SAMPLE_RATE
 from gateway.media.port_pool import PortPool
 from gateway.media.session import AudioSession
 from gateway.media.wav_file import wav_header
@@ -45,6 +45,8 @@ LISTEN_SECONDS: Final = 10.0
 
 GOODBYE_SECONDS: Final = 5.0
 """For our BYE to be answered, over UDP with a loss or two."""
+
+SILENT_FRAME: Final = bytes(2 * FRAME_SAMPLES)
 
 MAX_RECORDED_SECONDS: Final = 3600.0
 
@@ -141,6 +143,7 @@ class _Talk:
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self.stats = self._port.stats
         self.heard = bytearray()
+        self.answered = False
         self.ended_by = "us"
         self.result = ""
 
@@ -188,16 +191,18 @@ class _Talk:
             self._leg.hangup()
             return False
         events = next((one.payload_type for one in audio.codecs if one.is_dtmf), None)
-        self._audio = AudioSession(self._port, codec.name.upper(), codec.payload_type, events)
+        self._audio = AudioSession(
+            self._port, codec.name.upper(), codec.payload_type, events, continuous=True
+        )
         self._port.set_remote(*audio.rtp_address)
         self._audio.on_audio = self._hear
+        self.answered = True
         self.result = f"answered, {codec.name}"
         return True
 
     async def converse(self, pcm: bytes, dtmf: str, duration: float) -> None:
         """Play, press keys, listen, hang up."""
-        if pcm:
-            self._audio.play(pcm)
+        self._audio.play(pcm or SILENT_FRAME)  # a telephone always sends, silence if nothing else
         if dtmf:
             try:
                 self._audio.send_dtmf(dtmf)
@@ -246,13 +251,16 @@ def _stay() -> None:
 
 
 def _report(console: Console, witness: _Witness, talk: _Talk) -> None:
-    console.print(f"\nresult     {talk.result}; ended by {talk.ended_by}")
+    ended = f"; ended by {talk.ended_by}" if talk.answered else ""
+    console.print(f"\nresult     {talk.result}{ended}")
     timings = [
         f"INVITE→{code} {elapsed:.1f} ms"
         for code in ("100", "180", "183", "200")
         if (elapsed := witness.milliseconds(code)) is not None
     ]
     console.print(f"timings    {', '.join(timings) or 'no response'}")
+    if not talk.answered:
+        return
     stats = talk.stats
     console.print(
         f"audio      {stats.packets_out} packets sent, {stats.packets_in} received, {stats.lost} lost,"

@@ -159,6 +159,7 @@ def test_call_to_nobody_fails_with_its_reason(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert "INVITE" in result.stdout
     assert "result     503" in result.stdout
+    assert "ended by" not in result.stdout
 
 
 def test_call_refuses_what_leads_nowhere(tmp_path: Path) -> None:

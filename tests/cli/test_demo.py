@@ -165,6 +165,19 @@ def test_interrupting_a_call_hangs_up(demo: Demo, tmp_path: Path) -> None:
         time.sleep(0.05)
 
 
+def test_a_number_that_nobody_has_is_refused_with_its_reason(demo: Demo, tmp_path: Path) -> None:
+    result = subprocess.run(
+        [COMMAND, "call", f"sip:+14155550177@{demo.sip}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=CALL_SECONDS,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert 'result     404 Not Found — SIP;cause=404;text="number not known"' in result.stdout
+
+
 def test_a_second_demo_is_refused_in_one_line(demo: Demo) -> None:
     result = subprocess.run(
         [COMMAND, "serve", "--demo", "--config", "demo.toml"],
