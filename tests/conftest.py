@@ -8,8 +8,13 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from blockbuster import blockbuster_ctx
+from hypothesis import HealthCheck, settings
 
 OURS = ["gateway", "routing"]
+
+# No test depends on how fast a shared machine is today.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 LAST_STEPS = 10
 """Turns of the loop for tasks that are cancelled to end in."""
