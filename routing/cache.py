@@ -8,7 +8,8 @@ Keys (all with one hash tag, so that Redis Cluster keeps them in one slot and a 
     {vg}:meta      hash    revision: of the last change; epoch: which data set this is
 
 A cache without an epoch is being filled, or was flushed: nobody loads it. The writer seals it when it is
-complete.
+complete. A Redis that died may come back with an older copy of the same data set, and reach the same revision
+again by other changes: what differs then is the mark of the change, random for each write.
 """
 
 from __future__ import annotations
@@ -43,15 +44,26 @@ SCAN_COUNT: Final = 1_000
 """Entries asked for in one page of a scan: taking one over holds the event loop for a millisecond."""
 
 _WRITE: Final = """
-for i = 3, #ARGV, 3 do
+if redis.call('HEXISTS', KEYS[4], 'revision') == 0 then redis.call('DEL', KEYS[3]) end
+for i = 4, #ARGV, 3 do
   local revision = redis.call('HINCRBY', KEYS[4], 'revision', 1)
   local key = ARGV[i] == 'number' and KEYS[1] or KEYS[2]
   if ARGV[i + 2] == '' then redis.call('HDEL', key, ARGV[i + 1])
   else redis.call('HSET', key, ARGV[i + 1], ARGV[i + 2]) end
   redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[1], revision .. '-0',
-             'kind', ARGV[i], 'key', ARGV[i + 1], 'value', ARGV[i + 2], 'at', ARGV[2])
+             'kind', ARGV[i], 'key', ARGV[i + 1], 'value', ARGV[i + 2], 'at', ARGV[2], 'mark', ARGV[3])
 end
 return tonumber(redis.call('HGET', KEYS[4], 'revision') or '0')
+"""
+
+_STATE: Final = """
+local epoch, revision = unpack(redis.call('HMGET', KEYS[2], 'epoch', 'revision'))
+local place = (ARGV[1] ~= '' and ARGV[1] or revision or '0') .. '-0'
+local entry, mark = redis.call('XRANGE', KEYS[1], place, place)[1], ''
+for i = 1, entry and #entry[2] or 0, 2 do
+  if entry[2][i] == 'mark' then mark = entry[2][i + 1] end
+end
+return {epoch, revision, mark}
 """
 
 _SEAL: Final = """
@@ -83,20 +95,28 @@ class LoggedChange:
     """A change as the log tells it.
 
     revision: its place; consecutive.
+    mark: of the write that it came with.
     accepted_at: seconds since the epoch, of whoever wrote it.
     """
 
     revision: int
+    mark: str
     change: Change
     accepted_at: float
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Where the cache stands: which data set, and how many changes it has seen. No epoch: not complete."""
+    """Where the cache stands.
+
+    epoch: which data set; None: not complete.
+    revision: how many changes it has seen.
+    mark: of the change at the place that was asked about; empty if the log does not hold it.
+    """
 
     epoch: str | None
     revision: int
+    mark: str
 
 
 def encode(record: PhoneNumber | Agent) -> bytes:
@@ -124,12 +144,17 @@ class RoutingCache:
     def __init__(self, redis: Redis) -> None:
         self._redis: Any = redis
         self._write = self._redis.register_script(_WRITE)
+        self._state = self._redis.register_script(_STATE)
         self._seal = self._redis.register_script(_SEAL)
 
-    async def state(self) -> State:
-        """Where the cache stands."""
-        epoch, revision = await self._redis.hmget(META, "epoch", "revision")
-        return State(epoch.decode() if epoch else None, int(revision or 0))
+    async def state(self, place: int | None = None) -> State:
+        """Where the cache stands.
+
+        place: the revision whose mark is wanted; the newest, unless given.
+        """
+        asked = "" if place is None else place
+        epoch, revision, mark = await self._state(keys=[LOG, META], args=[asked])
+        return State(epoch.decode() if epoch else None, int(revision or 0), mark.decode())
 
     async def write(self, changes: Iterable[Change], accepted_at: float | None = None) -> int:
         """Apply changes in order, each batch whole or not at all; returns the revision after them.
@@ -140,7 +165,7 @@ class RoutingCache:
         at = f"{time.time() if accepted_at is None else accepted_at:.3f}"
         revision = 0
         for start in range(0, len(pending), BATCH):
-            arguments: list[str | bytes | int] = [LOG_LENGTH, at]
+            arguments: list[str | bytes | int] = [LOG_LENGTH, at, secrets.token_hex(4)]
             for change in pending[start : start + BATCH]:
                 arguments += (change.kind, change.key, change.value or b"")
             revision = await self._write(keys=[NUMBERS, AGENTS, LOG, META], args=arguments)
@@ -193,4 +218,5 @@ def _entries(stream: Any) -> Any:
 def _logged(entry_id: bytes, fields: dict[bytes, bytes]) -> LoggedChange:
     kind: Kind = "number" if fields[b"kind"] == b"number" else "agent"
     change = Change(kind, fields[b"key"].decode(), fields[b"value"] or None)
-    return LoggedChange(int(entry_id.partition(b"-")[0]), change, float(fields[b"at"]))
+    mark = fields.get(b"mark", b"").decode()
+    return LoggedChange(int(entry_id.partition(b"-")[0]), mark, change, float(fields[b"at"]))

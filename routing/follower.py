@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 from redis.exceptions import RedisError
 
-from routing.cache import Change, LoggedChange, RoutingCache, State
+from routing.cache import Change, Kind, LoggedChange, RoutingCache, State
 from routing.observer import Loaded, RoutingObserver
 from routing.redis_clients import FOLLOW_WAIT
 from routing.view import RouteView
@@ -67,7 +67,7 @@ class Follower:
         """Load everything, if that can be done in so many seconds. Raises nothing."""
         try:
             async with asyncio.timeout(within):
-                await self._resync(await self._background.state())
+                await self._resync()
         except FAILURES as error:
             self._failed(error)
 
@@ -90,7 +90,7 @@ class Follower:
         """One look at the log: take over what is new, and notice when it is not our log any more."""
         view, log = self.view, self._subscriber
         changes = await log.changes_since(view.revision, FOLLOW_WAIT) if view.epoch else ()
-        state = await log.state()
+        state = await log.state(view.revision)
         if not changes and state.epoch == view.epoch and state.revision > view.revision:
             # Written between the two questions, or trimmed away: the log itself tells.
             changes = await log.changes_since(view.revision, 0)
@@ -99,25 +99,29 @@ class Follower:
                 self._take_over(changes)
             self._is_current()
         else:
-            await self._resync(state)
+            await self._resync()
 
     def _take_over(self, changes: Sequence[LoggedChange]) -> None:
-        now = self._wall_clock()
+        view, now = self.view, self._wall_clock()
+        latest: dict[tuple[Kind, str], Change] = {}
         for logged in changes:
-            self.view.apply(logged.change)
+            view.apply(logged.change)
+            latest[logged.change.kind, logged.change.key] = logged.change
             self._observer.propagated(max(0.0, now - logged.accepted_at))
-        self.view.revision = changes[-1].revision
-        self._observer.numbers_known(len(self.view))
-        keys = {(one.change.kind, one.change.key) for one in changes if one.change.value is not None}
-        numbers = [self.view.number(key) for kind, key in keys if kind == "number"]
-        agents = [self.view.get(key) for kind, key in keys if kind == "agent"]
-        self._on_loaded([one for one in numbers if one], [one for one in agents if one])
+        view.revision, view.mark = changes[-1].revision, changes[-1].mark
+        self._observer.numbers_known(len(view))
+        present = [key for key, change in latest.items() if change.value is not None]
+        numbers = [number for kind, key in present if kind == "number" and (number := view.number(key))]
+        agents = [agent for kind, key in present if kind == "agent" and (agent := view.get(key))]
+        self._on_loaded(numbers, agents)
+        self._unreadable(len(present) - len(numbers) - len(agents))
 
-    async def _resync(self, state: State) -> None:
+    async def _resync(self) -> None:
         """Load everything into a new view; the old one serves until it is complete."""
+        state = await self._background.state()
         if state.epoch is None:
             raise ValueError("the routing cache is empty: its writer has to fill it")
-        fresh = RouteView(state.epoch, state.revision)
+        fresh = RouteView(state.epoch, state.revision, state.mark)
         async for page in self._background.scan("agent"):
             for key, value in page.items():
                 fresh.apply(Change("agent", key.decode(), value))
@@ -125,7 +129,8 @@ class Follower:
             for key, value in page.items():
                 fresh.apply(Change("number", key.decode(), value))
             await asyncio.sleep(0)  # calls go first
-        if (await self._background.state()).epoch != state.epoch:
+        after = await self._background.state(state.revision)
+        if (after.epoch, after.mark) != (state.epoch, state.mark):
             raise ValueError("the routing cache was replaced while it was read")
         self.view = fresh
         self._observer.numbers_known(len(fresh))
@@ -134,15 +139,24 @@ class Follower:
 
     async def _announce_all(self, view: RouteView) -> None:
         """Tell the whole view in pieces: a million numbers take a second to decode, and calls go first."""
-        self._on_loaded((), view.agents())
+        total, agents = view.count(), view.agents()
+        readable = len(agents)
+        self._on_loaded((), agents)
         for piece in view.pieces():
             self._on_loaded(piece, ())
+            readable += len(piece)
             await asyncio.sleep(0)
+        self._unreadable(total - readable)
 
     def _is_current(self) -> None:
         self.current_at = self._clock()
         self.source = "replica"
         self._complaint = ""
+
+    def _unreadable(self, count: int) -> None:
+        if count > 0:
+            self._observer.sync_error()
+            self._on_error(f"{count} records of the routes cannot be read: did a newer version write them?")
 
     def _failed(self, error: BaseException) -> None:
         self._observer.sync_error()
@@ -154,7 +168,7 @@ class Follower:
 
 def _continues(view: RouteView, changes: Sequence[LoggedChange], state: State) -> bool:
     """Whether these changes, if any, bring the view to where the cache stands (or on the way there)."""
-    if state.epoch is None or state.epoch != view.epoch:
+    if state.epoch is None or (state.epoch, state.mark) != (view.epoch, view.mark):
         return False
     if not changes:
         return state.revision == view.revision

@@ -11,7 +11,8 @@ follows Redis for ever could then not be stopped, and a time limit around a comm
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import contextlib
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, Final
 
 from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection, UnixDomainSocketConnection
@@ -84,3 +85,15 @@ def connect(url: str, timeout: float) -> Redis:
     pool.connection_class = _CONNECTIONS[pool.connection_class]
     client: Redis = Redis.from_pool(pool)
     return client
+
+
+@contextlib.asynccontextmanager
+async def connected(url: str, timeout: float) -> AsyncIterator[Redis]:
+    """The same for a moment: whatever happens inside, and however it is cancelled, it is closed after."""
+    client = connect(url, timeout)
+    try:
+        yield client
+    finally:
+        closing = asyncio.create_task(client.aclose())
+        # A cancelled aclose would leave its connections to the garbage collector.
+        await asyncio.shield(closing)

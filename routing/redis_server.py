@@ -16,7 +16,7 @@ from urllib.parse import quote
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from routing.redis_clients import connect
+from routing.redis_clients import connected
 
 READY_SECONDS: Final = 15.0
 """Until it must answer PING; loading a large data set from disk takes a few seconds."""
@@ -174,20 +174,15 @@ class EmbeddedRedis:
 
     async def _clear_socket(self) -> None:
         """End a server that outlived a killed gateway: on its way out it would remove our socket."""
-        client = connect(self.url, STOP_SECONDS)
-        try:
-            await client.shutdown(save=True)
-        except (RedisError, OSError):
-            pass  # nobody is there, as it should be
-        finally:
-            await client.aclose()
+        async with connected(self.url, STOP_SECONDS) as client:
+            with contextlib.suppress(RedisError, OSError):  # nobody is there, as it should be
+                await client.shutdown(save=True)
         await asyncio.to_thread(self._socket.unlink, missing_ok=True)
 
     async def _await_ready(self) -> None:
         assert self._process is not None  # noqa: S101 - for the type checker
-        client = connect(self.url, 1.0)
         try:
-            async with asyncio.timeout(READY_SECONDS):
+            async with connected(self.url, 1.0) as client, asyncio.timeout(READY_SECONDS):
                 while self._process.returncode is None:
                     with contextlib.suppress(RedisError, OSError):
                         await client.ping()
@@ -198,8 +193,6 @@ class EmbeddedRedis:
             raise RedisUnavailable(
                 f"the private redis-server did not answer within {READY_SECONDS:g} s"
             ) from None
-        finally:
-            await client.aclose()
         raise RedisUnavailable(
             f"the private redis-server ended with status {self._process.returncode}:"
             f" is {self._directory} writable, and its redis.rdb undamaged?"

@@ -85,6 +85,7 @@ class Replica:
         self._asked: dict[str, asyncio.Task[PhoneNumber | None]] = {}
         self._misses: dict[str, float] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._saving: asyncio.Task[None] | None = None
 
     @property
     def loaded(self) -> bool:
@@ -170,6 +171,10 @@ class Replica:
             task.cancel()
         await asyncio.gather(*self._tasks, *self._asked.values(), return_exceptions=True)
         self._tasks = []
+        if self._saving is not None:
+            # Its thread cannot be stopped, and two must not write one file.
+            await asyncio.wait({self._saving})
+            self._saving = None
         await self._save()
         for client in self._clients:
             with contextlib.suppress(RedisError, OSError):
@@ -189,7 +194,8 @@ class Replica:
     async def _save_regularly(self) -> None:
         while True:
             await asyncio.sleep(SNAPSHOT_INTERVAL)
-            await self._save()
+            self._saving = asyncio.create_task(self._save(), name="routing-save")
+            await asyncio.shield(self._saving)
 
     async def _save(self) -> None:
         place = (self.view.epoch, self.view.revision)

@@ -18,7 +18,7 @@ import msgspec
 from routing.cache import Change
 from routing.view import RouteView
 
-MAGIC: Final = b"VGROUTES2"
+MAGIC: Final = b"VGROUTES3"
 
 PAUSE: Final = 0.001
 """Seconds between frames: encoding one holds the interpreter for about as long, and calls go first."""
@@ -33,6 +33,7 @@ class SnapshotError(Exception):
 class _Head(msgspec.Struct):
     epoch: str
     revision: int
+    mark: str
 
 
 class _Part(msgspec.Struct, array_like=True):
@@ -49,7 +50,7 @@ def save(path: Path, view: RouteView) -> None:
     draft = path.with_suffix(".draft")
     with draft.open("wb") as file:
         file.write(MAGIC)
-        _put(file, msgspec.msgpack.encode(_Head(view.epoch, view.revision)))
+        _put(file, msgspec.msgpack.encode(_Head(view.epoch, view.revision, view.mark)))
         for kind, records in view.parts():
             _put(file, msgspec.msgpack.encode(_Part(kind, records)))
             time.sleep(PAUSE)
@@ -74,7 +75,7 @@ def load(path: Path) -> RouteView | None:
     try:
         frames = _frames(memoryview(data))
         head = msgspec.msgpack.decode(next(frames), type=_Head)
-        view = RouteView(head.epoch, head.revision)
+        view = RouteView(head.epoch, head.revision, head.mark)
         for body in frames:
             part = msgspec.msgpack.decode(body, type=_Part)
             for key, value in part.records.items():

@@ -6,12 +6,15 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from redis.exceptions import RedisError
 
 from routing.cache import Change, Kind, RoutingCache, State, encode
 from routing.numbers_file import NumbersFileError, Routes, load
+
+Records: TypeAlias = dict[tuple[Kind, str], bytes]
+"""Encoded records by kind and key."""
 
 RELOAD_SECONDS: Final = 1.0
 
@@ -82,7 +85,7 @@ class FileSync:
             try:
                 if await asyncio.to_thread(_fingerprint, self._path) != self._seen:
                     await self.reload()
-                elif self._routes is not None and self._is_lost(await self._cache.state()):
+                elif self._routes is not None and await self._is_lost():
                     await self._repair(self._routes)
             except (NumbersFileError, RedisError, OSError, TimeoutError) as error:
                 self.complain(error)
@@ -94,14 +97,17 @@ class FileSync:
             self._complaint = text
             self._on_error(text)
 
-    def _is_lost(self, state: State) -> bool:
+    async def _is_lost(self) -> bool:
         """Whether the cache is not the one we wrote to, or an older copy of it.
 
         A higher revision is another writer's work: two nodes whose files differ for a moment must not
         overwrite each other in turn.
         """
         left = self._left
-        return left is None or state.epoch != left.epoch or state.revision < left.revision
+        state = await self._cache.state(left.revision if left else None)
+        if left is None or state.epoch != left.epoch or state.revision < left.revision:
+            return True
+        return bool(state.mark) and state.mark != left.mark  # no mark: long ago, and trimmed from the log
 
     async def _repair(self, routes: Routes) -> None:
         """Write again what the file said when it was last good."""
@@ -110,36 +116,43 @@ class FileSync:
         self._on_synced(synced)
 
     async def _write(self, routes: Routes) -> Synced:
-        wanted: dict[tuple[Kind, str], bytes] = {
-            ("agent", agent.id): encode(agent) for agent in routes.agents
-        }
+        wanted: Records = {("agent", agent.id): encode(agent) for agent in routes.agents}
         wanted |= {("number", number.phone_number): encode(number) for number in routes.numbers}
         self._left = None  # if Redis goes away half-way, the watch writes again
         before = await self._cache.state()
-        held = await self._held()
-        changes = [
-            Change(kind, key, value)
-            for (kind, key), value in wanted.items()
-            if held.get((kind, key)) != value
-        ]
-        # Numbers go before the agents that they may still name.
-        gone = sorted(held.keys() - wanted.keys(), key=lambda entry: entry[0] == "agent")
-        await self._cache.write([*changes, *(Change(kind, key, None) for kind, key in gone)])
-        epoch = await self._cache.seal(before.revision + len(changes) + len(gone))
+        changes = differences(await self._held(), wanted)
+        await self._cache.write(changes)
+        epoch = await self._cache.seal(before.revision + len(changes))
         if epoch is None or before.epoch not in (None, epoch):
             raise CacheLostError("the routing cache was emptied while it was written")
         self._left = await self._cache.state()
         self._complaint = ""
-        return Synced(len(routes.numbers), len(routes.agents), len(changes), len(gone))
+        removed = sum(change.value is None for change in changes)
+        return Synced(len(routes.numbers), len(routes.agents), len(changes) - removed, removed)
 
-    async def _held(self) -> dict[tuple[Kind, str], bytes]:
-        held: dict[tuple[Kind, str], bytes] = {}
+    async def _held(self) -> Records:
+        held: Records = {}
         kinds: tuple[Kind, ...] = ("agent", "number")
         for kind in kinds:
             async for page in self._cache.scan(kind):
                 for key, value in page.items():
                     held[kind, key.decode()] = value
         return held
+
+
+def differences(held: Records, wanted: Records) -> list[Change]:
+    """The fewest changes that turn what is held into what is wanted.
+
+    Calls may meet any state in between: agents come before the numbers that name them, and go after them.
+    """
+    changed = [key for key, value in wanted.items() if held.get(key) != value]
+    changed.sort(key=_is_number)
+    gone = sorted(held.keys() - wanted.keys(), key=_is_number, reverse=True)
+    return [Change(*key, wanted.get(key)) for key in (*changed, *gone)]
+
+
+def _is_number(key: tuple[Kind, str]) -> bool:
+    return key[0] == "number"
 
 
 def _fingerprint(path: Path) -> tuple[int, int] | None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from msgspec import DecodeError
+
 from routing.cache import Change, Kind, decode_agent, decode_number
 from routing.models import Agent, PhoneNumber
 from routing.table import Table
@@ -20,13 +22,17 @@ PIECE: Final = 1_000
 
 
 class RouteView:
-    """Numbers and agents of one data set, at one revision."""
+    """Numbers and agents of one data set, at one revision.
 
-    __slots__ = ("_agents", "_decoded_agents", "_numbers", "epoch", "revision")
+    A record that cannot be read, such as one of a newer version, is as good as none.
+    """
 
-    def __init__(self, epoch: str = EMPTY_EPOCH, revision: int = 0) -> None:
+    __slots__ = ("_agents", "_decoded_agents", "_numbers", "epoch", "mark", "revision")
+
+    def __init__(self, epoch: str = EMPTY_EPOCH, revision: int = 0, mark: str = "") -> None:
         self.epoch = epoch
         self.revision = revision
+        self.mark = mark
         self._numbers = Table()
         self._agents = Table()
         self._decoded_agents: dict[str, Agent] = {}
@@ -37,7 +43,7 @@ class RouteView:
     def number(self, phone_number: str) -> PhoneNumber | None:
         """The number of that E.164 form."""
         value = self._numbers.get(phone_number)
-        return None if value is None else decode_number(value)
+        return None if value is None else _number(value)
 
     def get(self, agent_id: str) -> Agent | None:
         """The agent of that id."""
@@ -46,20 +52,28 @@ class RouteView:
             value = self._agents.get(agent_id)
             if value is None:
                 return None
-            agent = self._decoded_agents[agent_id] = decode_agent(value)
+            try:
+                agent = self._decoded_agents[agent_id] = decode_agent(value)
+            except DecodeError:
+                return None
         return agent
 
+    def count(self) -> int:
+        """Numbers and agents, readable or not."""
+        return len(self._numbers) + len(self._agents)
+
     def agents(self) -> list[Agent]:
-        """Every agent."""
+        """Every agent that can be read."""
         keys = (agent_id for part in self._agents.parts() for agent_id in part)
         return [agent for agent_id in keys if (agent := self.get(agent_id)) is not None]
 
     def pieces(self) -> Iterator[list[PhoneNumber]]:
-        """Every number, a few at a time."""
+        """Every number that can be read, a few at a time."""
         for part in self._numbers.parts():
             values = list(part.values())
             for start in range(0, len(values), PIECE):
-                yield [decode_number(value) for value in values[start : start + PIECE]]
+                read = map(_number, values[start : start + PIECE])
+                yield [number for number in read if number is not None]
 
     def apply(self, change: Change) -> None:
         """Take a change over."""
@@ -75,3 +89,10 @@ class RouteView:
             yield "agent", part
         for part in self._numbers.parts():
             yield "number", part
+
+
+def _number(value: bytes) -> PhoneNumber | None:
+    try:
+        return decode_number(value)
+    except DecodeError:
+        return None

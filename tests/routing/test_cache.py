@@ -111,3 +111,17 @@ async def test_both_protocols_of_redis_are_understood(redis: RedisServer) -> Non
         [page] = [page async for page in cache.scan("number")]
         assert number.phone_number.encode() in page
         await client.aclose()
+
+
+async def test_a_place_in_the_log_has_a_mark_of_its_own(redis: RedisServer) -> None:
+    assert (await redis.cache.state()).mark == ""
+    await redis.cache.write(put(a_number(1)))
+    first = await redis.cache.state()
+    await redis.cache.write(put(a_number(1)))
+    second = await redis.cache.state()
+    assert "" not in {first.mark, second.mark}
+    assert first.mark != second.mark
+    assert await redis.cache.state(1) == cache_module.State(None, 2, first.mark)
+    assert (await redis.cache.state(3)).mark == ""
+    logged = await redis.cache.changes_since(0, 0.0)
+    assert [entry.mark for entry in logged] == [first.mark, second.mark]

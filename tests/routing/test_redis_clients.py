@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import warnings
 
 import pytest
 from redis.exceptions import RedisError
 
-from routing.redis_clients import connect
+from routing.redis_clients import connect, connected
 from tests.routing.conftest import PATIENCE, RedisServer
 
 TICKS = 60
@@ -50,6 +52,26 @@ async def test_a_task_that_was_cancelled_before_may_still_ask_while_it_cleans_up
     await asyncio.wait({task}, timeout=PATIENCE)
     assert task.cancelled()
     assert answered == [True]
+
+
+async def test_a_connection_is_closed_whenever_its_user_is_cancelled(
+    redis: RedisServer, recwarn: pytest.WarningsRecorder
+) -> None:
+    async def use() -> None:
+        async with connected(redis.url, 1.0) as client:
+            await client.ping()
+
+    warnings.simplefilter("always")
+    for ticks in range(TICKS):
+        task = asyncio.create_task(use())
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait({task}, timeout=PATIENCE)
+        del task
+        await redis.client.ping()  # while what was begun is ended
+        gc.collect()
+        assert [str(warning.message) for warning in recwarn] == [], f"cancelled after {ticks} turns"
 
 
 async def test_nobody_listening_is_an_error_at_once() -> None:

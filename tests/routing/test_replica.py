@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -13,9 +14,11 @@ import pytest
 
 from routing import cache as cache_module
 from routing import snapshot
+from routing.cache import Change
 from routing.models import Agent, Fallback, InboundRouting, PhoneNumber
 from routing.redis_clients import HOT_TIMEOUT
 from routing.replica import Replica
+from routing.view import RouteView
 from tests.routing.conftest import PATIENCE, Counts, RedisServer, a_number, an_agent, fill, gone, put, until
 
 MakeReplica = Callable[..., Replica]
@@ -186,6 +189,61 @@ async def test_an_older_copy_of_the_data_is_noticed(redis: RedisServer, replicas
     assert replica.get("+14155550101")
 
 
+async def test_as_many_other_changes_are_not_taken_for_ours(
+    redis: RedisServer, replicas: MakeReplica
+) -> None:
+    """Redis came back with an older copy, and was written to before anybody looked."""
+    await fill(redis.cache, a_number(1))
+    old = {key: await redis.client.dump(key) for key in await redis.client.keys()}
+    await redis.cache.write(put(a_number(2)))
+    replica = replicas()
+    await replica.start()
+    revision = replica.view.revision
+
+    async with redis.client.pipeline(transaction=True) as together:
+        together.flushall()
+        for key, value in old.items():
+            together.restore(key, 0, value)
+        fields = {"kind": "number", "key": "+14155550103", "value": put(a_number(3))[0].value or b""}
+        together.xadd("{vg}:log", {**fields, "at": "0", "mark": "other"}, id=f"{revision}-0")
+        together.hset("{vg}:numbers", "+14155550103", fields["value"])
+        together.hset("{vg}:meta", "revision", revision)
+        await together.execute()
+
+    await until(lambda: replica.get("+14155550103"))
+    assert replica.get("+14155550101")
+    assert replica.get("+14155550102") is None
+    assert replica.view.revision == revision
+
+
+async def test_records_that_cannot_be_read_are_unknown_and_reported_without_their_keys(
+    redis: RedisServer, replicas: MakeReplica
+) -> None:
+    newer = [Change("number", "+14155550108", b"\xc1"), Change("agent", "agt_newer", b"\xc1")]
+    await redis.cache.write(newer)
+    await fill(redis.cache, a_number(), an_agent())
+    told, complaints, counts = list[str](), list[str](), Counts()
+    replica = replicas(
+        observer=counts,
+        on_loaded=lambda numbers, agents: told.extend(one.id for one in [*numbers, *agents]),
+        on_error=complaints.append,
+    )
+    await replica.start()
+    assert set(told) == {a_number().id, an_agent().id}
+    assert complaints == ["2 records of the routes cannot be read: did a newer version write them?"]
+    assert counts.errors == 1
+    assert replica.agents.get("agt_newer") is None
+    assert await replica.lookup("+14155550108") is None
+    assert counts.lookups[-1] == ("redis", "error")
+
+    passing = a_number(9)  # comes and goes in one write: not unreadable
+    unreadable = Change("number", "+14155550100", b"\xc1")
+    await redis.cache.write([unreadable, *put(passing), gone(passing), *put(a_number(1))])
+    await until(lambda: replica.get("+14155550101"))
+    assert replica.get("+14155550100") is None
+    assert complaints[-1].startswith("1 records")
+
+
 async def test_a_log_trimmed_past_our_place_means_loading_everything(
     redis: RedisServer, replicas: MakeReplica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -347,3 +405,36 @@ async def test_it_stops_whatever_it_is_doing(redis: RedisServer, replicas: MakeR
     writing.cancel()
     await asyncio.wait([writing], timeout=PATIENCE)
     assert writing.cancelled()
+
+
+async def test_a_snapshot_under_way_is_finished_before_the_last_one_is_written(
+    redis: RedisServer, replicas: MakeReplica, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("routing.replica.SNAPSHOT_INTERVAL", 0.0)
+    await fill(redis.cache, a_number())
+    saving, go_on, at_once, most = threading.Event(), threading.Event(), 0, 0
+    save = snapshot.save
+
+    def slow_save(path: Path, view: RouteView) -> None:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        saving.set()
+        go_on.wait(PATIENCE)
+        save(path, view)
+        at_once -= 1
+
+    monkeypatch.setattr(snapshot, "save", slow_save)
+    replica = replicas()
+    await replica.start()
+    await until(saving.is_set)
+    await redis.cache.write(put(a_number(1)))
+    await until(lambda: replica.get("+14155550101"))
+    stopping = asyncio.create_task(replica.stop())
+    await asyncio.sleep(0.05)
+    go_on.set()
+    await stopping
+    assert most == 1
+    last = await asyncio.to_thread(snapshot.load, tmp_path / "routes.snapshot")
+    assert last is not None
+    assert last.number("+14155550101")

@@ -14,7 +14,7 @@ from tests.routing.conftest import a_number, an_agent, put
 
 
 def a_view() -> RouteView:
-    view = RouteView("epoch-one", 42)
+    view = RouteView("epoch-one", 42, "mark")
     for change in put(a_number(0), a_number(1, message="Grüße"), an_agent()):
         view.apply(change)
     return view
@@ -25,7 +25,7 @@ def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
     snapshot.save(path, a_view())
     loaded = snapshot.load(path)
     assert loaded is not None
-    assert (loaded.epoch, loaded.revision, len(loaded)) == ("epoch-one", 42, 2)
+    assert (loaded.epoch, loaded.revision, loaded.mark, len(loaded)) == ("epoch-one", 42, "mark", 2)
     assert list(loaded.parts()) == list(a_view().parts())
     assert loaded.number("+14155550101") == a_number(1, message="Grüße")
     assert loaded.get("agt_one") == an_agent()

@@ -8,12 +8,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from redis.exceptions import RedisError
 
-from routing.cache import State
+from routing.cache import Change, Kind
 from routing.numbers_file import NumbersFileError
-from routing.sync import CacheLostError, FileSync, Synced
-from tests.routing.conftest import RedisServer, until
+from routing.sync import CacheLostError, FileSync, Records, Synced, differences
+from tests.routing.conftest import RedisServer, a_number, put, until
 
 INTERVAL = 0.02
 """Seconds between looks at the file."""
@@ -81,7 +83,8 @@ async def test_only_what_differs_is_written(redis: RedisServer, path: Path) -> N
     save(path, WITHOUT_SECOND)
     assert await sync.reload() == Synced(numbers=1, agents=1, written=1, removed=1)
     assert await redis.cache.number("+14155550101") is None
-    assert await redis.cache.state() == State(before.epoch, before.revision + 3)
+    after = await redis.cache.state()
+    assert (after.epoch, after.revision) == (before.epoch, before.revision + 3)
 
 
 async def test_a_bad_file_changes_nothing(redis: RedisServer, path: Path) -> None:
@@ -189,3 +192,61 @@ async def test_two_nodes_whose_files_differ_do_not_overwrite_each_other_in_turn(
     async with watching(old), watching(new):
         await asyncio.sleep(INTERVAL * 10)
     assert await redis.cache.state() == before
+
+
+async def test_another_history_with_as_many_changes_is_noticed(redis: RedisServer, path: Path) -> None:
+    """Redis came back without our last changes, and somebody else has written as many since."""
+    done = list[Synced]()
+    sync = FileSync(path, redis.cache, on_synced=done.append)
+    await sync.reload()
+    old = {key: await redis.client.dump(key) for key in await redis.client.keys()}
+    save(path, FILE.replace("192.0.2.10", "192.0.2.11"))
+    await sync.reload()
+    await redis.client.flushall()
+    for key, value in old.items():
+        await redis.client.restore(key, 0, value)
+    await redis.cache.write(put(a_number(7)))
+
+    async with watching(sync):
+        await until(lambda: len(done) == 3)
+    assert await redis.cache.number("+14155550107") is None
+    assert b"192.0.2.11" in (await redis.cache.agent("agt_one") or b"")
+
+
+async def test_a_cache_that_lost_only_its_place_is_written_on(redis: RedisServer, path: Path) -> None:
+    """As under memory pressure, when Redis is set to evict keys."""
+    sync = FileSync(path, redis.cache)
+    await sync.reload()
+    await redis.client.delete("{vg}:meta")
+    save(path, WITHOUT_SECOND)
+    assert (await sync.reload()).removed == 1
+    after = await redis.cache.state()
+    assert after.epoch is not None
+    assert [entry.revision for entry in await redis.cache.changes_since(0, 0.0)] == [after.revision]
+
+
+KINDS: list[Kind] = ["agent", "number"]
+RECORDS = st.dictionaries(
+    st.tuples(st.sampled_from(KINDS), st.sampled_from("abcdef")), st.binary(min_size=1, max_size=1)
+)
+
+
+def applied(changes: list[Change], held: Records) -> Records:
+    result = dict(held)
+    for change in changes:
+        if change.value is None:
+            del result[change.kind, change.key]
+        else:
+            result[change.kind, change.key] = change.value
+    return result
+
+
+@given(RECORDS, RECORDS)
+def test_the_differences_make_what_is_wanted_of_what_is_held(held: Records, wanted: Records) -> None:
+    changes = differences(held, wanted)
+    assert applied(changes, held) == wanted
+    unequal = {key for key in held.keys() | wanted.keys() if held.get(key) != wanted.get(key)}
+    assert len(changes) == len(unequal)
+    steps = [(change.kind, change.value is None) for change in changes]
+    order = [("agent", False), ("number", False), ("number", True), ("agent", True)]
+    assert steps == sorted(steps, key=order.index)
