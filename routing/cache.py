@@ -5,11 +5,15 @@ Keys (all with one hash tag, so that Redis Cluster keeps them in one slot and a 
     {vg}:numbers   hash    E.164 → number, MessagePack
     {vg}:agents    hash    id → agent, MessagePack
     {vg}:log       stream  one entry a change; the entry's id is the revision
-    {vg}:meta      hash    revision: of the last change; epoch: which data set this is
+    {vg}:meta      hash    revision: of the last change; epoch: which data set this is;
+                           place: how far a writer that keeps a log of its own has come, in its own words
 
 A cache without an epoch is being filled, or was flushed: nobody loads it. The writer seals it when it is
 complete. A Redis that died may come back with an older copy of the same data set, and reach the same revision
 again by other changes: what differs then is the mark of the change, random for each write.
+
+The place moves with the changes that lead there, in one step, and only from where the writer believes it is:
+a writer that dies between any two steps finds out where to go on, and two of them never write over each other.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from routing.models import Agent, PhoneNumber
 
@@ -44,15 +49,17 @@ SCAN_COUNT: Final = 1_000
 """Entries asked for in one page of a scan: taking one over holds the event loop for a millisecond."""
 
 _WRITE: Final = """
+if ARGV[3] ~= '' and redis.call('HGET', KEYS[4], 'place') ~= ARGV[3] then return false end
 if redis.call('HEXISTS', KEYS[4], 'revision') == 0 then redis.call('DEL', KEYS[3]) end
-for i = 4, #ARGV, 3 do
+for i = 5, #ARGV, 4 do
   local revision = redis.call('HINCRBY', KEYS[4], 'revision', 1)
   local key = ARGV[i] == 'number' and KEYS[1] or KEYS[2]
   if ARGV[i + 2] == '' then redis.call('HDEL', key, ARGV[i + 1])
   else redis.call('HSET', key, ARGV[i + 1], ARGV[i + 2]) end
-  redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[1], revision .. '-0',
-             'kind', ARGV[i], 'key', ARGV[i + 1], 'value', ARGV[i + 2], 'at', ARGV[2], 'mark', ARGV[3])
+  redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[1], revision .. '-0', 'kind', ARGV[i],
+             'key', ARGV[i + 1], 'value', ARGV[i + 2], 'at', ARGV[i + 3], 'mark', ARGV[2])
 end
+if ARGV[4] == '' then redis.call('HDEL', KEYS[4], 'place') else redis.call('HSET', KEYS[4], 'place', ARGV[4]) end
 return tonumber(redis.call('HGET', KEYS[4], 'revision') or '0')
 """
 
@@ -83,11 +90,13 @@ class Change:
 
     key: E.164 of a number, id of an agent.
     value: as `encode` makes it; None when it is gone.
+    accepted_at: seconds since the epoch; None: when it is written.
     """
 
     kind: Kind
     key: str
     value: bytes | None
+    accepted_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +112,10 @@ class LoggedChange:
     mark: str
     change: Change
     accepted_at: float
+
+
+class PlaceLostError(RedisError):
+    """The cache is not where its writer believes it is: it was flushed, is older, or somebody else wrote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,17 +172,46 @@ class RoutingCache:
     async def write(self, changes: Iterable[Change], accepted_at: float | None = None) -> int:
         """Apply changes in order, each batch whole or not at all; returns the revision after them.
 
-        accepted_at: seconds since the epoch; now, unless the change was accepted earlier elsewhere.
+        The place is lost with it: whoever keeps one has to look again.
+
+        accepted_at: seconds since the epoch, of changes that do not tell; now, unless given.
         """
         pending = list(changes)
-        at = f"{time.time() if accepted_at is None else accepted_at:.3f}"
         revision = 0
         for start in range(0, len(pending), BATCH):
-            arguments: list[str | bytes | int] = [LOG_LENGTH, at, secrets.token_hex(4)]
-            for change in pending[start : start + BATCH]:
-                arguments += (change.kind, change.key, change.value or b"")
-            revision = await self._write(keys=[NUMBERS, AGENTS, LOG, META], args=arguments)
+            revision = await self._apply(pending[start : start + BATCH], accepted_at, "", "")
         return revision if pending else (await self.state()).revision
+
+    async def advance(self, changes: Sequence[Change], expected: str, reached: str) -> int:
+        """Apply changes, `BATCH` at most, and move the place with them; returns the revision.
+
+        Raises:
+            PlaceLostError: the place is not the expected one; nothing was written.
+
+        """
+        revision = await self._apply(changes, None, expected, reached)
+        if revision is None:
+            raise PlaceLostError("the routing cache is not where its writer left it")
+        return revision
+
+    async def place(self) -> str | None:
+        """How far the writer has come, in its own words; None if there is no telling."""
+        place: bytes | None = await self._redis.hget(META, "place")
+        return place.decode() if place else None
+
+    async def claim(self, place: str) -> None:
+        """Set the place, wherever the cache is: whoever believed it elsewhere cannot advance any more."""
+        await self._redis.hset(META, "place", place)
+
+    async def _apply(
+        self, changes: Sequence[Change], accepted_at: float | None, expected: str, reached: str
+    ) -> Any:
+        now = time.time() if accepted_at is None else accepted_at
+        arguments: list[str | bytes | int] = [LOG_LENGTH, secrets.token_hex(4), expected, reached]
+        for change in changes:
+            at = now if change.accepted_at is None else change.accepted_at
+            arguments += (change.kind, change.key, change.value or b"", f"{at:.3f}")
+        return await self._write(keys=[NUMBERS, AGENTS, LOG, META], args=arguments)
 
     async def seal(self, revision: int = 0) -> str | None:
         """Declare the cache complete, unless it is already; returns its epoch.
@@ -188,6 +230,13 @@ class RoutingCache:
         """One agent, encoded."""
         value: bytes | None = await self._redis.hget(AGENTS, agent_id)
         return value
+
+    async def held(self, kind: Kind, keys: Sequence[str]) -> list[bytes | None]:
+        """The encoded records of these keys, in their order; None for those that it does not hold."""
+        if not keys:
+            return []
+        values: list[bytes | None] = await self._redis.hmget(NUMBERS if kind == "number" else AGENTS, keys)
+        return values
 
     async def scan(self, kind: Kind) -> AsyncIterator[dict[bytes, bytes]]:
         """All records of a kind, in pages of keys and encoded values; one may come twice."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from redis.asyncio import Redis
 from redis.crc import key_slot
@@ -125,3 +127,37 @@ async def test_a_place_in_the_log_has_a_mark_of_its_own(redis: RedisServer) -> N
     assert (await redis.cache.state(3)).mark == ""
     logged = await redis.cache.changes_since(0, 0.0)
     assert [entry.mark for entry in logged] == [first.mark, second.mark]
+
+
+async def test_a_place_moves_only_from_where_it_is_believed_to_be(redis: RedisServer) -> None:
+    cache = redis.cache
+    assert await cache.place() is None
+    await cache.claim("store/0")
+    assert await cache.advance(put(a_number(1)), "store/0", "store/1") == 1
+    assert await cache.place() == "store/1"
+    with pytest.raises(cache_module.PlaceLostError):
+        await cache.advance(put(a_number(2)), "store/0", "store/1")
+    assert await cache.number(a_number(2).phone_number) is None
+    assert (await cache.state()).revision == 1
+
+
+async def test_somebody_else_s_write_loses_the_place(redis: RedisServer) -> None:
+    await redis.cache.claim("store/5")
+    await redis.cache.write(put(a_number(1)))
+    assert await redis.cache.place() is None
+    with pytest.raises(cache_module.PlaceLostError):
+        await redis.cache.advance([], "store/5", "store/6")
+
+
+async def test_changes_of_one_write_may_have_been_accepted_at_different_times(redis: RedisServer) -> None:
+    first, second = put(a_number(1), a_number(2))
+    await redis.cache.write([replace(first, accepted_at=1.5), second], accepted_at=7.25)
+    logged = await redis.cache.changes_since(0, 0.0)
+    assert [entry.accepted_at for entry in logged] == [1.5, 7.25]
+
+
+async def test_records_are_held_by_key(redis: RedisServer) -> None:
+    await redis.cache.write(put(a_number(1), an_agent()))
+    number = a_number(1)
+    assert await redis.cache.held("number", [number.phone_number, "+1999"]) == [encode(number), None]
+    assert await redis.cache.held("agent", []) == []
