@@ -12,8 +12,8 @@ A cache without an epoch is being filled, or was flushed: nobody loads it. The w
 complete. A Redis that died may come back with an older copy of the same data set, and reach the same revision
 again by other changes: what differs then is the mark of the change, random for each write.
 
-The place moves with the changes that lead there, in one step, and only from where the writer believes it is:
-a writer that dies between any two steps finds out where to go on, and two of them never write over each other.
+The place moves with the changes that lead there, in one step, and only from where the writer believes it
+is: a writer that dies between any two steps finds out where to go on, and two never write over each other.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ for i = 5, #ARGV, 4 do
   redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[1], revision .. '-0', 'kind', ARGV[i],
              'key', ARGV[i + 1], 'value', ARGV[i + 2], 'at', ARGV[i + 3], 'mark', ARGV[2])
 end
-if ARGV[4] == '' then redis.call('HDEL', KEYS[4], 'place') else redis.call('HSET', KEYS[4], 'place', ARGV[4]) end
+if ARGV[4] == '' then redis.call('HDEL', KEYS[4], 'place')
+else redis.call('HSET', KEYS[4], 'place', ARGV[4]) end
 return tonumber(redis.call('HGET', KEYS[4], 'revision') or '0')
 """
 
