@@ -1,0 +1,1 @@
+"""The phone-number API: numbers, agents, integrations, carriers."""

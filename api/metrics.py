@@ -1,0 +1,38 @@
+"""The API's metrics. Names and labels are a contract; no label ever holds a phone number."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Seconds."""
+
+
+class ApiMetrics:
+    """What the API counts, in one registry."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry = registry if registry is not None else CollectorRegistry()
+        self.requests = Counter(
+            "api_requests",
+            "Requests to the phone-number API; `route` is the path as it is documented.",
+            ("route", "method", "status"),
+            registry=registry,
+        )
+        self.request_seconds = Histogram(
+            "api_request_seconds",
+            "How long the API took to answer.",
+            ("route",),
+            buckets=BUCKETS,
+            registry=registry,
+        )
+        self.outbox = Gauge(
+            "api_outbox_changes",
+            "Changes of the routes that are committed and not yet in Redis.",
+            registry=registry,
+        )
+        self.publish_errors = Counter(
+            "api_publish_errors", "Failed attempts to bring changes to Redis.", registry=registry
+        )

@@ -1,0 +1,316 @@
+"""A phone number in the store, and all that has to change with it: references, counts, the route."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, Literal, cast
+
+import msgspec
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.orm import Session
+
+from api.identifiers import new_id
+from api.problems import FieldError
+from api.secret_box import SecretBox
+from api.store.database import Transaction
+from api.store.tables import AgentRow, IntegrationRow, NumberAgentRow, NumberCountRow, NumberRow
+from api.types import (
+    InboundRoutingBody,
+    PhoneNumberCreate,
+    PhoneNumberShown,
+    PhoneNumberUpdate,
+    ProviderConfig,
+    ProviderConfigShown,
+)
+from routing.cache import encode
+from routing.models import Fallback, InboundRouting, PhoneNumber
+
+ALL: Final = ""
+"""In place of an agent's id: of all numbers."""
+
+Status = Literal["active", "inactive"]
+
+_routing_decoder: Final = msgspec.json.Decoder(InboundRoutingBody)
+_config_decoder: Final = msgspec.json.Decoder(ProviderConfig)
+
+
+class NumberRecords:
+    """Numbers, written and read.
+
+    Args:
+        box: seals the trunks' passwords.
+
+    """
+
+    def __init__(self, box: SecretBox) -> None:
+        self._box = box
+
+    def add(
+        self,
+        tx: Transaction,
+        numbers: Sequence[PhoneNumberCreate],
+        *,
+        ids: Sequence[str | None] = (),
+        provisioning: str | None = None,
+        reference: str | None = None,
+    ) -> list[NumberRow]:
+        """Insert numbers that are in order; ids: of each, made where there is none."""
+        given = ids or [None] * len(numbers)
+        rows = [
+            NumberRow(
+                id=number_id or new_id("phn"),
+                phone_number=number.phone_number,
+                provider=number.provider,
+                provisioning=provisioning,
+                reference=reference,
+                created_at=tx.now,
+                updated_at=tx.now,
+                version=1,
+            )
+            for number, number_id in zip(numbers, given, strict=True)
+        ]
+        for row, number in zip(rows, numbers, strict=True):
+            self._fill(row, number)
+        tx.session.add_all(rows)
+        tx.session.flush()
+        self._refer(tx, rows)
+        count(tx, rows, +1)
+        for row in rows:
+            self._route(tx, row)
+        return rows
+
+    def change(self, tx: Transaction, row: NumberRow, update: PhoneNumberUpdate) -> None:
+        """Bring a number to what an update, merged already, says."""
+        with Rewriting(self, tx, [row]):
+            self._fill(row, update)
+
+    def set_provisioning(self, tx: Transaction, row: NumberRow, provisioning: str | None) -> None:
+        """Say what a carrier is being asked to do with a number; None: nothing, so that it takes calls."""
+        with Rewriting(self, tx, [row]):
+            row.provisioning = provisioning
+
+    def cut(self, tx: Transaction, rows: Sequence[NumberRow], agent_id: str) -> None:
+        """Have numbers refer to an agent no more."""
+        with Rewriting(self, tx, rows):
+            for row in rows:
+                row.agent_id = None if row.agent_id == agent_id else row.agent_id
+                routing = routing_of(row)
+                if routing is not None:
+                    fallback = routing.fallback
+                    kept = msgspec.structs.replace(
+                        routing,
+                        agent_id=None if routing.agent_id == agent_id else routing.agent_id,
+                        fallback=None if fallback and fallback.agent_id == agent_id else fallback,
+                    )
+                    row.inbound_routing = msgspec.json.encode(kept).decode()
+
+    def remove(self, tx: Transaction, row: NumberRow) -> None:
+        """Forget a number."""
+        count(tx, [row], -1)
+        tx.route_changed("number", row.phone_number, None)
+        tx.session.delete(row)
+        tx.session.flush()
+
+    def writable(self, row: NumberRow) -> PhoneNumberUpdate:
+        """What of a number can be changed, as it is."""
+        return PhoneNumberUpdate(
+            friendly_name=row.friendly_name,
+            agent_id=row.agent_id,
+            status=cast("Status", row.status),
+            inbound_routing=routing_of(row),
+            provider_config=self._config(row),
+            credential_id=row.credential_id,
+        )
+
+    def shown(self, row: NumberRow) -> PhoneNumberShown:
+        """A number as the API shows it."""
+        config = self._config(row)
+        return PhoneNumberShown(
+            id=row.id,
+            phone_number=row.phone_number,
+            friendly_name=row.friendly_name,
+            provider=row.provider,
+            agent_id=row.agent_id,
+            status=cast("Status", row.status),
+            provisioning=cast("Any", row.provisioning),
+            purchased=row.reference is not None,
+            inbound_trunk_id=None,
+            outbound_trunk_id=None,
+            dispatch_rule_id=None,
+            credential_id=row.credential_id,
+            provider_config=None
+            if config is None
+            else ProviderConfigShown(
+                trunk_address=config.trunk_address,
+                auth_username=config.auth_username,
+                auth_password_set=config.auth_password is not None,
+            ),
+            inbound_routing=routing_of(row),
+            created_at=row.created_at,
+            updated_at=row.updated_at,
+            version=row.version,
+        )
+
+    def _fill(self, row: NumberRow, update: PhoneNumberUpdate) -> None:
+        row.friendly_name = update.friendly_name
+        row.agent_id = update.agent_id
+        row.status = update.status
+        row.credential_id = update.credential_id
+        row.inbound_routing = None
+        if update.inbound_routing is not None:
+            row.inbound_routing = msgspec.json.encode(update.inbound_routing).decode()
+        row.provider_config = None
+        if update.provider_config is not None:
+            sealed = self._box.seal(msgspec.json.encode(update.provider_config), _owner(row))
+            row.provider_config = sealed
+
+    def _config(self, row: NumberRow) -> ProviderConfig | None:
+        if row.provider_config is None:
+            return None
+        return _config_decoder.decode(self._box.open(row.provider_config, _owner(row)))
+
+    def reseal(self, row: NumberRow) -> bool:
+        """Seal the trunk's password with the present key; tells whether it was another."""
+        if row.provider_config is None or self._box.is_current(row.provider_config):
+            return False
+        row.provider_config = self._box.seal(self._box.open(row.provider_config, _owner(row)), _owner(row))
+        return True
+
+    def _refer(self, tx: Transaction, rows: Iterable[NumberRow]) -> None:
+        references = [
+            {"agent_id": agent_id, "number_seq": row.seq} for row in rows for agent_id in agents_of(row)
+        ]
+        if references:
+            tx.session.execute(insert(NumberAgentRow), references)
+
+    def _route(self, tx: Transaction, row: NumberRow) -> None:
+        # Told for every change, since the ETags of lists hang on it too.
+        takes_calls = row.provisioning is None
+        tx.route_changed("number", row.phone_number, encode(routed(row)) if takes_calls else None)
+
+
+class Rewriting:
+    """Numbers that are being changed: what depends on them follows at the end of the block."""
+
+    def __init__(self, records: NumberRecords, tx: Transaction, rows: Sequence[NumberRow]) -> None:
+        self._records = records
+        self._tx = tx
+        self._rows = rows
+
+    def __enter__(self) -> None:
+        count(self._tx, self._rows, -1)
+
+    def __exit__(self, failed: type[BaseException] | None, *_: object) -> None:
+        if failed is not None:
+            return  # the transaction is rolled back
+        tx, rows = self._tx, self._rows
+        for row in rows:
+            row.updated_at = tx.now
+            row.version += 1
+        tx.session.execute(
+            delete(NumberAgentRow).where(NumberAgentRow.number_seq.in_([row.seq for row in rows]))
+        )
+        tx.session.flush()
+        self._records._refer(tx, rows)
+        count(tx, rows, +1)
+        for row in rows:
+            self._records._route(tx, row)
+
+
+def routed(row: NumberRow) -> PhoneNumber:
+    """A number as the routing cache holds it."""
+    body = routing_of(row)
+    routing = None
+    if body is not None:
+        routing = InboundRouting(
+            agent_id=body.agent_id,
+            fallback=Fallback(body.fallback.agent_id) if body.fallback else None,
+            voicemail_message=body.voicemail_message,
+            voicemail=body.voicemail,
+        )
+    return PhoneNumber(
+        id=row.id,
+        phone_number=row.phone_number,
+        friendly_name=row.friendly_name,
+        provider=row.provider,
+        agent_id=row.agent_id,
+        status=cast("Status", row.status),
+        inbound_routing=routing,
+        updated_at=row.updated_at,
+    )
+
+
+def routing_of(row: NumberRow) -> InboundRoutingBody | None:
+    """Where calls to a number go."""
+    return None if row.inbound_routing is None else _routing_decoder.decode(row.inbound_routing)
+
+
+def agents_of(row: NumberRow) -> set[str]:
+    """Every agent that a number refers to."""
+    return {agent_id for _, agent_id in references_of(row.agent_id, routing_of(row))}
+
+
+def references_of(agent_id: str | None, routing: InboundRoutingBody | None) -> list[tuple[str, str]]:
+    """Fields that refer to agents, and the agents."""
+    fields = [("agent_id", agent_id)]
+    if routing is not None:
+        fallback = routing.fallback.agent_id if routing.fallback else None
+        fields += [("inbound_routing.agent_id", routing.agent_id)]
+        fields += [("inbound_routing.fallback.agent_id", fallback)]
+    return [(field, each) for field, each in fields if each is not None]
+
+
+def faults_of(
+    session: Session, updates: Sequence[PhoneNumberUpdate], *, need_agent: bool = True
+) -> list[list[FieldError]]:
+    """What each update gets wrong about others: agents and integrations that do not exist.
+
+    need_agent: whether routing without any agent is a fault.
+    """
+    named = {each for one in updates for _, each in references_of(one.agent_id, one.inbound_routing)}
+    agents = set(session.scalars(select(AgentRow.id).where(AgentRow.id.in_(named)))) if named else set()
+    credentials = {one.credential_id for one in updates if one.credential_id is not None}
+    known = (
+        set(session.scalars(select(IntegrationRow.id).where(IntegrationRow.id.in_(credentials))))
+        if credentials
+        else set()
+    )
+    return [list(_faults(one, agents, known, need_agent)) for one in updates]
+
+
+def _faults(
+    update: PhoneNumberUpdate, agents: set[str], credentials: set[str], need_agent: bool
+) -> Iterable[FieldError]:
+    for field, agent_id in references_of(update.agent_id, update.inbound_routing):
+        if agent_id not in agents:
+            fix = "create it with POST /v1/agents, or take one that GET /v1/agents lists"
+            yield FieldError(field, "reference", f"there is no agent {agent_id}", fix)
+    routing = update.inbound_routing
+    if need_agent and routing is not None and routing.agent_id is None and update.agent_id is None:
+        fix = "give it here, or give the number an agent_id, or leave inbound_routing out"
+        yield FieldError("inbound_routing.agent_id", "required", "no agent would take the calls", fix)
+    if update.credential_id is not None and update.credential_id not in credentials:
+        fix = "create it with POST /v1/integrations, or take one that GET /v1/integrations lists"
+        detail = f"there is no integration {update.credential_id}"
+        yield FieldError("credential_id", "reference", detail, fix)
+
+
+def count(tx: Transaction, rows: Iterable[NumberRow], by: int) -> None:
+    """Keep the totals of lists true."""
+    changes: Counter[tuple[str, str, str]] = Counter()
+    for row in rows:
+        for agent_id in (ALL, *agents_of(row)):
+            changes[agent_id, row.provider, row.status] += by
+    table = NumberCountRow
+    for (agent_id, provider, status), difference in changes.items():
+        sort = (table.agent_id == agent_id, table.provider == provider, table.status == status)
+        changed = tx.session.execute(update(table).where(*sort).values(count=table.count + difference))
+        if not cast("Any", changed).rowcount:
+            tx.session.execute(
+                insert(table).values(agent_id=agent_id, provider=provider, status=status, count=difference)
+            )
+
+
+def _owner(row: NumberRow) -> str:
+    return f"number:{row.id}"

@@ -1,0 +1,1 @@
+"""The API's store: SQLAlchemy models, transactions, outbox, migrations."""

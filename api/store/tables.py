@@ -1,0 +1,170 @@
+"""The tables, the same on SQLite and PostgreSQL.
+
+Times are RFC 3339 texts in UTC with milliseconds, which sort as in time. Secrets are sealed (`api.secret_box`).
+What a list is paged by is `seq`, which grows.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, Float, ForeignKey, Index, Integer, LargeBinary, String, Text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+Sequential = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite numbers rows by itself only in a column of exactly this type."""
+
+
+class Base(DeclarativeBase):
+    """What migrations compare with."""
+
+
+class AgentRow(Base):
+    """An agent. endpoints: JSON, sealed, since their headers may hold bearer keys."""
+
+    __tablename__ = "agents"
+
+    seq: Mapped[int] = mapped_column(Sequential, primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(64), unique=True)
+    name: Mapped[str] = mapped_column(Text)
+    endpoints: Mapped[bytes] = mapped_column(LargeBinary)
+    voicemail_message: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[str] = mapped_column(String(24))
+    updated_at: Mapped[str] = mapped_column(String(24))
+    version: Mapped[int] = mapped_column(Integer)
+
+
+class NumberRow(Base):
+    """A phone number.
+
+    inbound_routing: JSON; provider_config: JSON, sealed.
+    provisioning: `buying` or `releasing` while a carrier is asked; else none, and only then it takes calls.
+    reference: by which the carrier knows our purchase; none for a number that was brought along.
+    """
+
+    __tablename__ = "phone_numbers"
+    __table_args__ = (
+        Index("ix_phone_numbers_updated_at", "updated_at"),
+        Index("ix_phone_numbers_provider", "provider", "seq"),
+        Index("ix_phone_numbers_status", "status", "seq"),
+        Index("ix_phone_numbers_provider_status", "provider", "status", "seq"),
+        Index("ix_phone_numbers_credential_id", "credential_id"),
+        {"sqlite_autoincrement": True},  # a cursor must never meet a number again
+    )
+
+    seq: Mapped[int] = mapped_column(Sequential, primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(64), unique=True)
+    phone_number: Mapped[str] = mapped_column(String(16), unique=True)
+    friendly_name: Mapped[str | None] = mapped_column(Text)
+    provider: Mapped[str] = mapped_column(String(16))
+    agent_id: Mapped[str | None] = mapped_column(String(64))
+    status: Mapped[str] = mapped_column(String(16))
+    inbound_routing: Mapped[str | None] = mapped_column(Text)
+    provider_config: Mapped[bytes | None] = mapped_column(LargeBinary)
+    credential_id: Mapped[str | None] = mapped_column(String(64))
+    provisioning: Mapped[str | None] = mapped_column(String(16), index=True)
+    reference: Mapped[str | None] = mapped_column(String(64), unique=True)
+    created_at: Mapped[str] = mapped_column(String(24))
+    updated_at: Mapped[str] = mapped_column(String(24))
+    version: Mapped[int] = mapped_column(Integer)
+
+
+class NumberAgentRow(Base):
+    """Which agents a number refers to, as its own, for routing or as fallback: one row for each."""
+
+    __tablename__ = "phone_number_agents"
+
+    agent_id: Mapped[str] = mapped_column(String(64), ForeignKey("agents.id"), primary_key=True)
+    number_seq: Mapped[int] = mapped_column(
+        BigInteger, ForeignKey("phone_numbers.seq", ondelete="CASCADE"), primary_key=True, index=True
+    )
+
+
+class NumberCountRow(Base):
+    """How many numbers there are of each sort, so that a total costs no counting.
+
+    agent_id: of those that refer to this agent; empty: of all.
+    """
+
+    __tablename__ = "phone_number_counts"
+
+    agent_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    provider: Mapped[str] = mapped_column(String(16), primary_key=True)
+    status: Mapped[str] = mapped_column(String(16), primary_key=True)
+    count: Mapped[int] = mapped_column(BigInteger)
+
+
+class IntegrationRow(Base):
+    """Credentials at a carrier. api_key: sealed; shown: what of it may be seen; details: JSON."""
+
+    __tablename__ = "integrations"
+
+    seq: Mapped[int] = mapped_column(Sequential, primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(64), unique=True)
+    name: Mapped[str] = mapped_column(Text)
+    provider: Mapped[str] = mapped_column(String(16))
+    api_key: Mapped[bytes] = mapped_column(LargeBinary)
+    shown: Mapped[str] = mapped_column(String(16))
+    details: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[str] = mapped_column(String(24))
+    updated_at: Mapped[str] = mapped_column(String(24))
+    version: Mapped[int] = mapped_column(Integer)
+
+
+class ApiKeyRow(Base):
+    """An API key. digest: its SHA-256; shown: its first characters; scopes: separated by spaces."""
+
+    __tablename__ = "api_keys"
+
+    seq: Mapped[int] = mapped_column(Sequential, primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(64), unique=True)
+    name: Mapped[str] = mapped_column(Text)
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    shown: Mapped[str] = mapped_column(String(16))
+    scopes: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[str] = mapped_column(String(24))
+    expires_at: Mapped[str | None] = mapped_column(String(24))
+    revoked_at: Mapped[str | None] = mapped_column(String(24))
+    last_used_at: Mapped[str | None] = mapped_column(String(24))
+
+
+class IdempotencyRow(Base):
+    """The answer to a request that may be sent again. reply: status, headers and body, sealed."""
+
+    __tablename__ = "idempotency"
+
+    api_key_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    reply: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[str] = mapped_column(String(24), index=True)
+
+
+class OutboxRow(Base):
+    """A change of the routes, as it was committed, for the routing cache.
+
+    key: E.164 of a number, id of an agent; value: as `routing.cache.encode` makes it, none if it is gone.
+    accepted_at: seconds since the epoch; mark: random, the same for all changes of one transaction.
+    """
+
+    __tablename__ = "outbox"
+
+    revision: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    kind: Mapped[str] = mapped_column(String(8))
+    key: Mapped[str] = mapped_column(String(64))
+    value: Mapped[bytes | None] = mapped_column(LargeBinary)
+    accepted_at: Mapped[float] = mapped_column(Float(53))
+    mark: Mapped[str] = mapped_column(String(16))
+
+
+class StateRow(Base):
+    """One row, which every writer locks first: so revisions are consecutive in the order of commits.
+
+    store_id: which store this is; revision: of the last change of the routes; mark: of that change.
+    """
+
+    __tablename__ = "state"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    store_id: Mapped[str] = mapped_column(String(32))
+    revision: Mapped[int] = mapped_column(BigInteger)
+    mark: Mapped[str] = mapped_column(String(16))
+    seeded: Mapped[bool] = mapped_column(Boolean)
