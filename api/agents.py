@@ -38,7 +38,9 @@ TAG: Final = "Agents"
 
 IMMUTABLE: Final = frozenset({"id", "created_at", "updated_at", "version", "numbers"})
 
-SECRET_HEADER: Final = re.compile(r"authorization|cookie|token|secret|password|api.?key|signature", re.IGNORECASE)
+SECRET_HEADER: Final = re.compile(
+    r"authorization|cookie|token|secret|password|api.?key|signature", re.IGNORECASE
+)
 """Headers whose values are not returned."""
 
 HIDDEN: Final = "••••"
@@ -195,7 +197,9 @@ class Agents:
                 {"id": number.id, "phone_number": number.phone_number}
                 for number in _referring(tx.session, row.id, LISTED)
             ]
-            detail = f"{used} numbers refer to {row.id}: route them elsewhere first, or delete with ?force=true"
+            detail = (
+                f"{used} numbers refer to {row.id}: route them elsewhere first, or delete with ?force=true"
+            )
             raise Problem("in-use", detail, extra={"numbers": named, "total": used})
         while numbers := _referring(tx.session, row.id, CUT_AT_ONCE):
             self._numbers.cut(tx, numbers, row.id)

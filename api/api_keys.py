@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final, cast
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import ColumnElement, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from api.access import PREFIX, SHOWN, Principal, Scope, digest, new_api_key, same
@@ -222,7 +222,7 @@ class ApiKeys:
         return Reply(None)
 
 
-def _in_force() -> tuple[object, ...]:
+def _in_force() -> tuple[ColumnElement[bool], ...]:
     unexpired = or_(ApiKeyRow.expires_at.is_(None), ApiKeyRow.expires_at > timestamp())
     return ApiKeyRow.revoked_at.is_(None), unexpired
 

@@ -112,7 +112,7 @@ def _unfit(value: Any, path: str, depth: int) -> Iterator[FieldError]:
 
 
 def _explained(message: str, kind: Any) -> FieldError:
-    """msgspec's words in ours."""
+    """Msgspec's words in ours."""
     found = _PLACE.match(message)
     fault, path = (found["fault"], (found["path"] or "").lstrip(".")) if found else (message, "")
     missing = re.search(r"missing required field `(\w+)`", fault)
@@ -151,7 +151,9 @@ def _members(kind: Any) -> Iterator[Any]:
 
 
 def _struct(kind: Any) -> type[msgspec.Struct] | None:
-    return next((each for each in _members(kind) if isinstance(each, type) and issubclass(each, msgspec.Struct)), None)
+    return next(
+        (each for each in _members(kind) if isinstance(each, type) and issubclass(each, msgspec.Struct)), None
+    )
 
 
 def _element(kind: Any) -> Any:

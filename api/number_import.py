@@ -134,7 +134,9 @@ class NumberImport:
             tally.skipped += 1
         elif on_conflict == "error" or row.provisioning is not None:
             fix = "import with on_conflict update or skip, or take it out"
-            item.faults.append(_clash("phone_number", f"is registered already, as {row.id}, and differs", fix))
+            item.faults.append(
+                _clash("phone_number", f"is registered already, as {row.id}, and differs", fix)
+            )
         elif row.provider != number.provider:
             fix = "delete the number first, or import it with its present provider"
             item.faults.append(_clash("provider", f"is {row.provider} and cannot be changed", fix))
@@ -178,5 +180,3 @@ def _taken_ids(session: Session, ids: Sequence[str]) -> set[str]:
     if not ids:
         return set()
     return set(session.scalars(select(NumberRow.id).where(NumberRow.id.in_(ids))))
-
-

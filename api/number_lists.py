@@ -66,7 +66,7 @@ class NumberLists:
         return [self._records.shown(row) for row in rows]
 
 
-def _ordered(filters: NumberFilters, after: int = 0) -> Select[tuple[int]]:
+def _ordered(filters: NumberFilters, after: int = 0) -> Select[int]:
     """The keys of matching numbers, oldest first."""
     where = _conditions(filters)
     if filters.agent_id is None:

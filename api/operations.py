@@ -1,7 +1,7 @@
 """What the API can be asked: one `Operation` for each method and path.
 
-The table of operations is registered with the web server, checks keys and bodies, labels metrics and becomes the
-OpenAPI document: what is not in it does not exist.
+The table of operations is registered with the web server, checks keys and bodies, labels metrics and becomes
+the OpenAPI document: what is not in it does not exist.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ class Operation:
 
     id: OpenAPI's operationId; path: with names in braces; status: of success.
     scope: what the key must allow; None needs no key.
-    read, write, act: what does it; exactly one. `read` and `write` run in a transaction of that sort, `act` opens
-        its own, because it also talks to others.
+    read, write, act: what does it; exactly one. `read` and `write` run in a transaction of that sort, `act`
+        opens its own, because it also talks to others.
     query, request, response: types; None for none.
     problems: kinds that it may answer with, beyond those that all operations share.
     """

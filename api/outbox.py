@@ -71,7 +71,9 @@ class Outbox:
             agents = session.scalars(select(AgentRow).where(AgentRow.id.in_(keys)))
             return {row.id: encode(self._agents.routed(row)) for row in agents}
         where = (NumberRow.phone_number.in_(keys), NumberRow.provisioning.is_(None))
-        return {row.phone_number: encode(routed(row)) for row in session.scalars(select(NumberRow).where(*where))}
+        return {
+            row.phone_number: encode(routed(row)) for row in session.scalars(select(NumberRow).where(*where))
+        }
 
     def present(self, session: Session, kind: Kind, keys: Sequence[str]) -> set[str]:
         """Which of these keys the store has."""

@@ -265,9 +265,13 @@ def check(session: Session, update: PhoneNumberUpdate, *, need_agent: bool = Tru
 def check_patch(patch: Any, kind: type, immutable: frozenset[str]) -> None:
     """Refuse a merge patch of fields that cannot be changed, or are not known. Raises Problem."""
     if not isinstance(patch, dict):
-        raise invalid(FieldError("body", "type", "is no object", 'send an object, as in {"agent_id": "agt_1"}'))
+        raise invalid(
+            FieldError("body", "type", "is no object", 'send an object, as in {"agent_id": "agt_1"}')
+        )
     fixed = [
-        FieldError(name, "immutable", "cannot be changed", "leave it out") for name in patch if name in immutable
+        FieldError(name, "immutable", "cannot be changed", "leave it out")
+        for name in patch
+        if name in immutable
     ]
     if fixed:
         raise invalid(*fixed)

@@ -1,7 +1,7 @@
 """What happens to every request, whichever operation it is for.
 
-    too many in progress → 503 · key → 401, 403 · rate → 429 · media type, size, JSON, fields → 415, 413, 400, 422
-    the same Idempotency-Key → the same answer · the operation, in its transaction · the answer, or the problem
+too many in progress → 503 · key → 401, 403 · rate → 429 · media type, size, JSON, fields → 415, 413, 400, 422
+the same Idempotency-Key → the same answer · the operation, in its transaction · the answer, or the problem
 """
 
 from __future__ import annotations
@@ -113,10 +113,14 @@ class Pipeline:
             return respond(_busy("the store cannot be reached or is too busy"))
         except SecretKeyError as error:
             log.error("secret cannot be opened", detail=str(error), key="api.secret_key")
-            return respond(Problem("internal", "a stored secret cannot be opened; the log says which key is missing"))
+            return respond(
+                Problem("internal", "a stored secret cannot be opened; the log says which key is missing")
+            )
         except Exception:
             request_id = secrets.token_hex(8)
-            log.exception("internal error", route=operation.path, method=operation.method, request_id=request_id)
+            log.exception(
+                "internal error", route=operation.path, method=operation.method, request_id=request_id
+            )
             detail = "something went wrong here; it is in the log"
             return respond(Problem("internal", detail, extra={"request_id": request_id}))
         finally:
@@ -127,7 +131,9 @@ class Pipeline:
         parsed, fingerprint, idempotency_key = await self._parsed(operation, request, principal)
         if operation.read is not None:
             read = operation.read
-            return _response(operation, await self._database.read(lambda session: read(session, parsed)), parsed)
+            return _response(
+                operation, await self._database.read(lambda session: read(session, parsed)), parsed
+            )
         if operation.act is not None:
             return await self._act(operation, parsed, fingerprint, idempotency_key)
         write = operation.write
@@ -151,7 +157,7 @@ class Pipeline:
     async def _act(
         self, operation: Operation, parsed: Request, fingerprint: str, idempotency_key: str | None
     ) -> web.Response:
-        """An operation that also talks to a carrier: what it does is told apart by the request's reference."""
+        """An operation that also talks to a carrier, which tells requests apart by their reference."""
         act = operation.act
         assert act is not None  # noqa: S101 - for the type checker
         principal = parsed.principal
@@ -267,7 +273,9 @@ def _query(operation: Operation, request: web.Request) -> Any:
     if operation.query is None:
         if given:
             raise invalid(
-                FieldError(next(iter(given))[:80], "unknown", "no such parameter", "leave it out: there is none")
+                FieldError(
+                    next(iter(given))[:80], "unknown", "no such parameter", "leave it out: there is none"
+                )
             )
         return None
     return decode(given, operation.query, strict=False)

@@ -1,7 +1,7 @@
 """Errors as the API tells them: problem documents (RFC 9457) that name field, rule and fix.
 
-Every kind of problem has an entry in `KINDS`, which the page at `/docs/problems` is made of; a problem's `type`
-is that entry's address.
+Every kind of problem has an entry in `KINDS`, which the page at `/docs/problems` is made of; a problem's
+`type` is that entry's address.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "in-use": Kind(
         409,
         "Still in use",
-        "Others refer to it; the problem lists them. Change those first, or add `?force=true` to cut the references.",
+        "Others refer to it; the problem lists them. Change those first, or cut the references with `?force=true`.",
     ),
     "last-key": Kind(
         409,
@@ -82,7 +82,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "unsupported-media-type": Kind(
         415,
         "Unsupported media type",
-        "Send `Content-Type: application/json` (for PATCH also `application/merge-patch+json`), in UTF-8, uncompressed.",
+        "Send `Content-Type: application/json` (or `application/merge-patch+json` to PATCH), in UTF-8, as it is.",
     ),
     "invalid": Kind(
         422, "Invalid request", "`errors` names each field, the rule that it breaks, and the fix."
@@ -90,7 +90,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "idempotency-key-reused": Kind(
         422,
         "Idempotency-Key reused",
-        "The key came with another request before. Use a fresh one for each request; repeat one only to retry.",
+        "The key came with another request before. Use a fresh one for each; repeat one only to retry.",
     ),
     "too-many-requests": Kind(
         429, "Too many requests", "Wait as many seconds as `Retry-After` says. The limit is `api.rate_limit`."
@@ -132,7 +132,7 @@ class ProblemDocument(Struct, frozen=True, omit_defaults=True):
     errors: list[FieldError] = []
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818 - as RFC 9457 calls it
     """A request cannot be granted.
 
     Args:

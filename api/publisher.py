@@ -3,12 +3,12 @@
     store ── commit ──▶ outbox ── advance ──▶ Redis ── revision log ──▶ replicas
 
 Redis itself says how far it has come (`api.place`), and moves on in the same step as it takes changes. So a
-crash between any two steps loses nothing, and several publishers never write over each other: whoever is behind
-finds the place moved, and looks again.
+crash between any two steps loses nothing, and several publishers never write over each other: whoever is
+behind finds the place moved, and looks again.
 
     place of another store, or none      all of the cache is compared with the store: differences are written
-    place not in the outbox any more     likewise; Redis was away for long, or store or Redis are restored copies
-    cache flushed                        likewise, and declared complete when it is
+    place not in the outbox any more     likewise; Redis was away for long, or store or Redis are restored
+    copies cache flushed                        likewise, and declared complete when it is
     cache damaged by somebody            found by the regular comparison
 
 Comparing goes page by page, and changes go first: it never holds up what is new.
@@ -240,7 +240,8 @@ class Publisher:
         if lost > TAKEOVER_LIMIT and lost > TAKEOVER_SHARE * held:
             raise ForeignCacheError(
                 f"{lost} of the {held} numbers in Redis are not in this store, and would be lost: check"
-                " api.database_url and data.dir, or import them, or give them up with: redis-cli DEL '{vg}:meta'"
+                " api.database_url and data.dir, or import them,"
+                " or give them up with: redis-cli DEL '{vg}:meta'"
             )
 
     async def _trim(self, published: int, place: Place) -> None:

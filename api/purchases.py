@@ -13,7 +13,7 @@ import asyncio
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, cast
 
 import structlog
 from sqlalchemy import select
@@ -23,6 +23,7 @@ from api.carriers.base import (
     Carrier,
     CarrierError,
     NumberQuery,
+    NumberType,
     NumberUnavailable,
     QueryRefused,
 )
@@ -39,6 +40,7 @@ from api.types import (
     PhoneNumberCreate,
     PhoneNumberPurchase,
     PhoneNumberShown,
+    Provider,
     SearchQuery,
 )
 
@@ -197,15 +199,15 @@ class Purchases:
             .limit(RECOVERED_AT_ONCE)
         )
         rows = await self._database.read(lambda session: list(session.scalars(query)))
-        settled = [await (self._settle(row) if row.provisioning == "buying" else self._release(row)) for row in rows]
+        settled = [
+            await (self._settle(row) if row.provisioning == "buying" else self._release(row)) for row in rows
+        ]
         return settled.count(False)
 
     async def _search(
-        self, country: str, area_code: str | None, contains: str | None, kind: str | None, limit: int
+        self, country: str, area_code: str | None, contains: str | None, kind: NumberType | None, limit: int
     ) -> Sequence[AvailableNumber]:
-        query = NumberQuery(
-            country=country, area_code=area_code, contains=contains, type=kind, limit=limit
-        )
+        query = NumberQuery(country=country, area_code=area_code, contains=contains, type=kind, limit=limit)
         try:
             async with asyncio.timeout(CARRIER_SECONDS):
                 return await self._seller.search(query)
@@ -223,7 +225,7 @@ class Purchases:
         """Buy one number; None if it is gone."""
         number = PhoneNumberCreate(
             phone_number=phone_number,
-            provider="sandbox" if self._seller.name == "sandbox" else "other",
+            provider=cast("Provider", self._seller.name),
             friendly_name=body.friendly_name,
             agent_id=body.agent_id,
             inbound_routing=body.inbound_routing,

@@ -1,7 +1,7 @@
 """Secrets at rest: AES-256-GCM, bound to the record that they belong to.
 
-A sealed secret is: format (1 byte), which key (4 bytes), nonce (12 bytes), ciphertext and tag. The first key of
-the ring seals; all of them open, so that a key can be replaced while what it sealed is being sealed anew.
+A sealed secret is: format (1 byte), which key (4 bytes), nonce (12 bytes), ciphertext and tag. The first key
+of the ring seals; all of them open, so that a key can be replaced while what it sealed is being sealed anew.
 """
 
 from __future__ import annotations

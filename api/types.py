@@ -92,9 +92,7 @@ Secret = Annotated[
         extra={"fix": "write 1 to 4096 characters"},
     ),
 ]
-Short = Annotated[
-    str, Meta(min_length=1, max_length=128, extra={"fix": "write 1 to 128 characters"})
-]
+Short = Annotated[str, Meta(min_length=1, max_length=128, extra={"fix": "write 1 to 128 characters"})]
 
 
 class FallbackAgent(Struct, frozen=True):
@@ -172,7 +170,8 @@ class PhoneNumberPurchase(Struct, frozen=True, omit_defaults=True):
     ) = None
     area_code: (
         Annotated[
-            str, Meta(pattern=r"^[0-9]{1,6}" + END, examples=["415"], extra={"fix": "write digits, as in 415"})
+            str,
+            Meta(pattern=r"^[0-9]{1,6}" + END, examples=["415"], extra={"fix": "write digits, as in 415"}),
         ]
         | None
     ) = None
@@ -515,12 +514,12 @@ class NumberListQuery(NumberFilters, frozen=True, kw_only=True):
 class NumberCursorQuery(NumberFilters, frozen=True, kw_only=True):
     """Which numbers, and from where on. cursor: the `next_cursor` of the page before."""
 
-    limit: Annotated[
-        int, Meta(ge=1, le=MAX_CURSOR_PAGE, extra={"fix": f"write 1 to {MAX_CURSOR_PAGE}"})
-    ] = 100
-    cursor: Annotated[str, Meta(max_length=64, extra={"fix": "send next_cursor of the page before"})] | None = (
-        None
+    limit: Annotated[int, Meta(ge=1, le=MAX_CURSOR_PAGE, extra={"fix": f"write 1 to {MAX_CURSOR_PAGE}"})] = (
+        100
     )
+    cursor: (
+        Annotated[str, Meta(max_length=64, extra={"fix": "send next_cursor of the page before"})] | None
+    ) = None
 
 
 class AgentListQuery(PageQuery, frozen=True, kw_only=True):

@@ -190,7 +190,7 @@ class RoutingCache:
             PlaceLostError: the place is not the expected one; nothing was written.
 
         """
-        revision = await self._apply(changes, None, expected, reached)
+        revision: int | None = await self._apply(changes, None, expected, reached)
         if revision is None:
             raise PlaceLostError("the routing cache is not where its writer left it")
         return revision

@@ -1,12 +1,13 @@
 """Transactions on the store: plain functions of a session, run where they block nobody.
 
-A transaction's work is written once, as a function over SQLAlchemy's `Session`. On SQLite it runs in a thread,
-whole: asking the thread statement by statement costs 0.4 ms each, ten times what SQLite needs. On PostgreSQL it
-runs on the event loop over asyncpg, and gives way whenever it waits for the server.
+A transaction's work is written once, as a function over SQLAlchemy's `Session`. On SQLite it runs in a
+thread,
+whole: asking the thread statement by statement costs 0.4 ms each, ten times what SQLite needs. On PostgreSQL
+it runs on the event loop over asyncpg, and gives way whenever it waits for the server.
 
-Writers wait for each other, in every process: SQLite has one writer by nature, and on PostgreSQL each locks the
-one row of `state` first. That makes the revisions of the outbox consecutive in the order of commits, which
-following them depends on; a registry of numbers is written to some hundred times a second at most.
+Writers wait for each other, in every process: SQLite has one writer by nature, and on PostgreSQL each locks
+the one row of `state` first. That makes the revisions of the outbox consecutive in the order of commits,
+which following them depends on; a registry of numbers is written to some hundred times a second at most.
 """
 
 from __future__ import annotations
@@ -117,7 +118,9 @@ def open_database(url: str, directory: Path) -> Database:
         return SqliteDatabase(Path(parsed.database))
     if backend == "postgresql":
         return PostgresDatabase(parsed.set(drivername="postgresql+asyncpg"))
-    raise StoreUnavailable(f"api.database_url: cannot use {backend}: write postgresql+asyncpg://…, or nothing")
+    raise StoreUnavailable(
+        f"api.database_url: cannot use {backend}: write postgresql+asyncpg://…, or nothing"
+    )
 
 
 SQLITE_FILE: Final = "api.sqlite"

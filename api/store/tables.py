@@ -1,7 +1,7 @@
 """The tables, the same on SQLite and PostgreSQL.
 
-Times are RFC 3339 texts in UTC with milliseconds, which sort as in time. Secrets are sealed (`api.secret_box`).
-What a list is paged by is `seq`, which grows.
+Times are RFC 3339 texts in UTC with milliseconds, which sort as in time. Secrets are sealed
+(`api.secret_box`). What a list is paged by is `seq`, which grows.
 """
 
 from __future__ import annotations

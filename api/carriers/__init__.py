@@ -1,0 +1,1 @@
+"""Carriers that numbers are bought from."""
