@@ -150,11 +150,16 @@ class Agents:
         _check(body)
         if body.id is not None and _by_id(tx.session, body.id) is not None:
             raise Problem("id-exists", f"there is an agent {body.id} already: PATCH it, or choose another id")
+        row = self.add(tx, body)
+        return self._reply(tx.session, row, {"Location": f"/v1/agents/{row.id}"})
+
+    def add(self, tx: Transaction, body: AgentCreate) -> AgentRow:
+        """Insert an agent that is in order."""
         row = AgentRow(id=body.id or new_id("agt"), created_at=tx.now, version=0)
         tx.session.add(row)
         self._fill(tx, row, body)
         tx.session.flush()
-        return self._reply(tx.session, row, {"Location": f"/v1/agents/{row.id}"})
+        return row
 
     def list(self, session: Session, request: Request) -> Reply:
         """List agents."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from api.identifiers import new_id, timestamp
 from api.operations import Operation, Reply, Request
 from api.pages import total_of
 from api.problems import FieldError, Problem, invalid, not_found
-from api.store.database import Database, Transaction
+from api.store.database import Database, StoreUnavailable, Transaction
 from api.store.tables import ApiKeyRow
 from api.types import ApiKeyCreate, ApiKeyMade, ApiKeyPage, ApiKeyShown, PageQuery
 
@@ -68,7 +69,8 @@ class KeyRing:
         self._known[hashed] = (principal, now + KNOWN_SECONDS)
         if now - self._noted.get(principal.key_id, -USED_SECONDS) >= USED_SECONDS:
             self._noted[principal.key_id] = now
-            await self._database.write(lambda tx: _note_use(tx, principal.key_id))
+            with contextlib.suppress(StoreUnavailable):  # reading goes on while nothing can be written
+                await self._database.write(lambda tx: _note_use(tx, principal.key_id))
         return principal
 
     def forget(self) -> None:

@@ -79,6 +79,7 @@ class Operation:
     read, write, act: what does it; exactly one. `read` and `write` run in a transaction of that sort, `act`
         opens its own, because it also talks to others.
     query, request, response: types; None for none.
+    accepted: what is answered with 202, if that may be.
     problems: kinds that it may answer with, beyond those that all operations share.
     """
 
@@ -95,6 +96,7 @@ class Operation:
     query: type[Struct] | None = None
     request: type[Struct] | None = None
     response: type[Struct] | None = None
+    accepted: type[Struct] | None = None
     problems: tuple[str, ...] = ()
     etag: bool = False
     max_body: int = MAX_BODY

@@ -6,6 +6,7 @@ the same Idempotency-Key → the same answer · the operation, in its transactio
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
 import time
@@ -31,6 +32,9 @@ log = structlog.get_logger("api")
 
 MAX_IN_PROGRESS: Final = 256
 """Requests worked on at once: what comes on top would only wait for the store."""
+
+BODY_SECONDS: Final = 20.0
+"""For a body to arrive."""
 
 STRANGER_RATE: Final = 10.0
 STRANGER_BURST: Final = 50.0
@@ -247,11 +251,18 @@ async def _body(request: web.Request, limit: int) -> bytes:
     if encoding != "identity":
         raise Problem("unsupported-media-type", f"the body is encoded as {encoding[:40]}: send it as it is")
     parts, size = [], 0
-    async for part in request.content.iter_any():
-        size += len(part)
-        if size > limit:
-            raise too_large
-        parts.append(part)
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for part in request.content.iter_any():
+                size += len(part)
+                if size > limit:
+                    raise too_large
+                parts.append(part)
+    except TimeoutError:
+        detail = f"the body was not here after {BODY_SECONDS:.0f} seconds"
+        raise Problem("request-timeout", detail, headers={"Connection": "close"}) from None
+    except (ConnectionError, web.RequestPayloadError):
+        raise Problem("malformed", "the body ended before all of it was here") from None
     return b"".join(parts)
 
 

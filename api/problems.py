@@ -49,6 +49,9 @@ KINDS: Final[Mapping[str, Kind]] = {
         "Method not allowed",
         "The address exists, but not with this method; `Allow` lists those that do.",
     ),
+    "request-timeout": Kind(
+        408, "Request not complete", "The body did not arrive in time. Send it again, in one go."
+    ),
     "number-exists": Kind(
         409,
         "Number already registered",
@@ -61,7 +64,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "in-use": Kind(
         409,
         "Still in use",
-        "Others refer to it; the problem lists them. Change those first, or cut the references with `?force=true`.",
+        "Others refer to it, which the problem lists. Change those, or cut the references: `?force=true`.",
     ),
     "last-key": Kind(
         409,
@@ -82,7 +85,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "unsupported-media-type": Kind(
         415,
         "Unsupported media type",
-        "Send `Content-Type: application/json` (or `application/merge-patch+json` to PATCH), in UTF-8, as it is.",
+        "Send `application/json` (to PATCH also `application/merge-patch+json`), in UTF-8, uncompressed.",
     ),
     "invalid": Kind(
         422, "Invalid request", "`errors` names each field, the rule that it breaks, and the fix."

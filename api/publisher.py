@@ -89,6 +89,8 @@ class Publisher:
         self._owned = False
         self._untrimmed = 0
         self._complaint = ""
+        self.synced = asyncio.Event()
+        """Set once the cache is known to have been complete."""
 
     def wake(self) -> None:
         """Something was committed. From the event loop only."""
@@ -104,9 +106,11 @@ class Publisher:
         while True:
             self._committed.clear()
             try:
-                await self.publish()
+                if (await self.publish()).verified:
+                    self.synced.set()
                 if self._clock() >= self._verify_at:
                     await self.verify()
+                    self.synced.set()
                 self._complaint = ""
             except PlaceLostError:
                 continue  # another publisher was faster, or Redis was flushed: look again

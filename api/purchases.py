@@ -124,6 +124,7 @@ class Purchases:
                 scope="write",
                 status=204,
                 act=self.delete,
+                accepted=PhoneNumberShown,
                 problems=("not-found", "in-progress", "precondition-failed", "carrier-failed"),
             ),
         ]

@@ -159,6 +159,8 @@ class StateRow(Base):
     """One row, which every writer locks first: so revisions are consecutive in the order of commits.
 
     store_id: which store this is; revision: of the last change of the routes; mark: of that change.
+    seeded: whether the first numbers and agents were taken from a file.
+    key_check: something sealed, which a process with another secret key cannot open.
     """
 
     __tablename__ = "state"
@@ -168,3 +170,4 @@ class StateRow(Base):
     revision: Mapped[int] = mapped_column(BigInteger)
     mark: Mapped[str] = mapped_column(String(16))
     seeded: Mapped[bool] = mapped_column(Boolean)
+    key_check: Mapped[bytes | None] = mapped_column(LargeBinary)

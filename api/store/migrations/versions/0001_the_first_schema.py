@@ -135,6 +135,7 @@ def upgrade() -> None:
         sa.Column("revision", sa.BigInteger(), nullable=False),
         sa.Column("mark", sa.String(length=16), nullable=False),
         sa.Column("seeded", sa.Boolean(), nullable=False),
+        sa.Column("key_check", sa.LargeBinary(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
     first = {"id": 1, "store_id": secrets.token_hex(8), "revision": 0, "mark": "", "seeded": False}

@@ -1,0 +1,133 @@
+"""What answers look like, for the reference; a test has each of them pass its type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from api import types
+
+_TIMES: Final = {"created_at": "2026-11-23T12:00:00.000Z", "updated_at": "2026-11-23T12:00:00.000Z"}
+
+_ROUTING: Final = {
+    "agent_id": "agt_sales",
+    "fallback": {"agent_id": "agt_overflow"},
+    "voicemail_message": "Sorry, we missed you. Please leave a message.",
+    "voicemail": True,
+}
+
+_NUMBER: Final = {
+    "id": "phn_4f8k2m9qx7tz1c3v",
+    "phone_number": "+14155550100",
+    "friendly_name": "Sales Line",
+    "provider": "twilio",
+    "agent_id": "agt_sales",
+    "status": "active",
+    "provisioning": None,
+    "purchased": False,
+    "inbound_trunk_id": None,
+    "outbound_trunk_id": None,
+    "dispatch_rule_id": None,
+    "credential_id": "crd_7c1m5k8r2d9f4g6h",
+    "provider_config": {
+        "trunk_address": "yourtrunk.pstn.twilio.com",
+        "auth_username": "oneinbox",
+        "auth_password_set": True,
+    },
+    "inbound_routing": _ROUTING,
+    **_TIMES,
+    "version": 1,
+}
+
+_AGENT: Final = {
+    "id": "agt_sales",
+    "name": "Sales agent",
+    "endpoints": [
+        {
+            "url": "sip:bot@192.0.2.10:5060",
+            "protocol": None,
+            "priority": 10,
+            "weight": 10,
+            "max_calls": 50,
+            "headers": {},
+        }
+    ],
+    "voicemail_message": "Sorry, we missed you. Please leave a message.",
+    "numbers": 1,
+    **_TIMES,
+    "version": 1,
+}
+
+_INTEGRATION: Final = {
+    "id": "crd_7c1m5k8r2d9f4g6h",
+    "name": "My Twilio Account",
+    "provider": "twilio",
+    "masked_key": "••••9f2c",
+    "metadata": {
+        "account_sid": "AC00000000000000000000000000000000",
+        "sip_trunk": "yourtrunk.pstn.twilio.com",
+    },
+    **_TIMES,
+    "version": 1,
+}
+
+_KEY: Final = {
+    "id": "key_2b6n8p4s1w3x5y7z",
+    "name": "Dashboard",
+    "prefix": "oi_sk_Ab3d",
+    "scopes": ["read"],
+    "created_at": "2026-11-23T12:00:00.000Z",
+    "expires_at": None,
+    "last_used_at": None,
+}
+
+_AVAILABLE: Final = {
+    "phone_number": "+14155550100",
+    "country": "US",
+    "region": "CA",
+    "locality": "San Francisco",
+    "type": "local",
+    "capabilities": ["voice"],
+    "monthly_price": "1.15",
+    "currency": "USD",
+}
+
+
+def _page(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {"items": [item], "total": 1, "limit": 20, "offset": 0}
+
+
+EXAMPLES: Final[Mapping[type, Mapping[str, Any]]] = {
+    types.PhoneNumberShown: _NUMBER,
+    types.PhoneNumberPage: _page(_NUMBER),
+    types.PhoneNumberCursorPage: {
+        "items": [_NUMBER],
+        "next_cursor": "czE",
+        "has_more": True,
+        "limit": 100,
+    },
+    types.InboundRoutingBody: _ROUTING,
+    types.AgentShown: _AGENT,
+    types.AgentPage: _page(_AGENT),
+    types.IntegrationShown: _INTEGRATION,
+    types.IntegrationPage: _page(_INTEGRATION),
+    types.ApiKeyMade: {**_KEY, "key": "oi_sk_Ab3dXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX"},
+    types.ApiKeyPage: _page(_KEY),
+    types.AvailableNumbers: {"items": [_AVAILABLE]},
+    types.ImportResult: {
+        "created": 1,
+        "updated": 0,
+        "unchanged": 0,
+        "skipped": 0,
+        "failed": 1,
+        "errors": [
+            {
+                "index": 1,
+                "field": "phone_number",
+                "rule": "pattern",
+                "detail": "expected str matching a pattern",
+                "fix": "write it in E.164, with a plus and the country code, as in +14155550100",
+            }
+        ],
+    },
+}

@@ -1,0 +1,225 @@
+"""The phone-number API as a whole: store, keys, operations, and what runs besides."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+from aiohttp import web
+from redis.asyncio import Redis
+
+from api import seed
+from api.access import Principal
+from api.agents import Agents
+from api.api_keys import ApiKeys, KeyRing, bootstrap
+from api.carriers.sandbox import FILE, SandboxCarrier
+from api.idempotency import Replays
+from api.integrations import Integrations
+from api.metrics import ApiMetrics
+from api.number_import import NumberImport
+from api.number_records import NumberRecords
+from api.openapi import document_of
+from api.operations import Operation
+from api.outbox import Outbox
+from api.phone_numbers import PhoneNumbers
+from api.pipeline import Pipeline
+from api.publisher import Publisher
+from api.purchases import Purchases
+from api.reference_pages import ReferencePages
+from api.secret_box import SecretBox, SecretKeyError
+from api.secret_keys import KEY_FILE, KeyFileWatch, Rotation, check_keys, obtain_keys
+from api.seed import SeedError
+from api.store.database import StoreUnavailable, Transaction, open_database
+from api.store.schema import SchemaError
+from api.web import install
+from routing.cache import RoutingCache
+
+log = structlog.get_logger("api")
+
+CLEANING_SECONDS: Final = 600.0
+"""Between deletions of answers that nobody will ask for again."""
+
+RESTART_SECONDS: Final = 5.0
+"""Before background work that failed by a fault of ours is tried again."""
+
+FIRST_SYNC_SECONDS: Final = 10.0
+"""That a start waits for the routes to be in Redis; afterwards they come when they come."""
+
+
+class ApiStartError(Exception):
+    """The API cannot start; the message is one line that names the key and the fix."""
+
+
+class ApiService:
+    """Serves the API once it is open and installed.
+
+    Args:
+        directory: of data.
+        version: of the product, for the OpenAPI document.
+        database_url, bootstrap_key, secret_key, seed_file: as in the configuration; empty for none.
+        rate_limit: requests a second for each key.
+        verify_interval: seconds between comparisons of the whole cache with the store.
+        metrics: counts.
+
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        version: str,
+        database_url: str = "",
+        bootstrap_key: str = "",
+        secret_key: str = "",
+        seed_file: Path | None = None,
+        rate_limit: float = 200.0,
+        verify_interval: float = 300.0,
+        metrics: ApiMetrics | None = None,
+    ) -> None:
+        self._directory = directory
+        self._version = version
+        self._database_url = database_url
+        self._bootstrap_key = bootstrap_key
+        self._secret_key = secret_key
+        self._seed_file = seed_file
+        self._rate_limit = rate_limit
+        self._verify_interval = verify_interval
+        self.metrics = metrics or ApiMetrics()
+        self.first_key: str | None = None
+        """Made by this start, because there was none; to be shown once."""
+        self._exit = AsyncExitStack()
+
+    async def open(self) -> None:
+        """Open the store, and make what is missing.
+
+        Raises:
+            ApiStartError: naming the configuration key.
+
+        """
+        try:
+            await self._open()
+        except (SecretKeyError, SchemaError, SeedError) as error:
+            await self._exit.aclose()
+            raise ApiStartError(str(error)) from error
+        except StoreUnavailable as error:
+            await self._exit.aclose()
+            text = str(error)
+            raise ApiStartError(text if text.startswith("api.") else f"api.database_url: {text}") from error
+        except OSError as error:
+            await self._exit.aclose()
+            raise ApiStartError(f"{error.filename or 'data.dir'}: {error.strerror or error}") from error
+        except BaseException:
+            await self._exit.aclose()
+            raise
+
+    async def _open(self) -> None:
+        await asyncio.to_thread(self._directory.mkdir, parents=True, exist_ok=True)
+        self.box = SecretBox(await asyncio.to_thread(obtain_keys, self._secret_key, self._directory))
+        first = None
+        if self._seed_file is not None:
+            first = await asyncio.to_thread(seed.read, self._seed_file)
+        self.database = open_database(self._database_url, self._directory)
+        self._exit.push_async_callback(self.database.close)
+        await self.database.open()
+        self.records = NumberRecords(self.box)
+        self.agents = Agents(self.box, self.records)
+        self.integrations = Integrations(self.box, self.records)
+        self.keys = KeyRing(self.database)
+        self._replays = Replays(self.box)
+        self._outbox = Outbox(self.agents)
+        sandbox = SandboxCarrier(self._directory / FILE)
+        self._exit.push_async_callback(sandbox.close)
+        self.purchases = Purchases(self.database, self.records, {sandbox.name: sandbox}, sandbox.name)
+
+        def prepare(tx: Transaction) -> tuple[str | None, bool]:
+            check_keys(tx, self.box)
+            planted = first is not None and seed.plant(tx, self.agents, self.records, first)
+            return bootstrap(tx, self._bootstrap_key), planted
+
+        self.first_key, planted = await self.database.write(prepare)
+        if planted:
+            log.info("store filled for the first time", file=str(self._seed_file))
+
+    async def close(self) -> None:
+        """Close the store."""
+        await self._exit.aclose()
+
+    def operations(self) -> list[Operation]:
+        """All that can be asked."""
+        parts: Sequence[Any] = (
+            PhoneNumbers(self.records),
+            self.purchases,
+            NumberImport(self.records),
+            self.agents,
+            self.integrations,
+            ApiKeys(self.keys),
+        )
+        return [operation for part in parts for operation in part.operations()]
+
+    async def install(self, app: web.Application) -> None:
+        """Serve the API, its description and its pages; before the application starts."""
+        pipeline = Pipeline(
+            self.database, self.keys, self._replays, self.metrics, rate=self._rate_limit, clock=time.monotonic
+        )
+        operations = self.operations()
+        install(app, operations, pipeline)
+        pages = await asyncio.to_thread(ReferencePages, document_of(operations, self._version))
+        pages.install(app)
+
+    def admit(self, key: str) -> None:
+        """Let a command on this machine do everything with a key of its own."""
+        self.keys.admit(key, Principal("local", frozenset({"read", "write"})))
+
+    def rotation(self) -> Rotation:
+        """Replaces the secret key."""
+        return Rotation(self.database, self.box, self.records, self.agents, self.integrations)
+
+    def publisher(self, redis: Redis) -> Publisher:
+        """Brings changes to Redis; redis: a client with timeouts."""
+        publisher = Publisher(
+            self.database,
+            self._outbox,
+            RoutingCache(redis),
+            verify_interval=self._verify_interval,
+            metrics=self.metrics,
+            on_error=lambda text: log.error("routes not published", detail=text),
+            on_repaired=lambda count: log.info("routing cache brought up to date", records=count),
+        )
+        self.database.on_committed = publisher.wake
+        return publisher
+
+    async def run(self, publisher: Publisher | None) -> None:
+        """Do what goes on besides requests, until cancelled. Failures are logged and tried again."""
+        work: list[tuple[str, Callable[[], Awaitable[None]]]] = [
+            ("purchases", self.purchases.run),
+            ("cleaning", self._clean),
+        ]
+        if publisher is not None:
+            work.append(("publisher", publisher.run))
+        if not self._secret_key:
+            work.append(("key file", KeyFileWatch(self._directory / KEY_FILE, self.box).run))
+        async with asyncio.TaskGroup() as group:
+            for name, each in work:
+                group.create_task(_kept_running(name, each), name=f"api-{name}")
+
+    async def _clean(self) -> None:
+        while True:
+            try:
+                await self.database.write(self._replays.forget_old)
+            except StoreUnavailable as error:
+                log.warning("old answers not deleted", detail=str(error))
+            await asyncio.sleep(CLEANING_SECONDS)
+
+
+async def _kept_running(name: str, work: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("background task failed", task=f"api {name}")
+        await asyncio.sleep(RESTART_SECONDS)
