@@ -11,9 +11,10 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
+from redis.asyncio import Redis
 
 from gateway.admission.carriers import CarriersError, CarrierTable
 from gateway.admission.carriers_file import load_carriers
@@ -50,6 +51,9 @@ from routing.redis_server import EmbeddedRedis, RedisUnavailable
 from routing.replica import Replica
 from routing.sync import FileSync, Synced
 
+if TYPE_CHECKING:
+    from gateway.api_service import ApiService
+
 LAST_WORDS_SECONDS: Final = 1.0
 """For BYEs to be answered before the sockets are closed."""
 
@@ -76,6 +80,7 @@ class Gateway:
         self.carriers: CarrierTable
         self.sip: SipEndpoint
         self.web: WebServer
+        self.api: ApiService | None = None
         self._sync: FileSync | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._exit = contextlib.AsyncExitStack()
@@ -148,9 +153,10 @@ class Gateway:
             ),
         )
         self.dispatcher = self._make_dispatcher()
-        self.web = WebServer(
-            make_app(self.metrics.registry, self.obstacles, self.refresh), *_address(settings.web.listen)
-        )
+        app = make_app(self.metrics.registry, self.obstacles, self.refresh)
+        if self.api is not None:
+            await self.api.install(app)
+        self.web = WebServer(app, *web_address(settings.web.listen))
         await self.web.start()
         self._exit.push_async_callback(self.web.stop)
         await self.sip.start()
@@ -231,8 +237,7 @@ class Gateway:
             self._exit.push_async_callback(server.stop)
             url = server.url
         if settings.routing.numbers_file is not None:
-            writer = connect(url, BACKGROUND_TIMEOUT)
-            self._exit.push_async_callback(writer.aclose)
+            writer = self._writer(url)
             self._sync = FileSync(
                 settings.routing.numbers_file,
                 RoutingCache(writer),
@@ -241,6 +246,8 @@ class Gateway:
             )
             await self._first_sync(self._sync)
             self._run(partial(self._sync.watch, settings.routing.reload_interval), "numbers-file")
+        elif settings.api.serve and not settings.api.remote_url:
+            await self._start_api(self._writer(url))
         self.replica = Replica(
             url,
             self.metrics,
@@ -250,6 +257,27 @@ class Gateway:
         )
         await self.replica.start()
         self._exit.push_async_callback(self.replica.stop)
+
+    def _writer(self, url: str) -> Redis:
+        writer = connect(url, BACKGROUND_TIMEOUT)
+        self._exit.push_async_callback(writer.aclose)
+        return writer
+
+    async def _start_api(self, writer: Redis) -> None:
+        """Open the phone-number API; the web server serves it once it is installed there."""
+        from gateway.api_service import FIRST_SYNC_SECONDS, ApiStartError, make_service
+
+        self.api = make_service(self.settings, self.metrics.registry)
+        try:
+            await self.api.open()
+        except ApiStartError as error:
+            raise StartError(str(error)) from error
+        self._exit.push_async_callback(self.api.close)
+        publisher = self.api.publisher(writer)
+        self._run(partial(self.api.run, publisher), "api")
+        with contextlib.suppress(TimeoutError):  # Redis may be away: then there may be a snapshot
+            async with asyncio.timeout(FIRST_SYNC_SECONDS):
+                await publisher.synced.wait()
 
     async def _first_sync(self, sync: FileSync) -> None:
         """A wrong file stops the start; a Redis that is away does not: there may be a snapshot."""
@@ -402,7 +430,8 @@ async def serve(settings: Settings, on_ready: Callable[[Gateway], None] = lambda
         await gateway.abort()
 
 
-def _address(text: str) -> tuple[str, int]:
+def web_address(text: str) -> tuple[str, int]:
+    """Host and port of `web.listen`. Raises StartError."""
     host, _, port = text.rpartition(":")
     if not host or not port.isdigit():
         raise StartError(f"web.listen: {text!r} is not host:port")

@@ -29,6 +29,13 @@ ENV_PREFIX = "VOICE_GATEWAY_"
 ENV_FILE = "VOICE_GATEWAY_CONFIG"
 DEFAULT_FILE = Path("configs/gateway.toml")
 
+CLIENT_VARIABLES = {"url": "VOICE_GATEWAY_URL", "key": "VOICE_GATEWAY_API_KEY"}
+"""Of commands that talk to a running API: no part of the configuration."""
+
+MIN_KEY = 8
+MAX_KEY = 256
+"""Characters of an API key."""
+
 
 class ConfigError(Exception):
     """The configuration cannot be used; the message names the key and what to do."""
@@ -107,12 +114,75 @@ class Routing(Section):
     """Numbers and agents."""
 
     numbers_file: Path | None = Field(
-        default=Path("configs/numbers.toml"),
+        default=None,
         description=(
-            "Numbers and agents; reloaded when it changes and on SIGHUP. Empty: Redis is filled by others."
+            "Numbers and agents from a file instead of the API, which is not served then; reloaded when it"
+            " changes and on SIGHUP."
         ),
     )
     reload_interval: float = Field(default=1.0, gt=0, description="Seconds between looks at the file.")
+
+
+class Api(Section):
+    """The phone-number API, or another deployment of it."""
+
+    serve: bool = Field(
+        default=True,
+        description=(
+            "Serve it from this process, at `web.listen`. False: `voice-gateway api` does, or others fill"
+            " Redis."
+        ),
+    )
+    database_url: SecretStr = Field(
+        default=SecretStr(""),
+        description=(
+            "`postgresql+asyncpg://user:password@host/name` for many nodes;"
+            " empty means SQLite in the data directory."
+        ),
+    )
+    bootstrap_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="An API key that always exists; empty: one is made at the first start, and printed once.",
+    )
+    secret_key: SecretStr = Field(
+        default=SecretStr(""),
+        description=(
+            "Encrypts secrets in the store: 32 bytes in base64; several with commas, the first one encrypts."
+            " Empty means `api.key` in the data directory, made at the first start."
+        ),
+    )
+    seed_file: Path | None = Field(
+        default=None,
+        description="A numbers file that fills an empty store, once; then the API is the source.",
+    )
+    rate_limit: float = Field(
+        default=200.0, gt=0, description="Requests a second for each API key, in bursts of twice as many."
+    )
+    verify_interval: float = Field(
+        default=300.0, gt=0, description="Seconds between comparisons of all routes in Redis with the store."
+    )
+    remote_url: str = Field(
+        default="",
+        description=(
+            "Another deployment of this API, e.g. `https://api.example.com`: routes come from there, and none"
+            " is served here."
+        ),
+    )
+    remote_key: SecretStr = Field(
+        default=SecretStr(""), description="The API key for it; scope `read` is enough."
+    )
+    remote_interval: float = Field(
+        default=5.0, gt=0, description="Seconds between looks at the remote API, more or less."
+    )
+    remote_deletion_limit: float = Field(
+        default=0.2,
+        ge=0,
+        le=1,
+        description=(
+            "Share of the routes that may vanish from one look at the remote API to the next; more is taken"
+            " for its mistake, and nothing is deleted. 1 believes anything."
+        ),
+    )
 
 
 class Admission(Section):
@@ -253,6 +323,7 @@ class Settings(BaseSettings):
     data: Data = Data()
     redis: Redis = Redis()
     routing: Routing = Routing()
+    api: Api = Api()
     admission: Admission = Admission()
     dispatch: Dispatch = Dispatch()
     agents: Agents = Agents()
@@ -307,7 +378,30 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
         raise ConfigError("media.port_low: must be below media.port_high")
     if settings.speech.engine == "http" and not settings.speech.url:
         raise ConfigError('speech.url: needed with speech.engine = "http"')
+    _check_sources(settings)
     return settings
+
+
+def _check_sources(settings: Settings) -> None:
+    """Routes come from one place."""
+    api = settings.api
+    if api.remote_url:
+        if settings.routing.numbers_file is not None:
+            raise ConfigError(
+                "api.remote_url: routes come from routing.numbers_file already: remove one of them"
+            )
+        if not api.remote_url.startswith(("https://", "http://")):
+            raise ConfigError("api.remote_url: write it as https://host")
+        if not api.remote_key.get_secret_value():
+            raise ConfigError("api.remote_key: needed with api.remote_url")
+    key = api.bootstrap_key.get_secret_value()
+    if key and not (
+        MIN_KEY <= len(key) <= MAX_KEY and key.isascii() and key.isprintable() and " " not in key
+    ):
+        raise ConfigError(
+            f"api.bootstrap_key: write {MIN_KEY} to {MAX_KEY} printable ASCII characters without spaces,"
+            " best `oi_sk_` and 32 random ones"
+        )
 
 
 def keys() -> dict[str, type[Section]]:
@@ -330,7 +424,7 @@ def variable(key: str) -> str:
 
 
 def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
-    known = {variable(key) for key in known_keys()} | {ENV_FILE}
+    known = {variable(key) for key in known_keys()} | {ENV_FILE, *CLIENT_VARIABLES.values()}
     for name in sorted(environ):
         if name.upper().startswith(ENV_PREFIX) and name.upper() not in known:
             near = difflib.get_close_matches(name.upper(), known, 1)

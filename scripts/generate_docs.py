@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 
+from api.metrics import ApiMetrics
 from gateway.config import ENV_FILE, keys, variable
 from gateway.telemetry.metrics import Metrics
 
@@ -63,7 +64,12 @@ def metrics() -> str:
         "|---|---|---|---|",
     ]
     registered = sorted(
-        (family for family in vars(Metrics()).values() if hasattr(family, "_labelnames")),
+        (
+            family
+            for part in (Metrics(), ApiMetrics())
+            for family in vars(part).values()
+            if hasattr(family, "_labelnames")
+        ),
         key=lambda family: family._name,
     )
     for family in registered:

@@ -10,7 +10,7 @@ import pytest
 from blockbuster import blockbuster_ctx
 from hypothesis import HealthCheck, settings
 
-OURS = ["gateway", "routing"]
+OURS = ["api", "gateway", "routing"]
 
 # No test depends on how fast a shared machine is today.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -76,6 +76,7 @@ class PostgresDatabase:
 def _engine(url: URL, size: int, isolation: Any) -> AsyncEngine:
     return create_async_engine(
         url,
+        hide_parameters=True,  # some are secrets
         pool_size=size,
         max_overflow=0,
         pool_timeout=LOCK_SECONDS,

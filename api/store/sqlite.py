@@ -89,6 +89,7 @@ def _engine(path: Path, size: int, begin: str) -> Engine:
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
         poolclass=QueuePool,
+        hide_parameters=True,  # some are secrets
         pool_size=size,
         max_overflow=0,
         pool_timeout=LOCK_SECONDS,

@@ -46,6 +46,17 @@ def serve(
 
 
 @app.command()
+def api(
+    config: ConfigOption = None,
+    listen: Annotated[str | None, typer.Option(help="Address and port, if not those of web.listen.")] = None,
+) -> None:
+    """Serve the phone-number API alone, in a process of its own, until SIGTERM or Ctrl-C."""
+    from gateway.cli.api import run
+
+    run(settings(config), listen)
+
+
+@app.command()
 def check(config: ConfigOption = None) -> None:
     """Test the configuration without starting: one line each, and a fix for what fails."""
     from gateway.cli.check import run

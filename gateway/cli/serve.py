@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import sys
 from pathlib import Path
 from typing import Final
 
 import uvloop
+from pydantic import SecretStr
 
 from gateway import app
 from gateway.config import Settings
@@ -25,6 +27,8 @@ DEMO_HINT: Final = """
   Call       sip:+14155550100@{host}:{port}   answered by the demo agent, which greets and echoes you
              sip:+14155550199@{host}:{port}   its agents are down: voicemail answers
   Try it     {command} call sip:+14155550100@{host}:{port} --record heard.wav
+  API        http://{web}/docs
+  API key    {key}
   Metrics    http://{web}/metrics
   Ready?     http://{web}/readyz
 
@@ -32,11 +36,21 @@ DEMO_HINT: Final = """
 """
 
 
+FIRST_KEY: Final = """voice-gateway: API key, shown this once: {key}
+  http://{web}/docs says what to do with it.
+"""
+
+DEMO_KEY_FILE: Final = "demo-api-key"
+"""In the data directory: the demo's key, so that each `make run` can show it."""
+
+
 def run(settings: Settings, *, demo: bool) -> None:
     """Run until told to stop. Raises StartError."""
+    if demo:
+        settings = _with_demo_key(settings)
     writer = logs.configure(settings.logs.level, settings.logs.format, mask=settings.logs.mask_personal_data)
     try:
-        uvloop.run(_serve_demo(settings) if demo else app.serve(settings))
+        uvloop.run(_serve_demo(settings) if demo else app.serve(settings, _show_first_key))
     finally:
         writer.close()
 
@@ -55,15 +69,42 @@ async def _serve_demo(settings: Settings) -> None:
     except OSError as error:
         raise app.StartError(f"{error.filename or 'data.dir'}: {error.strerror or error}") from error
     try:
-        await app.serve(settings, _say_what_to_dial)
+        key = settings.api.bootstrap_key.get_secret_value()
+        await app.serve(settings, lambda gateway: _say_what_to_dial(gateway, key))
     finally:
         await agent.stop()
 
 
-def _say_what_to_dial(gateway: app.Gateway) -> None:
+def _with_demo_key(settings: Settings) -> Settings:
+    """The same with an API key that stays the same, unless it has one. Raises StartError."""
+    if settings.api.bootstrap_key.get_secret_value():
+        return settings
+    path = settings.data.dir / DEMO_KEY_FILE
+    try:
+        settings.data.dir.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            path.touch(0o600)
+            path.write_text(f"oi_sk_{secrets.token_urlsafe(32)}\n")
+        key = path.read_text().strip()
+    except OSError as error:
+        raise app.StartError(f"{error.filename or 'data.dir'}: {error.strerror or error}") from error
+    return settings.model_copy(
+        update={"api": settings.api.model_copy(update={"bootstrap_key": SecretStr(key)})}
+    )
+
+
+def _show_first_key(gateway: app.Gateway) -> None:
+    """Show the key that this start made. Not in the log: logs are kept."""
+    if gateway.api is not None and gateway.api.first_key is not None:
+        web = "{}:{}".format(*gateway.web.address)
+        sys.stderr.write(FIRST_KEY.format(key=gateway.api.first_key, web=web))
+        sys.stderr.flush()
+
+
+def _say_what_to_dial(gateway: app.Gateway, key: str) -> None:
     host, port = gateway.sip.carrier_addresses[0]
     web = "{}:{}".format(*gateway.web.address)
-    sys.stdout.write(DEMO_HINT.format(host=host, port=port, web=web, command=_command()))
+    sys.stdout.write(DEMO_HINT.format(host=host, port=port, web=web, key=key, command=_command()))
     sys.stdout.flush()
 
 

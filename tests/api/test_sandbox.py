@@ -20,7 +20,9 @@ async def test_search_offers_what_was_asked_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("contains", "digits"), [("0142", "0142"), ("CAFE", "2233"), ("55*01", "55501")])
-async def test_contains_takes_digits_letters_and_wildcards(tmp_path: Path, contains: str, digits: str) -> None:
+async def test_contains_takes_digits_letters_and_wildcards(
+    tmp_path: Path, contains: str, digits: str
+) -> None:
     carrier = SandboxCarrier(tmp_path / FILE)
     found = await carrier.search(NumberQuery("US", contains=contains, limit=5))
     assert found
