@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get
 import msgspec
 
 from api.problems import FieldError, Problem, invalid
+from api.types import END
 
 Value = TypeVar("Value")
 
@@ -21,6 +22,9 @@ MAX_DEPTH: Final = 32
 
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 """Never meant by people, and refused by PostgreSQL."""
+
+_END_AS_TOLD: Final = repr(END)[1:-1]
+"""How msgspec quotes what only Python's patterns need."""
 
 _PLACE: Final = re.compile(r"^(?P<fault>.*?)(?: - at `(?P<key>key in )?\$(?P<path>.*)`)?$", re.DOTALL)
 _RULES: Final = (
@@ -120,7 +124,7 @@ def _explained(message: str, kind: Any) -> FieldError:
         path = f"{path}.{missing[1]}" if path else missing[1]
         detail = "is required"
     else:
-        detail = fault[:1].lower() + fault[1:].replace("`", "")
+        detail = fault[:1].lower() + fault[1:].replace("`", "").replace(_END_AS_TOLD, "$")
     path = path.replace("[...]", "[]")
     rule = next((rule for text, rule in _RULES if text in fault), "type")
     fix = _fix(kind, path) or _choice(kind, path, fault) or ("add it" if missing else "correct it")

@@ -35,6 +35,7 @@ from api.problems import FieldError, Problem, invalid
 from api.store.database import Database, StoreUnavailable, Transaction
 from api.store.tables import NumberRow
 from api.types import (
+    MAX_SEARCH,
     AvailableNumbers,
     AvailableNumberShown,
     PhoneNumberCreate,
@@ -152,7 +153,12 @@ class Purchases:
             return self._bought(begun)
         candidates = [body.phone_number] if body.phone_number else await self._matching(body)
         for phone_number in candidates:
-            row = await self._buy(phone_number, body, reference)
+            try:
+                row = await self._buy(phone_number, body, reference)
+            except Problem as problem:
+                if body.phone_number or problem.kind != "number-exists":
+                    raise
+                continue  # another request was faster
             if row is not None:
                 return self._bought(row)
         raise Problem("number-unavailable", "no number like that can be bought: search again")
@@ -218,9 +224,13 @@ class Purchases:
             raise _failed(self._seller.name, error) from None
 
     async def _matching(self, body: PhoneNumberPurchase) -> list[str]:
+        """Numbers to try: they match, and are not here already, as customers may have brought them along."""
         country = body.country or "US"
-        found = await self._search(country, body.area_code, body.contains, None, CANDIDATES)
-        return [number.phone_number for number in found]
+        found = await self._search(country, body.area_code, body.contains, None, MAX_SEARCH)
+        offered = [number.phone_number for number in found]
+        query = select(NumberRow.phone_number).where(NumberRow.phone_number.in_(offered))
+        held = await self._database.read(lambda session: set(session.scalars(query)))
+        return [number for number in offered if number not in held][:CANDIDATES]
 
     async def _buy(self, phone_number: str, body: PhoneNumberPurchase, reference: str) -> NumberRow | None:
         """Buy one number; None if it is gone."""

@@ -123,7 +123,7 @@ class ApiService:
         first = None
         if self._seed_file is not None:
             first = await asyncio.to_thread(seed.read, self._seed_file)
-        self.database = open_database(self._database_url, self._directory)
+        self.database = await asyncio.to_thread(open_database, self._database_url, self._directory)
         self._exit.push_async_callback(self.database.close)
         await self.database.open()
         self.records = NumberRecords(self.box)

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.api.http.rig import Api, running_api
+
+
+@pytest.fixture
+async def api(tmp_path: Path) -> AsyncIterator[Api]:
+    async with running_api(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+async def agents(api: Api) -> Api:
+    """Two agents are there."""
+    await api.agent("agt_sales")
+    await api.agent("agt_overflow")
+    return api
