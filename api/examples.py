@@ -13,7 +13,6 @@ _ROUTING: Final = {
     "agent_id": "agt_sales",
     "fallback": {"agent_id": "agt_overflow"},
     "voicemail_message": "Sorry, we missed you. Please leave a message.",
-    "voicemail": True,
 }
 
 _NUMBER: Final = {

@@ -12,6 +12,9 @@ from hypothesis import HealthCheck, settings
 
 OURS = ["api", "gateway", "routing"]
 
+LOOKS_FOR_CERTIFICATES = ("asyncpg/connect_utils.py", "_parse_connect_dsn_and_args")
+"""What asyncpg does on the loop for each connection to PostgreSQL, of which there are a few; nobody can stop it."""
+
 # No test depends on how fast a shared machine is today.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
@@ -23,7 +26,9 @@ LAST_STEPS = 10
 @pytest.fixture(autouse=True)
 def nothing_blocks_the_loop() -> Iterator[None]:
     """Raise BlockingError where code of ours reads a file, sleeps or waits for a socket on the loop."""
-    with blockbuster_ctx(OURS):
+    with blockbuster_ctx(OURS) as blocking:
+        for function in blocking.functions.values():
+            function.can_block_in(*LOOKS_FOR_CERTIFICATES)
         yield
 
 
