@@ -183,11 +183,11 @@ class Agents:
     def update(self, tx: Transaction, request: Request) -> Reply:
         """Change an agent."""
         row = _find(tx.session, request.path["agent_id"])
-        request.check_unchanged(_etag(row))
         check_patch(request.body, AgentUpdate, IMMUTABLE)
         merged = merge_patch(msgspec.to_builtins(self._writable(row)), request.body)
         update = decode(merged, AgentUpdate)
         _check(update)
+        request.check_unchanged(_etag(row))
         self._fill(tx, row, update)
         return self._reply(tx.session, row)
 

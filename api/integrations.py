@@ -170,11 +170,11 @@ class Integrations:
     def update(self, tx: Transaction, request: Request) -> Reply:
         """Change an integration."""
         row = _find(tx.session, request)
-        request.check_unchanged(_etag(row))
         check_patch(request.body, IntegrationUpdate, IMMUTABLE)
         present = IntegrationUpdate(name=row.name, api_key=self.api_key(row), metadata=_metadata(row))
         update = decode(merge_patch(msgspec.to_builtins(present), request.body), IntegrationUpdate)
         _check(row.provider, update)
+        request.check_unchanged(_etag(row))
         self._fill(tx, row, update)
         return Reply(_shown(row), _etag(row))
 

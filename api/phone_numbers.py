@@ -179,11 +179,12 @@ class PhoneNumbers:
 
     def update(self, tx: Transaction, request: Request) -> Reply:
         """Change a number."""
-        row = self._changeable(tx, request)
+        row = find(tx.session, request.path["phone_id"])
         patch = request.body
         check_patch(patch, PhoneNumberUpdate, IMMUTABLE)
         merged = merge_patch(plain(self._records.writable(row)), patch)
         update = decode(merged, PhoneNumberUpdate)
+        self._check_changeable(row, request)
         check(tx.session, update, need_agent="agent_id" in patch or "inbound_routing" in patch)
         self._records.change(tx, row, update)
         return self._reply(row)
@@ -216,9 +217,13 @@ class PhoneNumbers:
 
     def _changeable(self, tx: Transaction, request: Request) -> NumberRow:
         row = find(tx.session, request.path["phone_id"])
+        self._check_changeable(row, request)
+        return row
+
+    @staticmethod
+    def _check_changeable(row: NumberRow, request: Request) -> None:
         request.check_unchanged(etag_of(row))
         refuse_if_provisioning(row)
-        return row
 
     def _reply(self, row: NumberRow, headers: dict[str, str] | None = None) -> Reply:
         return Reply(self._records.shown(row), etag_of(row), headers or {})

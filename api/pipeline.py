@@ -277,6 +277,8 @@ def _query(operation: Operation, request: web.Request) -> Any:
     for name, value in request.query.items():
         if name in given:
             raise invalid(FieldError(name[:80], "repeated", "is given more than once", "give it once"))
+        if value.lower() == "null":
+            raise invalid(FieldError(name[:80], "type", "null means nothing in a query", "leave it out"))
         given[name] = value
     number = given.get("phone_number", "")
     if number.startswith(" ") or number[:1].isdigit():

@@ -18,9 +18,23 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 def install(app: web.Application, operations: Sequence[Operation], pipeline: Pipeline) -> None:
     """Serve operations under `/v1`; paths without names in them are matched first."""
-    for operation in sorted(operations, key=lambda each: each.path.count("{")):
-        app.router.add_route(operation.method, operation.path, pipeline.handler(operation))
+    for operation in operations:
+        if "{" not in operation.path:
+            app.router.add_route(operation.method, operation.path, pipeline.handler(operation))
+    for path in sorted({operation.path for operation in operations if "{" not in operation.path}):
+        # Otherwise `/v1/phone-numbers/import` would be a number whose id is `import`.
+        app.router.add_route("*", path, _refusal({each.method for each in operations if each.path == path}))
+    for operation in operations:
+        if "{" in operation.path:
+            app.router.add_route(operation.method, operation.path, pipeline.handler(operation))
     app.middlewares.append(_problems)
+
+
+def _refusal(allowed: set[str]) -> Handler:
+    async def refuse(request: web.Request) -> web.StreamResponse:
+        raise web.HTTPMethodNotAllowed(request.method, allowed)
+
+    return refuse
 
 
 @web.middleware

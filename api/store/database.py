@@ -98,7 +98,7 @@ class Database(Protocol):
 
 
 def open_database(url: str, directory: Path) -> Database:
-    """The store at an URL, not yet opened; an empty one means SQLite in the directory.
+    """The store at an URL, not yet opened; an empty one means SQLite in the directory. Blocks: it imports.
 
     Raises:
         StoreUnavailable: it is no URL of a database that we speak to.
