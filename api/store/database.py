@@ -17,11 +17,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from sqlalchemy import insert, select
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
@@ -34,8 +34,9 @@ Result = TypeVar("Result")
 LOCK_SECONDS: Final = 5.0
 """That a writer waits for another, or a request for a connection, before it is told to come back."""
 
-RETRY_SQLSTATES: Final = frozenset({"55P03", "40001", "40P01", "57014", "53300", "57P03"})
-"""PostgreSQL's ways of saying: not now. Lock, serialisation, deadlock, cancelled, too many, starting up."""
+OUTSIDE: Final = ("08", "25006", "28", "3D", "40", "53", "55P03", "57", "58", "XX")
+"""How PostgreSQL's SQLSTATEs begin that are no fault of a statement: connection, standby, login, no such
+database, serialisation and deadlock, resources, lock, operator, system, damage."""
 
 
 class StoreUnavailable(Exception):  # noqa: N818 - it names what is wrong outside of us
@@ -111,7 +112,7 @@ def open_database(url: str, directory: Path) -> Database:
         return SqliteDatabase(directory / SQLITE_FILE)
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the latter: a port that is no number
         raise StoreUnavailable("api.database_url: write it as postgresql+asyncpg://user@host/name") from None
     backend = parsed.get_backend_name()
     if backend == "sqlite" and parsed.database:
@@ -135,7 +136,7 @@ def reported() -> Iterator[None]:
     except (OperationalError, InterfaceError) as error:
         raise StoreUnavailable(f"the store does not answer: {_cause(error)}") from None
     except DBAPIError as error:
-        if not error.connection_invalidated and _sqlstate(error) not in RETRY_SQLSTATES:
+        if not _outside(error):
             raise
         raise StoreUnavailable(f"the store does not answer: {_cause(error)}") from None
     except (PoolTimeoutError, TimeoutError):
@@ -144,8 +145,11 @@ def reported() -> Iterator[None]:
         raise StoreUnavailable(f"the store cannot be reached: {error.strerror or error}") from None
 
 
-def _sqlstate(error: DBAPIError) -> Any:
-    return getattr(error.orig, "sqlstate", None)
+def _outside(error: DBAPIError) -> bool:
+    """Whether the store is to blame, and not what we asked of it."""
+    if error.connection_invalidated or type(error) is DatabaseError:  # the latter: a damaged SQLite file
+        return True
+    return (getattr(error.orig, "sqlstate", None) or "").startswith(OUTSIDE)
 
 
 def _cause(error: DBAPIError) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,11 +64,12 @@ class SqliteDatabase:
                 return result, transaction.finish()
 
         # Cancelling the request does not stop the thread: what it commits has to be told all the same.
-        running = asyncio.get_running_loop().run_in_executor(self._write_thread, run)
-        running.add_done_callback(self._told)
-        return (await running)[0]
+        loop = asyncio.get_running_loop()
+        running = self._write_thread.submit(run)
+        running.add_done_callback(lambda done: loop.call_soon_threadsafe(self._told, done))
+        return (await asyncio.wrap_future(running))[0]
 
-    def _told(self, done: asyncio.Future[tuple[Any, bool]]) -> None:
+    def _told(self, done: Future[tuple[Any, bool]]) -> None:
         if not done.cancelled() and done.exception() is None and done.result()[1]:
             self.on_committed()
 
