@@ -235,7 +235,7 @@ def routed(row: NumberRow) -> PhoneNumber:
         friendly_name=row.friendly_name,
         provider=row.provider,
         agent_id=row.agent_id,
-        # msgspec leaves a default out only if it is the very same object, and equal routes must be equal bytes.
+        # msgspec leaves a default out only if it is the very same object; equal routes must be equal bytes.
         status="active" if row.status == "active" else "inactive",
         inbound_routing=routing,
         updated_at=row.updated_at,

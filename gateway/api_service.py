@@ -6,12 +6,28 @@ from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry
 
+from api.backup import BackupError, back_up, restore
 from api.metrics import ApiMetrics
 from api.publisher import FAILURES as PUBLISHING_FAILURES
+from api.secret_box import SecretKeyError
+from api.secret_keys import KEY_FILE
 from api.service import FIRST_SYNC_SECONDS, ApiService, ApiStartError
+from api.store.database import StoreUnavailable
 from gateway.config import Settings
 
-__all__ = ["FIRST_SYNC_SECONDS", "PUBLISHING_FAILURES", "ApiService", "ApiStartError", "make_service"]
+__all__ = [
+    "FIRST_SYNC_SECONDS",
+    "KEY_FILE",
+    "PUBLISHING_FAILURES",
+    "ApiService",
+    "ApiStartError",
+    "BackupError",
+    "SecretKeyError",
+    "StoreUnavailable",
+    "back_up",
+    "make_service",
+    "restore",
+]
 
 
 def make_service(settings: Settings, registry: CollectorRegistry | None = None) -> ApiService:

@@ -100,6 +100,46 @@ def call(
 
 
 @app.command()
+def backup(
+    target: Annotated[Path, typer.Argument(help="The archive to write.")],
+    config: ConfigOption = None,
+    with_key: Annotated[
+        bool, typer.Option("--with-key/--without-key", help="Whether the secret key goes into the archive.")
+    ] = True,
+) -> None:
+    """Write numbers, agents, keys and integrations to one archive, also while the gateway runs."""
+    from gateway.cli.upkeep import run_backup
+
+    run_backup(settings(config), target, with_key=with_key)
+
+
+@app.command()
+def restore(
+    source: Annotated[Path, typer.Argument(help="The archive to restore.")],
+    config: ConfigOption = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a store that is there; its files are kept beside.")
+    ] = False,
+) -> None:
+    """Put an archive in place of the store; the gateway must not run."""
+    from gateway.cli.upkeep import run_restore
+
+    run_restore(settings(config), source, force=force)
+
+
+secrets_app = typer.Typer(help="The key that encrypts secrets in the store.", no_args_is_help=True)
+app.add_typer(secrets_app, name="secrets")
+
+
+@secrets_app.command("rotate")
+def rotate_secrets(config: ConfigOption = None) -> None:
+    """Encrypt every stored secret with a new key, while the gateway runs."""
+    from gateway.cli.upkeep import run_rotate
+
+    run_rotate(settings(config))
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     typer.echo(f"voice-gateway {installed_version('voice-gateway')}")
