@@ -11,6 +11,7 @@ import binascii
 import contextlib
 import hashlib
 import os
+import secrets
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -66,6 +67,8 @@ class SecretBox:
 
         """
         head, nonce = sealed[:_HEAD], sealed[_HEAD : _HEAD + _NONCE_BYTES]
+        if len(nonce) < _NONCE_BYTES:
+            raise SecretKeyError(f"a secret of {owner} is cut off: restore the store from a backup")
         cipher = self._ring.get(head[len(FORMAT) :]) if head.startswith(FORMAT) else None
         if cipher is None:
             raise SecretKeyError(
@@ -107,11 +110,14 @@ def load_keys(path: Path) -> list[bytes]:
 
     """
     if not path.exists():
-        fresh = path.with_name(f"{path.name}.{os.getpid()}")
-        _write(fresh, [new_key()])
-        with contextlib.suppress(FileExistsError):  # another process was first: its key counts
-            path.hardlink_to(fresh)
-        fresh.unlink()
+        fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+        try:
+            _write(fresh, [new_key()])
+            with contextlib.suppress(FileExistsError):  # another process was first: its key counts
+                path.hardlink_to(fresh)
+        finally:
+            fresh.unlink(missing_ok=True)
+        _keep_names(path.parent)
     if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise SecretKeyError(f"{path}: others may read it: chmod 600 {path}")
     return parse_keys(path.read_text(encoding="ascii", errors="replace"), str(path))
@@ -123,6 +129,7 @@ def save_keys(path: Path, keys: Sequence[bytes]) -> None:
     fresh.unlink(missing_ok=True)
     _write(fresh, keys)
     fresh.replace(path)
+    _keep_names(path.parent)
 
 
 def _write(path: Path, keys: Sequence[bytes]) -> None:
@@ -130,6 +137,15 @@ def _write(path: Path, keys: Sequence[bytes]) -> None:
         file.write("".join(base64.b64encode(key).decode() + "\n" for key in keys))
         file.flush()
         os.fsync(file.fileno())
+
+
+def _keep_names(directory: Path) -> None:
+    """Have a file's new name survive a power cut: without its key a store is worth nothing."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def new_key() -> bytes:
