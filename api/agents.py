@@ -19,7 +19,7 @@ from api.phone_numbers import check_patch
 from api.problems import FieldError, Problem, invalid, not_found
 from api.secret_box import SecretBox
 from api.store.database import Transaction
-from api.store.tables import AgentRow, NumberAgentRow, NumberCountRow, NumberRow
+from api.store.tables import AgentRow, NumberAgentRow, NumberCountRow, NumberRow, OutboxRow
 from api.types import (
     AgentCreate,
     AgentListQuery,
@@ -57,6 +57,8 @@ EXAMPLE: Final = {
     "endpoints": [{"url": "sip:bot@192.0.2.10:5060", "priority": 10, "weight": 10, "max_calls": 50}],
     "voicemail_message": "Sorry, we missed you. Please leave a message.",
 }
+
+_OUTBOX: Final = "outbox"
 
 _decoder: Final = msgspec.json.Decoder(list[EndpointBody])
 
@@ -220,6 +222,17 @@ class Agents:
         row.endpoints = self._box.seal(self._box.open(row.endpoints, _owner(row)), _owner(row))
         return True
 
+    def published(self, sealed: bytes) -> bytes:
+        """An agent as the routing cache holds it, encoded, from the outbox. Raises SecretKeyError."""
+        return self._box.open(sealed, _OUTBOX)
+
+    def reseal_published(self, row: OutboxRow) -> bool:
+        """Seal what the outbox has of an agent with the present key; tells whether it was another."""
+        if row.kind != "agent" or row.value is None or self._box.is_current(row.value):
+            return False
+        row.value = self._box.seal(self.published(row.value), _OUTBOX)
+        return True
+
     def routed(self, row: AgentRow) -> Agent:
         """An agent as the routing cache holds it."""
         endpoints = tuple(Endpoint(**msgspec.structs.asdict(each)) for each in self._endpoints(row))
@@ -231,7 +244,8 @@ class Agents:
         row.voicemail_message = update.voicemail_message
         row.updated_at = tx.now
         row.version += 1
-        tx.route_changed("agent", row.id, encode(self.routed(row)))
+        # The outbox keeps what it is told for long, and headers may be secrets.
+        tx.route_changed("agent", row.id, self._box.seal(encode(self.routed(row)), _OUTBOX))
 
     def _endpoints(self, row: AgentRow) -> Any:
         return _decoder.decode(self._box.open(row.endpoints, _owner(row)))

@@ -82,8 +82,11 @@ class Outbox:
         where = (NumberRow.phone_number.in_(keys), NumberRow.provisioning.is_(None))
         return set(session.scalars(select(NumberRow.phone_number).where(*where)))
 
-
-def changes_of(rows: Sequence[OutboxRow]) -> list[Change]:
-    """Changes as the cache takes them."""
-    kinds: dict[str, Kind] = {"number": "number", "agent": "agent"}
-    return [Change(kinds[row.kind], row.key, row.value, row.accepted_at) for row in rows]
+    def changes(self, rows: Sequence[OutboxRow]) -> list[Change]:
+        """Changes as the cache takes them. Raises SecretKeyError."""
+        return [
+            Change("number", row.key, row.value, row.accepted_at)
+            if row.kind == "number"
+            else Change("agent", row.key, row.value and self._agents.published(row.value), row.accepted_at)
+            for row in rows
+        ]

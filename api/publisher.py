@@ -24,7 +24,7 @@ from typing import Final
 from redis.exceptions import RedisError
 
 from api.metrics import ApiMetrics
-from api.outbox import Outbox, changes_of
+from api.outbox import Outbox
 from api.place import Place, parse_place
 from api.store.database import Database, StoreUnavailable
 from routing.cache import BATCH, Change, Kind, PlaceLostError, RoutingCache
@@ -142,7 +142,7 @@ class Publisher:
             if not rows:
                 return place
             reached = place.at(rows[-1].revision, rows[-1].mark)
-            await self._cache.advance(changes_of(rows), str(place), str(reached))
+            await self._cache.advance(self._outbox.changes(rows), str(place), str(reached))
             place = reached
             await self._trim(len(rows), place)
 

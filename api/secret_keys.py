@@ -19,7 +19,7 @@ from api.integrations import Integrations
 from api.number_records import NumberRecords
 from api.secret_box import SecretBox, SecretKeyError, load_keys, new_key, parse_keys, save_keys
 from api.store.database import Database, Transaction
-from api.store.tables import AgentRow, IdempotencyRow, IntegrationRow, NumberRow
+from api.store.tables import AgentRow, IdempotencyRow, IntegrationRow, NumberRow, OutboxRow
 
 log = structlog.get_logger("api")
 
@@ -105,10 +105,11 @@ class Rotation:
     ) -> None:
         self._database = database
         self._box = box
-        self._parts: tuple[tuple[Any, Callable[[Any], bool]], ...] = (
-            (AgentRow, agents.reseal),
-            (NumberRow, numbers.reseal),
-            (IntegrationRow, integrations.reseal),
+        self._parts: tuple[tuple[Any, Any, Callable[[Any], bool]], ...] = (
+            (AgentRow, AgentRow.seq, agents.reseal),
+            (NumberRow, NumberRow.seq, numbers.reseal),
+            (IntegrationRow, IntegrationRow.seq, integrations.reseal),
+            (OutboxRow, OutboxRow.revision, agents.reseal_published),
         )
 
     async def rotate_file(
@@ -118,6 +119,8 @@ class Rotation:
         sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
     ) -> int:
         """Replace the key of a key file by a fresh one; returns how many records were sealed anew.
+
+        on_progress: told how many were looked at.
 
         Interrupted at any point, both keys are in the file, and the next rotation finishes.
 
@@ -139,29 +142,33 @@ class Rotation:
         return count
 
     async def reseal(self, on_progress: Callable[[int], None] = lambda count: None) -> int:
-        """Seal everything with the present key; returns how many records were sealed with another."""
+        """Seal everything with the present key; returns how many records were sealed with another.
+
+        on_progress: told how many were looked at.
+        """
         await self._database.write(self._reseal_check)
         await self._database.write(lambda tx: tx.session.execute(delete(IdempotencyRow)))
         count = 0
-        for table, reseal in self._parts:
+        seen = 0
+        for table, order, reseal in self._parts:
             after = 0
             while True:
-                start, last = after, None
-                last, changed = await self._database.write(
-                    lambda tx: _reseal_page(tx, table, reseal, start)  # noqa: B023
+                start = after
+                rows, after, changed = await self._database.write(
+                    lambda tx: _reseal_page(tx, table, order, reseal, start)  # noqa: B023
                 )
-                if last is None:
+                if not rows:
                     break
-                after = last
+                seen += rows
                 count += changed
-                on_progress(count)
+                on_progress(seen)
         return count
 
     async def total(self) -> int:
         """How many records there are to look at."""
         return await self._database.read(
             lambda session: sum(
-                session.scalar(select(func.count()).select_from(table)) or 0 for table, _ in self._parts
+                session.scalar(select(func.count()).select_from(table)) or 0 for table, *_ in self._parts
             )
         )
 
@@ -171,9 +178,11 @@ class Rotation:
 
 
 def _reseal_page(
-    tx: Transaction, table: Any, reseal: Callable[[Any], bool], after: int
-) -> tuple[int | None, int]:
+    tx: Transaction, table: Any, order: Any, reseal: Callable[[Any], bool], after: int
+) -> tuple[int, int, int]:
+    """How many records there were after a place, the place of the last, and how many were changed."""
     rows: Sequence[Any] = tx.session.scalars(
-        select(table).where(table.seq > after).order_by(table.seq).limit(RESEALED_AT_ONCE)
+        select(table).where(order > after).order_by(order).limit(RESEALED_AT_ONCE)
     ).all()
-    return (rows[-1].seq if rows else None), sum(reseal(row) for row in rows)
+    last = getattr(rows[-1], order.key) if rows else after
+    return len(rows), last, sum(reseal(row) for row in rows)

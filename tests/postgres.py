@@ -131,9 +131,11 @@ class PostgresServer:
         return self._directory / "data"
 
     def _ready(self) -> bool:
+        assert self._process is not None
         with contextlib.suppress(OSError):
-            # The last line tells what state the server is in.
-            return (self._data / "postmaster.pid").read_text().splitlines()[-1].strip() == "ready"
+            # Which process, and last in what state it is; a server that died may have left the file behind.
+            lines = (self._data / "postmaster.pid").read_text().split()
+            return lines[:1] == [str(self._process.pid)] and lines[-1] == "ready"
         return False
 
     def _said(self) -> str:

@@ -141,7 +141,8 @@ class IdempotencyRow(Base):
 class OutboxRow(Base):
     """A change of the routes, as it was committed, for the routing cache.
 
-    key: E.164 of a number, id of an agent; value: as `routing.cache.encode` makes it, none if it is gone.
+    key: E.164 of a number, id of an agent; value: as `routing.cache.encode` makes it, none if it is gone; an
+        agent's is sealed.
     accepted_at: seconds since the epoch; mark: random, the same for all changes of one transaction.
     """
 

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.api.conftest import Store
 from tests.api.http.rig import Api, running_api
 
 
 @pytest.fixture
-async def api(tmp_path: Path) -> AsyncIterator[Api]:
-    async with running_api(tmp_path) as running:
+async def api(store: Store, tmp_path: Path) -> AsyncIterator[Api]:
+    """The API on each sort of store."""
+    async with running_api(tmp_path, database_url=store.url) as running:
         yield running
 
 

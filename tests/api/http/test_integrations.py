@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
+from api.store.tables import Base
 from tests.api.http.rig import Api
 
 BODY = {
@@ -38,15 +41,19 @@ async def test_a_short_secret_shows_nothing_of_itself(api: Api) -> None:
 
 
 async def test_the_store_holds_no_secret_in_clear(agents: Api) -> None:
-    await agents.post("/v1/integrations", BODY)
+    await agents.post("/v1/integrations", BODY, Idempotency_Key="one")
     await agents.number("+14155550100", provider_config={"auth_password": "hunter2-hunter2"})
     endpoint = {"url": "sip:bot@127.0.0.1", "headers": {"Authorization": "Bearer hunter3-hunter3"}}
     await agents.patch("/v1/agents/agt_sales", {"endpoints": [endpoint]})
-    directory = agents.service._directory
-    files = [path.read_bytes() for path in directory.iterdir() if path.name.startswith("api.sqlite")]
-    assert any(b"+14155550100" in content for content in files), "not the file that the store is in"
-    for secret in (b"0123456789abcdef0123", b"hunter2-hunter2"):
-        assert not any(secret in content for content in files)
+
+    def rows(session: Session) -> str:
+        tables = Base.metadata.tables.values()
+        return str([tuple(row) for table in tables for row in session.execute(select(table))])
+
+    stored = await agents.service.database.read(rows)
+    assert "+14155550100" in stored
+    for secret in ("0123456789abcdef0123", "hunter2-hunter2", "hunter3-hunter3"):
+        assert secret not in stored
 
 
 async def test_credentials_in_use_are_deleted_only_by_force(agents: Api) -> None:

@@ -15,6 +15,7 @@ from api.service import ApiService
 from api.types import AgentCreate, PhoneNumberCreate
 from routing.cache import Kind, RoutingCache
 from routing.replica import Replica
+from tests.api.conftest import Store
 from tests.api.http.rig import KEY
 from tests.routing.conftest import Counts, RedisServer
 
@@ -101,8 +102,9 @@ async def redis(tmp_path: Path) -> AsyncIterator[RedisServer]:
 
 
 @pytest.fixture
-async def source(tmp_path: Path, redis: RedisServer) -> AsyncIterator[Source]:
-    async with open_source(tmp_path / "data", redis) as opened:
+async def source(store: Store, tmp_path: Path, redis: RedisServer) -> AsyncIterator[Source]:
+    """Each sort of store, with its publisher."""
+    async with open_source(tmp_path / "data", redis, database_url=store.url) as opened:
         yield opened
 
 

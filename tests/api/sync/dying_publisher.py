@@ -37,6 +37,9 @@ STEPS: dict[str, tuple[Any, str, bool]] = {
 }
 """What is wrapped, and whether the end comes before or after it."""
 
+ONLY_SQLITE = "after the commit"
+"""Where a thread commits, and the loop is told later."""
+
 FIRST_STEPS = {step for step, (owner, name, _) in STEPS.items() if name in {"claim", "held", "seal"}}
 """Those that a publisher takes at an empty cache, by comparison and so in no order; the others come after."""
 
@@ -77,7 +80,12 @@ def arm(step: str, times: int) -> None:
 
 
 async def main(directory: Path, redis_url: str, step: str, times: int) -> None:
-    service = ApiService(directory, version="0", bootstrap_key="oi_sk_bootstrap-key-of-the-tests")
+    service = ApiService(
+        directory,
+        version="0",
+        bootstrap_key="oi_sk_bootstrap-key-of-the-tests",
+        database_url=os.environ.get("DATABASE_URL", ""),
+    )
     await service.open()
     publisher = service.publisher(connect(redis_url, 5.0))
     if step not in FIRST_STEPS:

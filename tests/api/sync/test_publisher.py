@@ -17,6 +17,7 @@ from api.store.tables import OutboxRow
 from api.types import InboundRoutingBody
 from routing.cache import META, NUMBERS, PlaceLostError
 from routing.replica import Replica
+from tests.api.conftest import Store
 from tests.api.sync.conftest import Source, held, open_source
 from tests.routing.conftest import Counts, RedisServer, an_agent, put, until
 
@@ -186,6 +187,7 @@ async def test_a_redis_that_was_away_for_longer_than_the_outbox_reaches_is_compa
     await settle(source, redis)
 
 
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)  # it copies files
 async def test_a_restored_store_brings_redis_back_to_what_it_says(
     source: Source, redis: RedisServer, tmp_path: Path
 ) -> None:
@@ -208,10 +210,10 @@ async def test_a_restored_store_brings_redis_back_to_what_it_says(
 
 
 async def test_two_publishers_of_one_store_lose_and_repeat_nothing(
-    source: Source, redis: RedisServer, tmp_path: Path
+    source: Source, store: Store, redis: RedisServer, tmp_path: Path
 ) -> None:
     await settle(source, redis)
-    async with open_source(tmp_path / "data", redis) as other:
+    async with open_source(tmp_path / "data", redis, database_url=store.url) as other:
         source.start()
         other.start()
         revision = (await redis.cache.state()).revision
