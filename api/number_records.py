@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal, cast
 
 import msgspec
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Table, delete, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from api.identifiers import new_id
@@ -182,7 +183,7 @@ class NumberRecords:
             {"agent_id": agent_id, "number_seq": row.seq} for row in rows for agent_id in agents_of(row)
         ]
         if references:
-            tx.session.execute(insert(NumberAgentRow), references)
+            tx.session.connection().execute(insert(cast("Table", NumberAgentRow.__table__)), references)
 
     def _route(self, tx: Transaction, row: NumberRow) -> None:
         # Told for every change, since the ETags of lists hang on it too.
@@ -303,14 +304,16 @@ def count(tx: Transaction, rows: Iterable[NumberRow], by: int) -> None:
     for row in rows:
         for agent_id in (ALL, *agents_of(row)):
             changes[agent_id, row.provider, row.status] += by
-    table = NumberCountRow
-    for (agent_id, provider, status), difference in changes.items():
-        sort = (table.agent_id == agent_id, table.provider == provider, table.status == status)
-        changed = tx.session.execute(update(table).where(*sort).values(count=table.count + difference))
-        if not cast("Any", changed).rowcount:
-            tx.session.execute(
-                insert(table).values(agent_id=agent_id, provider=provider, status=status, count=difference)
-            )
+    table = NumberCountRow.__table__
+    connection = tx.session.connection()
+    upsert: Any = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement = upsert(table)
+    sort = ("agent_id", "provider", "status")
+    statement = statement.on_conflict_do_update(
+        index_elements=sort, set_={"count": table.c.count + statement.excluded.count}
+    )
+    values = [dict(zip(sort, key, strict=True)) | {"count": change} for key, change in changes.items()]
+    connection.execute(statement, values)
 
 
 def _owner(row: NumberRow) -> str:

@@ -87,6 +87,7 @@ class Publisher:
         self._committed = asyncio.Event()
         self._verify_at = 0.0
         self._owned = False
+        self._reached: Place | None = None
         self._untrimmed = 0
         self._complaint = ""
         self.synced = asyncio.Event()
@@ -140,6 +141,7 @@ class Publisher:
                 continue
             self._metrics.outbox.set(len(rows))
             if not rows:
+                self._reached = place
                 return place
             reached = place.at(rows[-1].revision, rows[-1].mark)
             await self._cache.advance(self._outbox.changes(rows), str(place), str(reached))
@@ -185,10 +187,15 @@ class Publisher:
 
     async def _repair(self, kind: Kind, keys: Sequence[str]) -> int:
         """Write those of these records that are not as the store has them, when nothing is on its way."""
-        if not keys or not await self._differing(kind, keys):
+        if not keys:
             return 0
-        place = await self.publish()  # most differences are changes that were not published yet
+        before = self._reached
         changes = await self._differing(kind, keys)
+        if not changes:
+            return 0
+        place = await self.publish()
+        if place != before:  # most differences are changes that were not published yet
+            changes = await self._differing(kind, keys)
         for start in range(0, len(changes), BATCH):
             await self._cache.advance(changes[start : start + BATCH], str(place), str(place))
         return len(changes)

@@ -17,9 +17,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar, cast
 
-from sqlalchemy import insert, select
+from sqlalchemy import Table, insert, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -73,7 +73,7 @@ class Transaction:
             {"revision": revision, "kind": kind, "key": key, "value": value, **common}
             for revision, (kind, key, value) in enumerate(self._changes, self.state.revision + 1)
         ]
-        self.session.execute(insert(OutboxRow), rows)
+        self.session.connection().execute(insert(cast("Table", OutboxRow.__table__)), rows)
         self.state.revision += len(rows)
         self.state.mark = mark
         return True
