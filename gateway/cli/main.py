@@ -10,7 +10,9 @@ from typing import Annotated
 import typer
 
 from gateway.app import StartError
+from gateway.cli import agents, keys, numbers
 from gateway.cli.errors import UsageError
+from gateway.cli.options import ConfigOption
 from gateway.config import ConfigError, Settings, load
 
 app = typer.Typer(
@@ -23,10 +25,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", help="TOML file; $VOICE_GATEWAY_CONFIG, else configs/gateway.toml."),
-]
+app.add_typer(numbers.app, name="numbers")
+app.add_typer(agents.app, name="agents")
+app.add_typer(keys.app, name="keys")
 
 
 def settings(config: Path | None) -> Settings:

@@ -36,9 +36,9 @@ DEMO_HINT: Final = """
 """
 
 
-FIRST_KEY: Final = """voice-gateway: API key, shown this once: {key}
-  http://{web}/docs says what to do with it.
-"""
+KEY_SHOWN: Final = "voice-gateway: API key, shown this once: {key}\n"
+
+FIRST_KEY: Final = KEY_SHOWN + "  http://{web}/docs says what to do with it.\n"
 
 DEMO_KEY_FILE: Final = "demo-api-key"
 """In the data directory: the demo's key, so that each `make run` can show it."""

@@ -1,0 +1,93 @@
+"""`voice-gateway keys`: API keys."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from gateway.cli.api_client import ApiClient, ApiTarget, with_api
+from gateway.cli.options import ConfigOption, JsonOption, KeyOption, UrlOption
+from gateway.cli.output import print_json, print_table, say
+
+app = typer.Typer(help="API keys: list, create, revoke.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_keys(
+    config: ConfigOption = None, url: UrlOption = None, key: KeyOption = None, as_json: JsonOption = False
+) -> None:
+    """List keys that are in force, without their secrets."""
+
+    async def work(api: ApiClient) -> list[Any]:
+        return await api.all("/api-keys")
+
+    keys = with_api(ApiTarget(config, url, key), work)
+    if as_json:
+        print_json({"items": keys})
+        return
+    print_table(
+        ("id", "name", "begins with", "scopes", "created", "expires", "last used"),
+        (
+            (
+                each["id"],
+                each["name"],
+                each["prefix"],
+                " ".join(each["scopes"]),
+                each["created_at"],
+                each["expires_at"] or "never",
+                each["last_used_at"] or "never",
+            )
+            for each in keys
+        ),
+    )
+
+
+@app.command("create")
+def create_key(
+    name: Annotated[str, typer.Argument(help="What it is for.")],
+    scope: Annotated[
+        list[str] | None, typer.Option(help="read or write; may be given twice. Both unless given.")
+    ] = None,
+    expires: Annotated[str | None, typer.Option(help="When it ends, e.g. 2027-01-01T00:00:00Z.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the key and nothing else.")] = False,
+    config: ConfigOption = None,
+    url: UrlOption = None,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a key; it is shown once."""
+    body: dict[str, Any] = {"name": name}
+    if scope:
+        body["scopes"] = scope
+    if expires is not None:
+        body["expires_at"] = expires
+
+    async def work(api: ApiClient) -> Any:
+        return await api.request("POST", "/api-keys", body)
+
+    made = with_api(ApiTarget(config, url, key), work)
+    if as_json:
+        print_json(made)
+    elif quiet:
+        sys.stdout.write(made["key"] + "\n")
+    else:
+        say(f"{made['id']} may {' and '.join(made['scopes'])}. The key, shown this once:")
+        sys.stdout.write(made["key"] + "\n")
+
+
+@app.command("revoke")
+def revoke_key(
+    key_id: Annotated[str, typer.Argument(help="Its id, as `keys list` shows it.")],
+    config: ConfigOption = None,
+    url: UrlOption = None,
+    key: KeyOption = None,
+) -> None:
+    """End a key, at once."""
+
+    async def work(api: ApiClient) -> Any:
+        return await api.request("DELETE", f"/api-keys/{key_id}")
+
+    with_api(ApiTarget(config, url, key), work)
+    say(f"{key_id} is revoked.")
