@@ -31,7 +31,7 @@ from api.types import (
     ForceQuery,
 )
 from routing.cache import encode
-from routing.endpoint_rules import faults
+from routing.endpoint_rules import WITHHELD, faults
 from routing.models import Agent, Endpoint
 
 TAG: Final = "Agents"
@@ -42,9 +42,6 @@ SECRET_HEADER: Final = re.compile(
     r"authorization|cookie|token|secret|password|api.?key|signature", re.IGNORECASE
 )
 """Headers whose values are not returned."""
-
-HIDDEN: Final = "••••"
-"""In place of a value that is not returned."""
 
 LISTED: Final = 20
 """Numbers that a refusal names; the rest it counts."""
@@ -273,7 +270,7 @@ class Agents:
 
 def _endpoint_shown(endpoint: EndpointBody) -> EndpointShown:
     headers = {
-        name: HIDDEN if SECRET_HEADER.search(name) else value for name, value in endpoint.headers.items()
+        name: WITHHELD if SECRET_HEADER.search(name) else value for name, value in endpoint.headers.items()
     }
     return EndpointShown(
         url=endpoint.url,
@@ -292,7 +289,7 @@ def _check(update: AgentUpdate) -> None:
         place = f"endpoints[{index}]"
         for field, fix in faults(Endpoint(**msgspec.structs.asdict(body))):
             errors.append(FieldError(f"{place}.{field}", "endpoint", "makes no sense", fix))
-        if HIDDEN in body.headers.values():
+        if WITHHELD in body.headers.values():
             fix = "send the real value, or leave endpoints out of the patch to keep them"
             detail = "is the mask of a value that is not returned"
             errors.append(FieldError(f"{place}.headers", "masked", detail, fix))

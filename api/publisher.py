@@ -8,7 +8,7 @@ behind finds the place moved, and looks again.
 
     place of another store, or none      all of the cache is compared with the store: differences are written
     place not in the outbox any more     likewise; Redis was away for long, or store or Redis are restored
-    copies cache flushed                        likewise, and declared complete when it is
+    cache flushed                        likewise, and declared complete when it is
     cache damaged by somebody            found by the regular comparison
 
 Comparing goes page by page, and changes go first: it never holds up what is new.
@@ -223,22 +223,23 @@ class Publisher:
     async def _claim(self) -> Place:
         """Go on from where the store is now; all that came before has to be compared."""
         head = await self._database.read(self._outbox.head)
-        before = parse_place(await self._cache.place())
+        text = await self._cache.place()
+        before = parse_place(text)
         if before is None or before.store_id != head.store_id:
-            await self._refuse_foreign(before)
+            await self._refuse_foreign(text)
         place = Place(head.store_id, head.revision, head.mark, verified=False)
         await self._cache.claim(str(place))
         self._owned = True
         self._verify_at = 0.0
         return place
 
-    async def _refuse_foreign(self, before: Place | None) -> None:
-        """Leave a cache alone that another store fills, or whose routes would nearly all be lost."""
+    async def _refuse_foreign(self, text: str | None) -> None:
+        """Leave a cache alone that another writer fills, or whose routes would nearly all be lost."""
         if (await self._cache.state()).epoch is None:
             return  # empty, or not complete: nobody serves by it
-        if before is not None and self._owned:
+        if text is not None and self._owned:
             raise ForeignCacheError(
-                f"store {before.store_id} writes to the same Redis as this one: give each its own (redis.url)"
+                f"another writer ({text}) fills the same Redis as this store: give each its own (redis.url)"
             )
         held = lost = 0
         async for page in self._cache.scan("number"):

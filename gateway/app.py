@@ -48,11 +48,16 @@ from routing.models import Agent, PhoneNumber
 from routing.numbers_file import NumbersFileError
 from routing.redis_clients import BACKGROUND_TIMEOUT, connect
 from routing.redis_server import EmbeddedRedis, RedisUnavailable
+from routing.remote_api import RemoteApi
+from routing.remote_sync import RemoteSync
 from routing.replica import Replica
 from routing.sync import FileSync, Synced
 
 if TYPE_CHECKING:
     from gateway.api_service import ApiService
+
+FIRST_LOOK_SECONDS: Final = 10.0
+"""For the routes of a remote API to be there before calls are taken."""
 
 LAST_WORDS_SECONDS: Final = 1.0
 """For BYEs to be answered before the sockets are closed."""
@@ -82,6 +87,7 @@ class Gateway:
         self.web: WebServer
         self.api: ApiService | None = None
         self._sync: FileSync | None = None
+        self._remote: RemoteSync | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._exit = contextlib.AsyncExitStack()
 
@@ -257,6 +263,25 @@ class Gateway:
         )
         await self.replica.start()
         self._exit.push_async_callback(self.replica.stop)
+        if settings.api.remote_url:  # after the replica: what it serves by is not given up lightly
+            self._remote = self._remote_sync(self._writer(url))
+            self._run(self._remote.run, "remote-api")
+            with contextlib.suppress(TimeoutError):  # it may be away: then there may be routes in Redis
+                async with asyncio.timeout(FIRST_LOOK_SECONDS):
+                    await self._remote.synced.wait()
+
+    def _remote_sync(self, writer: Redis) -> RemoteSync:
+        api = self.settings.api
+        return RemoteSync(
+            RemoteApi(api.remote_url, api.remote_key.get_secret_value()),
+            RoutingCache(writer),
+            interval=api.remote_interval,
+            deletion_limit=api.remote_deletion_limit,
+            serving=lambda: len(self.replica.view),
+            on_synced=_log_synced,
+            on_error=_log_remote,
+            on_looked=lambda result: self.metrics.remote_looks.labels(result).inc(),
+        )
 
     def _writer(self, url: str) -> Redis:
         writer = connect(url, BACKGROUND_TIMEOUT)
@@ -330,6 +355,7 @@ class Gateway:
         metrics = self.metrics
         metrics.transactions(self.sip.user_agent.transaction_counts)
         metrics.sync_age.set(self.replica.age)
+        metrics.remote_age.set(self._remote.age if self._remote is not None else 0)
         metrics.overload_level.set(len(self.registry) / self.settings.admission.max_active_calls)
         metrics.agent_calls.clear()
         metrics.endpoint_up.clear()
@@ -349,6 +375,8 @@ class Gateway:
                 await self._sync.reload()
             except (NumbersFileError, *FAILURES) as error:
                 log.error("numbers not reloaded", detail=str(error), key="routing.numbers_file")
+        if self._remote is not None:
+            self._remote.look_soon()
 
     async def stop(self) -> None:
         """Refuse new calls, let the others finish, end what is left, then close everything. Bounded."""
@@ -455,6 +483,13 @@ def _media_host(settings: Settings) -> str:
             return "127.0.0.1"
         host: str = probe.getsockname()[0]
         return host
+
+
+def _log_remote(text: str) -> None:
+    if text:
+        log.error("remote API", detail=text, key="api.remote_url")
+    else:
+        log.info("remote API is well again")
 
 
 def _log_synced(synced: Synced) -> None:

@@ -239,6 +239,10 @@ class RoutingCache:
         values: list[bytes | None] = await self._redis.hmget(NUMBERS if kind == "number" else AGENTS, keys)
         return values
 
+    async def count(self, kind: Kind) -> int:
+        """How many records of a kind it holds."""
+        return int(await self._redis.hlen(NUMBERS if kind == "number" else AGENTS))
+
     async def scan(self, kind: Kind) -> AsyncIterator[dict[bytes, bytes]]:
         """All records of a kind, in pages of keys and encoded values; one may come twice."""
         cursor = 0

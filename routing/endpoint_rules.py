@@ -20,6 +20,9 @@ MAX_RANK: Final = 65_535
 MAX_CALLS: Final = 1_000_000
 """More than any endpoint takes, and far from what does not fit into 64 bits."""
 
+WITHHELD: Final = "••••"
+"""What the API shows in place of a header's value that it does not give away."""
+
 _URL: Final = re.compile(r"(?P<scheme>[A-Za-z]+):(?P<rest>[^\s\x00-\x20\x7f]+)")
 
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+")

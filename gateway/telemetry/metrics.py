@@ -124,6 +124,17 @@ class Metrics:
             "routing_sync_age_seconds", "Since the routes were last known to be current.", registry=registry
         )
         self.sync_errors = Counter("routing_sync_errors", "Failed synchronisations.", registry=registry)
+        self.remote_looks = Counter(
+            "routing_remote_looks",
+            "Looks at api.remote_url: changed, unchanged, held_back (deletions that are not believed), error.",
+            ("result",),
+            registry=registry,
+        )
+        self.remote_age = Gauge(
+            "routing_remote_age_seconds",
+            "Since api.remote_url was last heard, by whichever gateway looks there; 0 without one.",
+            registry=registry,
+        )
         self.numbers = Gauge("routing_numbers", "Numbers in the in-process view.", registry=registry)
         self.propagation = Histogram(
             "routing_propagation_seconds",

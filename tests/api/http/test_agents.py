@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from api.agents import HIDDEN
+from routing.endpoint_rules import WITHHELD
 from tests.api.http.rig import Api
 
 
@@ -30,7 +30,7 @@ async def test_an_agent_with_everything(api: Api) -> None:
     got = await api.get(f"/v1/agents/{made.body['id']}")
     assert got.body == made.body
     assert got.body["id"].startswith("agt_")
-    assert got.body["endpoints"][0]["headers"] == {"X-Tenant": "acme", "Authorization": HIDDEN}
+    assert got.body["endpoints"][0]["headers"] == {"X-Tenant": "acme", "Authorization": WITHHELD}
     assert got.body["endpoints"][1]["priority"] == 10
     assert "hunter2" not in str(got.body)
 
