@@ -6,8 +6,8 @@
 
 Set-up, all on loopback of one machine: `voice-gateway api` with SQLite, a redis-server of its own, and
 `voice-gateway serve`. Requests are timed at the client, one at a time. Call latency is INVITE→100 and
-INVITE→200 of a probe of 40 calls a second, while a client asks the API for 100 changes and 100 reads a second: of
-no API at all, of an API in its own process, and of one in the gateway's process.
+INVITE→200 of a probe of 40 calls a second, while a client asks for 100 changes and 100 reads a second: of no
+API at all, of an API in its own process, and of one in the gateway's process.
 
 Exit code 1 when a bar is missed: list and get p99 < 20 ms, propagation p99 < 100 ms, no lost call.
 """
@@ -82,28 +82,30 @@ async def at_scale(directory: Path, count: int, database_url: str) -> None:
     """Import, full sync, start of a node, requests."""
     print(f"## {count:,} numbers\n")
     print("| step | seconds | memory |\n|---|---:|---:|")
-    with redis_server(directory / "redis") as redis_url:
-        with api_process(directory, redis_url, database_url) as (pid, root):
-            async with client(root) as asking:
-                began = time.perf_counter()
-                await fill(asking, count)
-                row("import over HTTP, 1,000 a request", began, pid)
-                await until_redis_holds(redis_url, count)
-                row("… and all of them in Redis", began, pid)
-                redis = connect(redis_url, 60.0)
-                held = (await redis.info("memory"))["used_memory"]
-                await redis.flushall()
-                began = time.perf_counter()
-                await until_redis_holds(redis_url, count)
-                row("full sync into an empty Redis", began, pid)
-                print(f"| Redis holds it in | | {held / 2**20:.0f} MiB |")
-                await redis.aclose()
-                node_starts(directory / "node", redis_url)
-                store = directory / "data" / "api.sqlite"
-                if store.exists():
-                    print(f"| the store's file | | {store.stat().st_size / 2**20:.0f} MiB |")
-                print()
-                await requests(asking, count)
+    with (
+        redis_server(directory / "redis") as redis_url,
+        api_process(directory, redis_url, database_url) as (pid, root),
+    ):
+        async with client(root) as asking:
+            began = time.perf_counter()
+            await fill(asking, count)
+            row("import over HTTP, 1,000 a request", began, pid)
+            await until_redis_holds(redis_url, count)
+            row("… and all of them in Redis", began, pid)
+            redis = connect(redis_url, 60.0)
+            held = (await redis.info("memory"))["used_memory"]
+            await redis.flushall()
+            began = time.perf_counter()
+            await until_redis_holds(redis_url, count)
+            row("full sync into an empty Redis", began, pid)
+            print(f"| Redis holds it in | | {held / 2**20:.0f} MiB |")
+            await redis.aclose()
+            node_starts(directory / "node", redis_url)
+            store = directory / "data" / "api.sqlite"
+            if store.exists():
+                print(f"| the store's file | | {store.stat().st_size / 2**20:.0f} MiB |")
+            print()
+            await requests(asking, count)
 
 
 def row(what: str, began: float, pid: int) -> None:

@@ -126,7 +126,7 @@ class Metrics:
         self.sync_errors = Counter("routing_sync_errors", "Failed synchronisations.", registry=registry)
         self.remote_looks = Counter(
             "routing_remote_looks",
-            "Looks at api.remote_url: changed, unchanged, held_back (deletions that are not believed), error.",
+            "Looks at api.remote_url: changed, unchanged, held_back (deletions not believed), error.",
             ("result",),
             registry=registry,
         )
