@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, cast
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import Select, select
 
 from api.carriers.base import (
     AvailableNumber,
@@ -199,13 +199,7 @@ class Purchases:
     async def recover(self, grace: float = GRACE_SECONDS) -> int:
         """Look after each number that has been half-way for so many seconds; returns how many still are."""
         before = timestamp(datetime.now(UTC) - timedelta(seconds=grace))
-        query = (
-            select(NumberRow)
-            .where(NumberRow.provisioning.is_not(None), NumberRow.updated_at <= before)
-            .order_by(NumberRow.seq)
-            .limit(RECOVERED_AT_ONCE)
-        )
-        rows = await self._database.read(lambda session: list(session.scalars(query)))
+        rows = await self._database.read(lambda session: list(session.scalars(half_way(before))))
         settled = [
             await (self._settle(row) if row.provisioning == "buying" else self._release(row)) for row in rows
         ]
@@ -324,4 +318,14 @@ def _shown(number: AvailableNumber) -> AvailableNumberShown:
         capabilities=list(number.capabilities),
         monthly_price=number.monthly_price,
         currency=number.currency,
+    )
+
+
+def half_way(before: str) -> Select[NumberRow]:
+    """Numbers at a carrier whose last step was made at a time or before."""
+    return (
+        select(NumberRow)
+        .where(NumberRow.provisioning.is_not(None), NumberRow.updated_at <= before)
+        .order_by(NumberRow.seq)
+        .limit(RECOVERED_AT_ONCE)
     )

@@ -266,9 +266,10 @@ class Gateway:
         if settings.api.remote_url:  # after the replica: what it serves by is not given up lightly
             self._remote = self._remote_sync(self._writer(url))
             self._run(self._remote.run, "remote-api")
-            with contextlib.suppress(TimeoutError):  # it may be away: then there may be routes in Redis
-                async with asyncio.timeout(FIRST_LOOK_SECONDS):
-                    await self._remote.synced.wait()
+            if not self.replica.loaded:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(FIRST_LOOK_SECONDS):
+                        await self._remote.synced.wait()
 
     def _remote_sync(self, writer: Redis) -> RemoteSync:
         api = self.settings.api

@@ -125,7 +125,10 @@ def upgrade() -> None:
         batch_op.create_index("ix_phone_numbers_provider", ["provider", "seq"], unique=False)
         batch_op.create_index("ix_phone_numbers_status", ["status", "seq"], unique=False)
         batch_op.create_index("ix_phone_numbers_provider_status", ["provider", "status", "seq"], unique=False)
-        batch_op.create_index(batch_op.f("ix_phone_numbers_provisioning"), ["provisioning"], unique=False)
+        some = sa.text("provisioning IS NOT NULL")
+        batch_op.create_index(
+            "ix_phone_numbers_provisioning", ["seq"], unique=False, sqlite_where=some, postgresql_where=some
+        )
         batch_op.create_index("ix_phone_numbers_updated_at", ["updated_at"], unique=False)
 
     state = op.create_table(
@@ -164,7 +167,7 @@ def downgrade() -> None:
     op.drop_table("state")
     with op.batch_alter_table("phone_numbers", schema=None) as batch_op:
         batch_op.drop_index("ix_phone_numbers_updated_at")
-        batch_op.drop_index(batch_op.f("ix_phone_numbers_provisioning"))
+        batch_op.drop_index("ix_phone_numbers_provisioning")
         batch_op.drop_index("ix_phone_numbers_provider_status")
         batch_op.drop_index("ix_phone_numbers_status")
         batch_op.drop_index("ix_phone_numbers_provider")
