@@ -1,12 +1,12 @@
 # `make run` answers calls, `make test` proves it. Everything else is for people who work on the code.
-.PHONY: run test check format soak load bench test-fresh-clone docs setup-run setup-test
+.PHONY: run test check format soak load bench bench-api test-fresh-clone docs setup-run setup-test
 .DEFAULT_GOAL := run
 bin := .venv/bin
 
 run: setup-run              ## start with demo numbers and say what to dial
 	@exec $(bin)/voice-gateway serve --demo --config configs/demo.toml
 
-test: setup-test            ## the whole suite, with real SIPp, baresip and Redis
+test: setup-test            ## the whole suite, with real SIPp, baresip, Redis and PostgreSQL
 	@$(bin)/python -m pytest -n auto --ignore tests/e2e
 	@$(bin)/python -m pytest tests/e2e
 
@@ -31,6 +31,9 @@ load: setup-test            ## SIPp at rising rates, then 100,000 calls watching
 
 bench: setup-test           ## microseconds: parsing, the core, UDP, the relay, routes
 	@for each in parse core udp relay routes; do echo "== $$each"; $(bin)/python loadtests/bench_$$each.py; done
+
+bench-api: setup-test       ## the API with a million numbers, and calls beside it: half an hour; NUMBERS=20000 is quick
+	@$(bin)/python loadtests/bench_api.py --numbers $(or $(NUMBERS),1000000)
 
 setup-run:
 	@scripts/setup run
