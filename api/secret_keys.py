@@ -54,9 +54,21 @@ def check_keys(tx: Transaction, box: SecretBox) -> None:
     """Make sure that these are the keys of this store. Raises SecretKeyError."""
     if tx.state.key_check is None:
         tx.state.key_check = box.seal(_CHECK, _OWNER)
+    else:
+        open_check(box, tx.state.key_check)
+
+
+def open_check(box: SecretBox | None, key_check: bytes | None) -> None:
+    """Make sure that what a store's own key sealed opens; without a check, it was never used.
+
+    box: None if there is no key at all. Raises SecretKeyError.
+    """
+    if key_check is None:
         return
     try:
-        box.open(tx.state.key_check, _OWNER)
+        if box is None:
+            raise SecretKeyError("no key")
+        box.open(key_check, _OWNER)
     except SecretKeyError:
         raise SecretKeyError(
             "api.secret_key: the store was sealed with another key: every process with this store needs the"

@@ -7,12 +7,14 @@ from importlib.metadata import version
 from prometheus_client import CollectorRegistry
 
 from api.backup import BackupError, back_up, restore
+from api.examination import examine
 from api.metrics import ApiMetrics
 from api.publisher import FAILURES as PUBLISHING_FAILURES
 from api.secret_box import SecretKeyError
 from api.secret_keys import KEY_FILE
 from api.service import FIRST_SYNC_SECONDS, ApiService, ApiStartError
 from api.store.database import StoreUnavailable
+from api.store.schema import SchemaError
 from gateway.config import Settings
 
 __all__ = [
@@ -22,9 +24,11 @@ __all__ = [
     "ApiService",
     "ApiStartError",
     "BackupError",
+    "SchemaError",
     "SecretKeyError",
     "StoreUnavailable",
     "back_up",
+    "examine",
     "make_service",
     "restore",
 ]

@@ -31,6 +31,7 @@ from gateway.telemetry.unobserved import Unobserved
 from routing.models import Agent, Endpoint
 from routing.numbers_file import NumbersFileError, load
 from routing.redis_clients import BACKGROUND_TIMEOUT, connect
+from routing.remote_api import RemoteApi, RemoteError
 
 PROBE_SECONDS: Final = 3.0
 """For an agent endpoint to answer OPTIONS."""
@@ -80,6 +81,7 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
         _ports,
         _carriers,
         _redis,
+        _api,
         _speech,
     ]
     for check in checks:
@@ -108,7 +110,9 @@ async def _routes(settings: Settings) -> _Routes | Finding:
         try:
             view, origin = await find_routes(settings)
         except UsageError as error:
-            fix = "fill Redis, or name a file in routing.numbers_file"
+            if settings.api.serve:
+                return Finding("numbers", True, "none yet: start it, and register some over the API")
+            fix = "start what fills Redis (voice-gateway api), or name a file in routing.numbers_file"
             return Finding("numbers", False, str(error), fix)
         return _Routes(origin, len(view), view.agents())
     try:
@@ -193,6 +197,44 @@ async def _redis(settings: Settings) -> list[Finding]:
         with contextlib.suppress(RedisError, OSError):
             await client.aclose()
     return [Finding("redis", True, "answers")]
+
+
+async def _api(settings: Settings) -> list[Finding]:
+    """Where the routes come from, unless it is a file."""
+    api = settings.api
+    if api.remote_url:
+        return [await _remote(api.remote_url, api.remote_key.get_secret_value())]
+    if settings.routing.numbers_file is not None or not api.serve:
+        return []
+    from gateway.api_service import SchemaError, SecretKeyError, StoreUnavailable, examine
+
+    url, key = api.database_url.get_secret_value(), api.secret_key.get_secret_value()
+    try:
+        return [Finding("api", True, await examine(settings.data.dir, url, key))]
+    except StoreUnavailable as error:
+        fix = "check host, user, password and database in api.database_url"
+        return [Finding("api", False, f"api.database_url: {error}", fix)]
+    except SecretKeyError as error:
+        fix = "bring the key back; see docs/backup.md if it is lost"
+        return [Finding("api", False, str(error), fix)]
+    except SchemaError as error:
+        return [Finding("api", False, str(error), "see docs/backup.md")]
+    except OSError as error:
+        fix = "make it readable for this user alone: chmod 600"
+        return [Finding("api", False, f"{error.filename or 'data.dir'}: {error.strerror or error}", fix)]
+
+
+async def _remote(url: str, key: str) -> Finding:
+    api = RemoteApi(url, key)
+    try:
+        glance = await api.glance()
+    except RemoteError as error:
+        fix = "correct it, or wait for that API; the last routes stay in force"
+        return Finding("api.remote_url", False, str(error), fix)
+    finally:
+        await api.close()
+    told = "its numbers" if glance.total is None else f"{glance.total} numbers"
+    return Finding("api.remote_url", True, f"{api.url} tells {told}")
 
 
 async def _speech(settings: Settings) -> list[Finding]:

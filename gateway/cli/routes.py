@@ -39,7 +39,7 @@ async def find_routes(settings: Settings) -> tuple[RouteView, str]:
         if saved is not None:
             return saved, "the last snapshot on disk"
     if settings.routing.numbers_file is None:
-        raise UsageError("no routes: Redis has none, there is no snapshot, and routing.numbers_file is empty")
+        raise UsageError("no routes yet: Redis has none, and there is no snapshot of earlier ones")
     try:
         routes = await asyncio.to_thread(load, settings.routing.numbers_file)
     except NumbersFileError as error:

@@ -154,6 +154,35 @@ def test_check_gives_a_line_and_a_fix_for_each_fault(config: Path) -> None:
         assert any(line.startswith(f"✓ {what}") for line in lines), what
 
 
+API_LINES = {
+    "a store to be made": ("serve = true", "✓ api", "made at the first start"),
+    "a database that is not there": (
+        'database_url = "postgresql+asyncpg://someone:secret-word@127.0.0.1:9/none"',
+        "✗ api",
+        "cannot be reached",
+    ),
+    "a key that is none": ('secret_key = "short"', "✗ api", "openssl rand"),
+    "a remote API that is down": (
+        'remote_url = "http://127.0.0.1:9"\nremote_key = "oi_sk_secret-word"',
+        "✗ api.remote_url",
+        "127.0.0.1:9",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", API_LINES)
+def test_check_tells_where_routes_come_from(config: Path, what: str) -> None:
+    section, begins, told = API_LINES[what]
+    written = "".join(
+        line for line in config.read_text().splitlines(keepends=True) if "numbers_file" not in line
+    )
+    config.write_text(f"{written}\n[api]\n{section}\n")
+    result = run("check", "-c", str(config), cwd=config.parent)
+    [line] = [line for line in result.stdout.splitlines() if line.startswith(begins)]
+    assert told in line
+    assert "secret-word" not in result.stdout + result.stderr
+
+
 def test_call_to_nobody_fails_with_its_reason(tmp_path: Path) -> None:
     result = run("call", f"sip:nobody@127.0.0.1:{free_port()}", cwd=tmp_path)
     assert result.returncode == 1
