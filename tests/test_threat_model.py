@@ -13,10 +13,16 @@ PAGE = (ROOT / "docs" / "threat-model.md").read_text()
 ROW = re.compile(r"\| `([\w.]+)\.([A-Z_]+)` \| (\d+) \|")
 CONSTANT = re.compile(r"^((?:MAX|KNOWN)_[A-Z_]+)(?:: Final)? = [\d(]", re.MULTILINE)
 
-ROOMS = ["admission", "calls", "destinations", "media", "sip", "speech", "telemetry", "web"]
+ROOMS = ["admission", "calls", "cli", "destinations", "media", "sip", "speech", "telemetry", "web"]
 """Of `gateway`: those that peers reach."""
 
 NO_CAPS = {
+    "api.api_keys.KNOWN_SECONDS": "how long a key is believed",
+    "api.purchases.MAX_RETRY_SECONDS": "a pause",
+    "gateway.cli.api_client.MAX_RETRY_SECONDS": "a pause",
+    "gateway.cli.call.MAX_PLAYED_SECONDS": "checks what an operator writes",
+    "gateway.cli.call.MAX_RECORDED_SECONDS": "checks what an operator writes",
+    "gateway.cli.check.MAX_PROBES_AT_ONCE": "shapes what we send",
     "gateway.media.jitter.MAX_LATE": "tells a late packet from a restart (RFC 3550 A.1)",
     "gateway.media.pacer.MAX_BURST": "shapes what we send",
     "gateway.media.reception.MAX_DROPOUT": "tells loss from a restart (RFC 3550 A.1)",
@@ -26,13 +32,15 @@ NO_CAPS = {
     "routing.endpoint_rules.MAX_CALLS": "checks what an operator writes",
     "routing.endpoint_rules.MAX_RANK": "checks what an operator writes",
     "routing.redis_server.MAX_SOCKET_PATH": "the kernel's",
+    "routing.remote_sync.MAX_DOUBLINGS": "a pause",
+    "routing.remote_sync.MAX_PAUSE": "a pause",
 }
 """Named like caps, and none: nothing grows without them."""
 
 
 def constants() -> set[str]:
     """Every constant that is named like a cap, with its module."""
-    folders = [*(ROOT / "gateway" / room for room in ROOMS), ROOT / "routing"]
+    folders = [*(ROOT / "gateway" / room for room in ROOMS), ROOT / "routing", ROOT / "api"]
     found = set()
     for path in (path for folder in folders for path in folder.rglob("*.py")):
         module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
