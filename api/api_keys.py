@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections.abc import Callable
@@ -45,6 +46,7 @@ class KeyRing:
         self._known: dict[str, tuple[Principal, float]] = {}
         self._noted: dict[str, float] = {}
         self._local: dict[str, Principal] = {}
+        self._looking: dict[str, asyncio.Task[Principal | None]] = {}
 
     def admit(self, key: str, principal: Principal) -> None:
         """Take a key that is in no store: of a command on this machine."""
@@ -59,6 +61,15 @@ class KeyRing:
         principal, until = self._known.get(hashed, (None, 0.0))
         if principal is not None and until > now:
             return principal
+        # Of the many requests that find a key's time just over, one looks for all of them.
+        looking = self._looking.get(hashed)
+        if looking is None:
+            looking = self._looking[hashed] = asyncio.create_task(self._look(hashed))
+            looking.add_done_callback(lambda _: self._looking.pop(hashed))
+        return await asyncio.shield(looking)
+
+    async def _look(self, hashed: str) -> Principal | None:
+        now = self._clock()
         principal = await self._database.read(lambda session: _find(session, hashed))
         if principal is None:
             self._known.pop(hashed, None)

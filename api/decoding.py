@@ -26,6 +26,9 @@ _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _END_AS_TOLD: Final = repr(END)[1:-1]
 """How msgspec quotes what only Python's patterns need."""
 
+_NUMERAL: Final = re.compile(r"-?[0-9]{1,19}")
+"""A whole number in a query: not `1e1`, nor `5.0`, which msgspec takes too."""
+
 _PLACE: Final = re.compile(r"^(?P<fault>.*?)(?: - at `(?P<key>key in )?\$(?P<path>.*)`)?$", re.DOTALL)
 _RULES: Final = (
     ("missing required field", "required"),
@@ -55,9 +58,11 @@ def decode(value: Any, kind: type[Value], *, strict: bool = True, prefix: str = 
             that is of the wrong kind.
 
     """
-    unknown = [*_unknown(value, kind, ""), *_unfit(value, "", 0)]
-    if unknown:
-        raise invalid(*(_prefixed(error, prefix) for error in unknown))
+    unfit = [*_unknown(value, kind, ""), *_unfit(value, "", 0)]
+    if not strict:
+        unfit += _no_numerals(value, kind)
+    if unfit:
+        raise invalid(*(_prefixed(error, prefix) for error in unfit))
     try:
         return msgspec.convert(value, kind, strict=strict)
     except msgspec.ValidationError as error:
@@ -107,12 +112,25 @@ def _unfit(value: Any, path: str, depth: int) -> Iterator[FieldError]:
     elif isinstance(value, dict):
         for name, each in value.items():
             if _CONTROL.search(name):
-                yield FieldError(_shown(path), "characters", "a name holds a control character", "remove it")
+                yield FieldError(
+                    _shown(path) or "body", "characters", "a name holds a control character", "remove it"
+                )
             else:
                 yield from _unfit(each, f"{path}.{name}" if path else name, depth + 1)
     elif isinstance(value, list):
         for index, each in enumerate(value):
             yield from _unfit(each, f"{path}[{index}]", depth + 1)
+
+
+def _no_numerals(query: Any, kind: type) -> Iterator[FieldError]:
+    """Texts of a query that stand for a whole number, and are none."""
+    struct = _struct(kind)
+    if struct is None or not isinstance(query, dict):
+        return
+    for name, annotation in _fields(struct).items():
+        text = query.get(name)
+        if isinstance(text, str) and int in _members(annotation) and not _NUMERAL.fullmatch(text):
+            yield FieldError(name, "type", "is no whole number", _fix(kind, name) or "write digits")
 
 
 def _explained(message: str, kind: Any) -> FieldError:
@@ -125,7 +143,7 @@ def _explained(message: str, kind: Any) -> FieldError:
         detail = "is required"
     else:
         detail = fault[:1].lower() + fault[1:].replace("`", "").replace(_END_AS_TOLD, "$")
-    path = path.replace("[...]", "[]")
+    path = path.replace("[...]", "[]")  # keys of an object, that msgspec does not name
     rule = next((rule for text, rule in _RULES if text in fault), "type")
     fix = _fix(kind, path) or _choice(kind, path, fault) or ("add it" if missing else "correct it")
     return FieldError(_shown(path) or "body", rule, detail, fix)

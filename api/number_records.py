@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, cast
 
 import msgspec
@@ -31,6 +31,9 @@ ALL: Final = ""
 """In place of an agent's id: of all numbers."""
 
 Status = Literal["active", "inactive"]
+
+Sort = tuple[str, str, str]
+"""An agent's id or ALL, provider, status."""
 
 _routing_decoder: Final = msgspec.json.Decoder(InboundRoutingBody)
 _config_decoder: Final = msgspec.json.Decoder(ProviderConfig)
@@ -76,7 +79,7 @@ class NumberRecords:
         tx.session.add_all(rows)
         tx.session.flush()
         self._refer(tx, rows)
-        count(tx, rows, +1)
+        count(tx, sorts_of(rows))
         for row in rows:
             self._route(tx, row)
         return rows
@@ -108,7 +111,7 @@ class NumberRecords:
 
     def remove(self, tx: Transaction, row: NumberRow) -> None:
         """Forget a number."""
-        count(tx, [row], -1)
+        count(tx, {sort: -by for sort, by in sorts_of([row]).items()})
         tx.route_changed("number", row.phone_number, None)
         tx.session.delete(row)
         tx.session.flush()
@@ -198,9 +201,12 @@ class Rewriting:
         self._records = records
         self._tx = tx
         self._rows = rows
+        self._counted: Counter[Sort] = Counter()
+        self._agents: dict[int, set[str]] = {}
 
     def __enter__(self) -> None:
-        count(self._tx, self._rows, -1)
+        self._counted = sorts_of(self._rows)
+        self._agents = {row.seq: agents_of(row) for row in self._rows}
 
     def __exit__(self, failed: type[BaseException] | None, *_: object) -> None:
         if failed is not None:
@@ -209,12 +215,16 @@ class Rewriting:
         for row in rows:
             row.updated_at = tx.now
             row.version += 1
-        tx.session.execute(
-            delete(NumberAgentRow).where(NumberAgentRow.number_seq.in_([row.seq for row in rows]))
-        )
+        # Most changes leave agents and status alone, and then there is nothing to write about them.
+        moved = [row for row in rows if agents_of(row) != self._agents[row.seq]]
+        if moved:
+            referred = NumberAgentRow.number_seq.in_([row.seq for row in moved])
+            tx.session.execute(delete(NumberAgentRow).where(referred))
         tx.session.flush()
-        self._records._refer(tx, rows)
-        count(tx, rows, +1)
+        self._records._refer(tx, moved)
+        counted = sorts_of(rows)
+        counted.subtract(self._counted)
+        count(tx, counted)
         for row in rows:
             self._records._route(tx, row)
 
@@ -298,21 +308,26 @@ def _faults(
         yield FieldError("credential_id", "reference", detail, fix)
 
 
-def count(tx: Transaction, rows: Iterable[NumberRow], by: int) -> None:
+def sorts_of(rows: Iterable[NumberRow]) -> Counter[Sort]:
+    """How many numbers there are of each sort that lists tell the total of."""
+    return Counter(
+        (agent_id, row.provider, row.status) for row in rows for agent_id in (ALL, *agents_of(row))
+    )
+
+
+def count(tx: Transaction, changes: Mapping[Sort, int]) -> None:
     """Keep the totals of lists true."""
-    changes: Counter[tuple[str, str, str]] = Counter()
-    for row in rows:
-        for agent_id in (ALL, *agents_of(row)):
-            changes[agent_id, row.provider, row.status] += by
+    names = ("agent_id", "provider", "status")
+    values = [dict(zip(names, sort, strict=True)) | {"count": by} for sort, by in changes.items() if by]
+    if not values:
+        return
     table = NumberCountRow.__table__
     connection = tx.session.connection()
     upsert: Any = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     statement = upsert(table)
-    sort = ("agent_id", "provider", "status")
     statement = statement.on_conflict_do_update(
-        index_elements=sort, set_={"count": table.c.count + statement.excluded.count}
+        index_elements=names, set_={"count": table.c.count + statement.excluded.count}
     )
-    values = [dict(zip(sort, key, strict=True)) | {"count": change} for key, change in changes.items()]
     connection.execute(statement, values)
 
 

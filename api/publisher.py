@@ -105,15 +105,17 @@ class Publisher:
     async def run(self) -> None:
         """Publish until cancelled."""
         while True:
+            told = self._committed.is_set()
             self._committed.clear()
             try:
-                if (await self.publish()).verified:
+                if (await self.publish(told=told)).verified:
                     self.synced.set()
                 if self._clock() >= self._verify_at:
                     await self.verify()
                     self.synced.set()
                 self._complaint = ""
             except PlaceLostError:
+                self._reached = None
                 continue  # another publisher was faster, or Redis was flushed: look again
             except FAILURES as error:
                 self._failed(error)
@@ -124,15 +126,18 @@ class Publisher:
             except TimeoutError:
                 pass
 
-    async def publish(self) -> Place:
+    async def publish(self, *, told: bool = False) -> Place:
         """Bring every change that is committed to Redis; returns the place reached.
+
+        told: somebody waits for a change: Redis is taken to be where it was left, and says so if it is not.
 
         Raises:
             PlaceLostError: the cache changed hands meanwhile; ask again.
             StoreUnavailable, redis.RedisError, OSError: store or Redis cannot be reached.
 
         """
-        place = await self._place()
+        known = self._reached if told else None
+        place = known if known is not None and known.verified else await self._place()
         while True:
             here = place
             rows = await self._database.read(lambda session: self._outbox.after(session, here))  # noqa: B023

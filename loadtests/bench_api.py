@@ -47,6 +47,7 @@ BAR_PROPAGATION = 0.1
 PROBE_RATE = 40.0
 LOAD = 100  # changes, and as many reads, a second
 SECONDS = 30
+SETUPS = ("no load", "load, in its own process", "load, in the gateway's process")
 
 missed: list[str] = []
 
@@ -161,14 +162,14 @@ def ask(asking: Client, path: str) -> Callable[[], Awaitable[object]]:
     return lambda: asking.ask("GET", f"/v1/phone-numbers{path}")
 
 
-async def beside_calls(directory: Path) -> None:
+async def beside_calls(directory: Path, only: str) -> None:
     """Call latency with and without API load, and how long changes take."""
     print("## Calls beside the API\n")
     print(
         "| API | changes/s | INVITE→100 ms p50 / p99 | INVITE→200 ms p50 / p99 | lost | propagation p99 s |\n"
         "|---|---:|---:|---:|---:|---:|"
     )
-    for what in ("no load", "load, in its own process", "load, in the gateway's process"):
+    for what in (name for name in SETUPS if only in name):
         await one_setup(directory / what.replace(" ", "-").replace(",", ""), what)
     print()
 
@@ -274,13 +275,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="The phone-number API with a million numbers.")
     parser.add_argument("--numbers", type=int, default=1_000_000)
     parser.add_argument("--only", choices=["scale", "calls"])
+    parser.add_argument(
+        "--beside", help="with --only calls: of the three set-ups the one that has this in its name"
+    )
     parser.add_argument("--database-url", default="", help="PostgreSQL instead of SQLite")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-api-") as directory:
         if arguments.only != "calls":
             asyncio.run(at_scale(Path(directory, "scale"), arguments.numbers, arguments.database_url))
         if arguments.only != "scale":
-            asyncio.run(beside_calls(Path(directory, "calls")))
+            asyncio.run(beside_calls(Path(directory, "calls"), arguments.beside or ""))
     print("bars: " + ("; ".join(missed) or "all cleared"))
     return 1 if missed else 0
 

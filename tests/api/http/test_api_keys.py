@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import asyncio
 import hmac
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -96,6 +98,30 @@ async def test_a_key_expires(api: Api) -> None:
     assert await ring.find(made["key"]) is None
     past = await api.post("/v1/api-keys", {"name": "x", "expires_at": "2020-01-01T00:00:00Z"})
     assert past.body["errors"][0]["field"] == "expires_at"
+
+
+async def test_one_request_looks_a_key_up_for_all_that_wait(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = api.service.database
+    looks = []
+    read = database.read
+
+    async def counted(work: Any) -> Any:
+        looks.append(work)
+        return await read(work)
+
+    monkeypatch.setattr(database, "read", counted)
+    clock = [0.0]
+    ring = KeyRing(database, clock=lambda: clock[0])
+    for turn in (1, 2):
+        found = [asyncio.create_task(ring.find(KEY)) for _ in range(20)]
+        await asyncio.sleep(0)
+        found[0].cancel()  # the one that looks may lose patience: the others get their answer
+        principals = await asyncio.gather(*found[1:])
+        assert len({principal.key_id for principal in principals if principal}) == 1
+        assert len(looks) == turn
+        clock[0] += KNOWN_SECONDS
 
 
 async def test_keys_are_compared_in_constant_time(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

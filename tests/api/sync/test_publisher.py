@@ -286,7 +286,7 @@ async def test_failures_are_told_once_and_counted(
     monkeypatch.setattr(publisher_module, "RETRY_SECONDS", 0.01)
     monkeypatch.setattr(source.publisher, "_on_error", told.append)
 
-    async def away() -> None:
+    async def away(*, told: bool) -> None:
         raise RedisError("connection refused")
 
     monkeypatch.setattr(source.publisher, "publish", away)
