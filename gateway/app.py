@@ -27,6 +27,7 @@ from gateway.destinations.trunk import Trunk
 from gateway.destinations.voicemail import VoicemailBox
 from gateway.media.g711 import CODECS
 from gateway.media.port_pool import PortPool
+from gateway.media.quality import stream_mos
 from gateway.sip.endpoint import SipEndpoint
 from gateway.sip.inbound_leg import InboundLeg
 from gateway.sip.leg import HeaderList
@@ -138,7 +139,7 @@ class Gateway:
             on_closed=lambda stats: self._media_totals.closed(stats),
         )
         self._exit.callback(self.ports.close)
-        self._media_totals = MediaTotals(self.metrics, self.ports.open_stats)
+        self._media_totals = MediaTotals(self.metrics, self.ports.open_stats, stream_mos)
         self.sip = SipEndpoint(
             listen=settings.sip.listen,
             agent_listen=settings.sip.agent_listen,

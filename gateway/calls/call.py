@@ -10,6 +10,8 @@ from gateway.calls.records import CallObserver, CallRecord, RecordSink
 from gateway.calls.retries import Remembered
 from gateway.destinations.base import CallerLeft, Tried, ignore
 from gateway.destinations.caller_audio import CallerAudio
+from gateway.media.quality import leg_quality
+from gateway.media.reception import PortStats
 from gateway.sip.events import AckTimedOut, Event, HungUp, InviteCancelled, LegEnded
 from gateway.sip.inbound_leg import InboundLeg
 
@@ -24,6 +26,9 @@ GONE: dict[type[Event], str] = {
 RETRY_AFTER = "5"
 """Seconds; carriers go to their next address at once, and this one recovers within seconds or not at all."""
 
+
+MAX_LEGS = 64
+"""Legs with media that one call's record tells of: an agent has at most 32 endpoints, and there are two."""
 
 MAX_EVENTS = 256
 """Events that wait for a call's task. It takes them up at the next turn of the loop; only a flood of requests
@@ -209,6 +214,7 @@ class Call:
 
         status: for a caller who was not answered, the refusal; otherwise, unless 200, what BYE's Reason says.
         """
+        self.leg_heard("caller", self.audio.heard)
         self.audio.close_port()
         self.caller.listener = ignore
         if self.answered:
@@ -254,6 +260,11 @@ class Call:
         """See `Call`."""
         stage = "failover" if "dispatch" in self.record.stages else "dispatch"
         self.observe(stage, self._clock() - self._gave_up)
+
+    def leg_heard(self, leg: str, stats: PortStats | None) -> None:
+        """See `Call`."""
+        if stats is not None and (stats.packets_in or stats.packets_out) and len(self.record.legs) < MAX_LEGS:
+            self.record.legs.append(leg_quality(leg, stats))
 
     def agent_joined(self) -> None:
         """See `Call`."""

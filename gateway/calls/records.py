@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from gateway.destinations.base import Tried
+from gateway.media.quality import LegQuality
 
 
 @dataclass(slots=True)
@@ -21,6 +22,7 @@ class CallRecord:
     status: the final status that the caller got; cause: what ended the call.
     started_at: seconds since the epoch; seconds: from INVITE to goodbye.
     stages: seconds by stage, the names of ``gateway_call_stage_seconds``.
+    legs: how the audio of each leg that passed through us did, the caller's last.
     """
 
     call_id: str
@@ -37,6 +39,7 @@ class CallRecord:
     cause: str = ""
     seconds: float = 0.0
     stages: dict[str, float] = field(default_factory=dict)
+    legs: list[LegQuality] = field(default_factory=list)
 
 
 RecordSink: TypeAlias = Callable[[CallRecord], None]

@@ -194,7 +194,7 @@ class _Talk:
         self._audio = AudioSession(
             self._port, codec.name.upper(), codec.payload_type, events, continuous=True
         )
-        self._port.set_remote(*audio.rtp_address)
+        self._port.set_remote(*audio.addresses)
         self._audio.on_audio = self._hear
         self.answered = True
         self.result = f"answered, {codec.name}"

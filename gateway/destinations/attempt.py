@@ -52,10 +52,11 @@ class Attempt:
 
         deadline: when the agent must have answered.
         """
+        call = self._call
         path: AudioPath | None = None
         try:
             flow = await attended(
-                self._call,
+                call,
                 self._trunk.sip.connect(self._endpoint.request_uri),
                 min(deadline, self._began + self._trunk.response_timeout),
             )
@@ -75,6 +76,7 @@ class Attempt:
         finally:
             if path is not None:
                 path.close()
+                call.leg_heard(self._agent.id, path.agent_stats)
 
     def _path(self) -> AudioPath:
         if self._endpoint.direct_media:

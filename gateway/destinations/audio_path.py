@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from gateway.destinations.caller_audio import CallerAudio, rtp_address
+from gateway.destinations.caller_audio import CallerAudio, rtp_address, voice_of
+from gateway.media.reception import PortStats
 from gateway.media.relay import Relay
 from gateway.sip.sdp import make_offer, with_media_address
 
@@ -18,10 +19,12 @@ class AudioPath(Protocol):
 
     Attributes:
         relayed: packets pass through us, so we see silence.
+        agent_stats: what our port towards the agent has seen; None with direct media.
 
     """
 
     relayed: bool
+    agent_stats: PortStats | None
 
     def offer(self) -> bytes:
         """The body of the INVITE; empty if the offer is left to the agent.
@@ -56,6 +59,7 @@ class DirectPath:
     __slots__ = ("_audio",)
 
     relayed = False
+    agent_stats: PortStats | None = None
 
     def __init__(self, audio: CallerAudio) -> None:
         self._audio = audio
@@ -96,7 +100,7 @@ class RelayedPath:
 
     """
 
-    __slots__ = ("_agent_port", "_audio", "_caller_port", "_closed", "_relay")
+    __slots__ = ("_agent_port", "_audio", "_caller_port", "_closed", "_relay", "agent_stats")
 
     relayed = True
 
@@ -104,7 +108,8 @@ class RelayedPath:
         self._audio = audio
         self._caller_port = audio.open_port()
         self._agent_port = audio.open_agent_port()
-        self._relay = Relay(self._caller_port, self._agent_port)
+        self._relay = Relay(self._caller_port, self._agent_port, secure=audio.secure)
+        self.agent_stats: PortStats | None = self._agent_port.stats
         self._closed = False
 
     def offer(self) -> bytes:
@@ -130,6 +135,10 @@ class RelayedPath:
     def follow_agent(self, description: bytes) -> None:
         """See `AudioPath`."""
         self._agent_port.set_remote(*rtp_address(description))
+        voice = voice_of(description)
+        if voice is not None:
+            for port in (self._caller_port, self._agent_port):
+                port.stats.speaks(voice.name.upper(), voice.clock_rate)
 
     def silence(self, now: float) -> tuple[float, float]:
         """See `AudioPath`."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from gateway.destinations.caller_audio import CallerAudio
+from gateway.media.reception import PortStats
 from gateway.sip.inbound_leg import InboundLeg
 
 
@@ -150,6 +151,9 @@ class Call(Protocol):
 
     def attempt_begins(self) -> None:
         """An INVITE is on the wire: ends the stage ``dispatch``, or ``failover`` after a first one."""
+
+    def leg_heard(self, leg: str, stats: PortStats | None) -> None:
+        """A leg's media is over; what its port has seen goes into the record, if that was anything."""
 
     def agent_joined(self) -> None:
         """An agent is talking with the caller, until `agent_left`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gateway.media.ports import MediaPort, MediaPorts, Network
+from gateway.media.reception import PortStats
 from gateway.sip.sdp import Codec, Media, SdpError, SessionDescription, restrict_to
 
 SECURE = b"/SAVP"
@@ -33,6 +34,7 @@ class CallerAudio:
     """
 
     __slots__ = (
+        "_heard",
         "_latch_ranges",
         "_origin",
         "_ports",
@@ -59,6 +61,7 @@ class CallerAudio:
         self._ports = ports
         self._latch_ranges = latch_ranges
         self._origin: _Origin | None = None
+        self._heard: PortStats | None = None
 
     @property
     def secure(self) -> bool:
@@ -89,9 +92,15 @@ class CallerAudio:
         """
         return self._ports.open()
 
+    @property
+    def heard(self) -> PortStats | None:
+        """What our port has seen, also after it was closed; None if there was none."""
+        return self.port.stats if self.port is not None else self._heard
+
     def close_port(self) -> None:
         """Give our port back; the caller's audio flows elsewhere, or the call is over. Idempotent."""
         if self.port is not None:
+            self._heard = self.port.stats
             self.port.close()
             self.port = None
 
@@ -131,8 +140,8 @@ class CallerAudio:
         return description
 
 
-def rtp_address(description: bytes) -> tuple[str, int]:
-    """Where a session description wants its audio.
+def rtp_address(description: bytes) -> tuple[str, int, int | None]:
+    """Where a session description wants its audio: host, RTP port, and RTCP port if it names one.
 
     Raises:
         SdpError: it has no audio, or makes no sense.
@@ -141,7 +150,13 @@ def rtp_address(description: bytes) -> tuple[str, int]:
     audio = SessionDescription.parse(description).audio
     if audio is None:
         raise SdpError("no audio in the session description")
-    return audio.rtp_address
+    return audio.addresses
+
+
+def voice_of(description: bytes) -> Codec | None:
+    """The voice codec that a session description prefers. Raises SdpError."""
+    audio = SessionDescription.parse(description).audio
+    return None if audio is None else next((codec for codec in audio.codecs if not codec.is_dtmf), None)
 
 
 def events_for(voice: Codec, audio: Media) -> Codec | None:

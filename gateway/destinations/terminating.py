@@ -54,7 +54,7 @@ async def answer_here(call: Call) -> Terms | Declined:
         ours = answer_offer(audio.offer(), host, port, session_id=audio.session_id)
         call.answer(audio.present(ours.sdp, through_port=True))
         await _acknowledged(call)
-        return _terms(ours.codec, ours.dtmf, call.now())
+        return _terms(audio, ours.codec, ours.dtmf, call.now())
     offer = make_offer(host, port, session_id=audio.session_id)
     call.answer(audio.present(offer, through_port=True))
     return _taken(audio, await _acknowledged(call), call.now())
@@ -81,7 +81,7 @@ def follow_change(audio: CallerAudio, description: bytes) -> None:
     if media is None:
         raise SdpError("no audio in the session description")
     audio.theirs = description
-    port.set_remote(*media.rtp_address)
+    port.set_remote(*media.addresses)
     port.sending = media.direction in ("sendrecv", "recvonly")
 
 
@@ -102,7 +102,7 @@ async def _acknowledged(call: Call) -> bytes:
 def _agreed(audio: CallerAudio, now: float) -> Terms | None:
     """The terms in force, if we can speak the codec in use."""
     agreed = audio.agreed()
-    return _terms(*agreed, now) if agreed is not None and agreed[0].name.upper() in CODECS else None
+    return _terms(audio, *agreed, now) if agreed is not None and agreed[0].name.upper() in CODECS else None
 
 
 def _taken(audio: CallerAudio, answer: bytes, now: float) -> Terms | Declined:
@@ -111,15 +111,16 @@ def _taken(audio: CallerAudio, answer: bytes, now: float) -> Terms | Declined:
         media = SessionDescription.parse(answer).audio
         if media is None:
             raise SdpError("no audio in the answer")
-        audio.open_port().set_remote(*media.rtp_address)
+        audio.open_port().set_remote(*media.addresses)
     except SdpError as error:
         return Declined(f"caller answered our offer unusably: {error}", NOT_ACCEPTABLE)
     audio.theirs = answer
     voice = next((codec for codec in media.codecs if codec.name.upper() in CODECS), None)
     if voice is None:
         return Declined("caller answered our offer with another codec", NOT_ACCEPTABLE)
-    return _terms(voice, events_for(voice, media), now)
+    return _terms(audio, voice, events_for(voice, media), now)
 
 
-def _terms(voice: Codec, events: Codec | None, now: float) -> Terms:
+def _terms(audio: CallerAudio, voice: Codec, events: Codec | None, now: float) -> Terms:
+    audio.open_port().stats.speaks(voice.name.upper(), voice.clock_rate)
     return Terms(voice.name.upper(), voice.payload_type, events.payload_type if events else None, now)

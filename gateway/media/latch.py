@@ -44,15 +44,16 @@ class SymmetricLatch:
 
     Attributes:
         accepted: the source that is heard, or None until that is settled.
+        expected: the address that SDP names, or None where only packets can tell.
         target: where to send, or None on hold or before anything is known.
 
     """
 
-    __slots__ = ("_candidates", "_expected", "_held", "_ranges", "_sdp", "accepted", "target")
+    __slots__ = ("_candidates", "_held", "_ranges", "_sdp", "accepted", "expected", "target")
 
     def __init__(self, ranges: Sequence[Network] | None = None) -> None:
         self._ranges = ranges
-        self._expected: Address | None = None
+        self.expected: Address | None = None
         self._sdp: Address | None = None
         self._held = False
         self._candidates: dict[Address, list[bytes]] = {}
@@ -61,7 +62,7 @@ class SymmetricLatch:
 
     def expect(self, host: str, port: int) -> None:
         """Take the address that SDP names; see `MediaPort.set_remote` for its special values."""
-        named = _unicast(host, port)
+        named = unicast(host, port)
         self._held = named is HOLD
         if named is HOLD:  # whoever was heard is still heard, nobody is sent to
             self.target = None
@@ -69,7 +70,7 @@ class SymmetricLatch:
         if (host, port) != self._sdp:
             self._sdp = host, port
             self._candidates.clear()
-            self._expected = named
+            self.expected = named
             if self.accepted != named:
                 self.accepted = None
         self.target = self.accepted or named
@@ -79,7 +80,7 @@ class SymmetricLatch:
 
         Returns the packets to deliver now (none while on probation), or None: a stranger's, drop it.
         """
-        if source == self._expected:
+        if source == self.expected:
             self._accept(source)
             return (packet,)
         if self.accepted is not None or not self._may_latch(source):
@@ -116,7 +117,7 @@ def _follows(previous: bytes, packet: bytes) -> bool:
     return step & 0xFFFF == 1 and packet[8:12] == previous[8:12]
 
 
-def _unicast(host: str, port: int) -> Address | None:
+def unicast(host: str, port: int) -> Address | None:
     """SDP's address in the spelling that sockets use; None when only the peer's packets can tell; or HOLD."""
     try:
         ip = ip_address(host)

@@ -13,6 +13,7 @@ from gateway.media.latch import SymmetricLatch
 from gateway.media.poller import SocketPoller
 from gateway.media.ports import Network, NoPortLeft
 from gateway.media.reception import PortStats
+from gateway.media.rtcp_reporter import Reporter
 from gateway.media.rtp_port import RtpPort
 from gateway.media.sockets import SocketPair
 
@@ -39,6 +40,7 @@ class PortPool:
         advertise: the address written into SDP where it differs from `host` (NAT, or `host` is a wildcard).
         linger: seconds that a closed port rests before it is reused.
         clock: seconds; shared by every port's `last_packet_at`.
+        wall_clock: seconds since 1970, for what reports say of time; asked once.
         on_closed: told what a port has seen, when it is closed.
 
     Raises:
@@ -55,6 +57,7 @@ class PortPool:
         advertise: str | None = None,
         linger: float = LINGER,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
         on_closed: Callable[[PortStats], None] = _ignore,
     ) -> None:
         ports = list(range(low + low % 2, high, 2))
@@ -69,6 +72,7 @@ class PortPool:
         self._advertise = advertise or host
         self._linger = linger
         self._clock = clock
+        self._ntp_offset = wall_clock() - clock()
         self._on_closed = on_closed
         self._unbound = deque(ports)
         self._resting: deque[tuple[float, SocketPair]] = deque()
@@ -103,6 +107,7 @@ class PortPool:
             clock=self._clock,
             on_close=give_back,
         )
+        port.report_by(Reporter(port, clock=self._clock, ntp_offset=self._ntp_offset))
         self._open.add(port)
         return port
 

@@ -30,7 +30,8 @@ class MediaPort(Protocol):
 
     Attributes:
         sink: receives every accepted RTP packet; a port that is just opened discards.
-        rtcp_sink: likewise for RTCP.
+        rtcp_sink: likewise for RTCP. A port has reports of its own, and takes the peer's, until
+            `forward_rtcp`.
         sending: False while the peer holds us (``a=sendonly`` or ``a=inactive`` at its side): `send` then
             discards.
         last_packet_at: the pool clock's seconds of the last accepted RTP packet; None before the first.
@@ -60,6 +61,12 @@ class MediaPort(Protocol):
 
     def send_rtcp(self, packet: bytes) -> None:
         """Send one RTCP packet to the peer; otherwise as `send`."""
+
+    def forward_rtcp(self, sink: PacketSink) -> None:
+        """Hand the peer's RTCP to `sink`, and send no reports of our own any more.
+
+        For streams whose keys only the two ends have (SRTP): nobody between them can write their RTCP.
+        """
 
     def close(self) -> None:
         """Give the port back. Idempotent; afterwards `send` discards and no sink is called any more."""

@@ -1,6 +1,7 @@
-"""What is known about a received stream: counts, loss by sequence gaps, interarrival jitter.
+"""What is known about a leg's two streams: counts, loss by sequence gaps, jitter, and what the peer reports.
 
-RFC 3550 §6.4.1, A.1, A.3 and A.8. This runs for every packet, so it is one flat method on plain integers.
+RFC 3550 §6.4.1, A.1, A.3 and A.8. `received` runs for every packet, so it is one flat method on plain
+integers.
 """
 
 from __future__ import annotations
@@ -14,11 +15,8 @@ MAX_DROPOUT = 3000
 MAX_MISORDER = 100
 """A packet up to this many numbers late is reordered or a duplicate, not a restart (RFC 3550 A.1)."""
 
-MAX_TRANSIT_STEP = 8000
-"""A change of transit time above one second is a re-based media clock, not jitter of the network."""
-
 CLOCK_RATE = 8000
-"""Timestamp units a second of every codec that we speak (RFC 3551 §4.5.14)."""
+"""Timestamp units a second until another codec is agreed on (RFC 3551 §4.5.14)."""
 
 _FIELDS = struct.Struct("!HII")
 """Sequence number, timestamp, SSRC: bytes 2 to 11 of the header."""
@@ -32,6 +30,8 @@ class PortStats:
     dropped_source: well-formed, but from an address that is not the peer's;
     dropped_invalid: not RTP at all (STUN, DTLS, keep-alives, garbage);
     send_failures: refused by the local network stack (no route, buffer full).
+    codec, clock_rate: what is spoken on this leg, as SDP names it, and its timestamp units a second.
+    far_lost, far_jitter: packets and seconds, as the peer reports of what we send; None before it does.
     """
 
     packets_in: int = 0
@@ -39,8 +39,15 @@ class PortStats:
     dropped_source: int = 0
     dropped_invalid: int = 0
     send_failures: int = 0
+    codec: str = ""
+    clock_rate: int = CLOCK_RATE
+    far_lost: int | None = None
+    far_jitter: float | None = None
 
+    _round_trips: int = field(default=0, init=False, repr=False)
+    _round_trip_sum: float = field(default=0.0, init=False, repr=False)
     _ssrc: int = field(default=-1, init=False, repr=False)
+    _first: int = field(default=0, init=False, repr=False)
     _highest: int = field(default=0, init=False, repr=False)
     _expected: int = field(default=0, init=False, repr=False)
     _received: int = field(default=0, init=False, repr=False)
@@ -57,7 +64,49 @@ class PortStats:
     @property
     def jitter(self) -> float:
         """Interarrival jitter in seconds, the running estimate of RFC 3550 A.8."""
-        return self._jitter / CLOCK_RATE
+        return self._jitter / self.clock_rate
+
+    @property
+    def jitter_units(self) -> int:
+        """The same in timestamp units, as reports tell it."""
+        return int(self._jitter)
+
+    @property
+    def round_trip(self) -> float | None:
+        """Seconds to the peer and back, the mean of all measurements; None before the first."""
+        return self._round_trip_sum / self._round_trips if self._round_trips else None
+
+    @property
+    def ssrc(self) -> int | None:
+        """The source that is received; None before its first packet."""
+        return self._ssrc if self._ssrc >= 0 else None
+
+    @property
+    def expected(self) -> int:
+        """Packets that this source has sent by its sequence numbers; `source_received`: those that came."""
+        return self._expected
+
+    @property
+    def source_received(self) -> int:
+        """See `expected`; duplicates count."""
+        return self._received
+
+    @property
+    def extended_highest(self) -> int:
+        """The highest sequence number received, the times it wrapped in the upper 16 bits."""
+        return (self._first + self._expected - 1) & 0xFFFFFFFF
+
+    def speaks(self, codec: str, clock_rate: int) -> None:
+        """What is spoken on this leg from now on; another clock begins to measure jitter anew."""
+        self.codec = codec
+        if clock_rate > 0 and clock_rate != self.clock_rate:
+            self.clock_rate = clock_rate
+            self._jitter = 0.0
+
+    def measured_round_trip(self, seconds: float) -> None:
+        """One way to the peer and back, measured by its report."""
+        self._round_trips += 1
+        self._round_trip_sum += seconds
 
     def received(self, packet: bytes, now: float) -> None:
         """Count one valid RTP packet that arrived at `now` (seconds)."""
@@ -77,8 +126,9 @@ class PortStats:
             return
         if elapsed < -0x80000000:
             elapsed += 0x100000000
-        deviation = abs((now - self._arrival) * CLOCK_RATE - elapsed)
-        if deviation < MAX_TRANSIT_STEP:
+        clock_rate = self.clock_rate
+        deviation = abs((now - self._arrival) * clock_rate - elapsed)
+        if deviation < clock_rate:  # above a second it is a re-based media clock, not jitter of the network
             self._jitter += (deviation - self._jitter) / 16
         self._timestamp = timestamp
         self._arrival = now
@@ -87,7 +137,7 @@ class PortStats:
         """A new source, or the old one with new numbers: keep its losses, begin again (RFC 3550 A.1)."""
         self._lost_before = self.lost
         self._ssrc = ssrc
-        self._highest = sequence
+        self._first = self._highest = sequence
         self._expected = self._received = 1
         self._timestamp = timestamp
         self._arrival = now

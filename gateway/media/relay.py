@@ -2,6 +2,11 @@
 
 Nothing is rewritten, so SSRC, sequence numbers and timestamps are the sender's own, and a relay between two
 ports has no per-packet code of its own at all: each port's sink is the other's `send`.
+
+RTCP ends here: each port reports to its own peer (`gateway.media.rtcp_reporter`). So a carrier has its
+    reports also
+from agents that send none, each leg is measured by itself, a transcoded call has the same RTCP as any other,
+and nothing an agent writes reaches the carrier. Only SRTP's is forwarded: its keys are the two ends' own.
 """
 
 from __future__ import annotations
@@ -14,18 +19,27 @@ from gateway.media.rtp_port import discard
 
 
 class Relay:
-    """Forwards RTP and RTCP between two media ports, both ways.
+    """Forwards RTP between two media ports, both ways.
 
     Args:
         a, b: the two legs; the relay owns them and closes them.
+        secure: the streams are SRTP, of which nothing can be read here.
         clock: seconds, the one that the ports' `last_packet_at` comes from.
 
     """
 
-    __slots__ = ("_clock", "_since_a", "_since_b", "a", "b")
+    __slots__ = ("_clock", "_secure", "_since_a", "_since_b", "a", "b")
 
-    def __init__(self, a: MediaPort, b: MediaPort, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        a: MediaPort,
+        b: MediaPort,
+        *,
+        secure: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._clock = clock
+        self._secure = secure
         self.a = a
         self.b = b
         self._since_a = self._since_b = clock()
@@ -46,7 +60,9 @@ class Relay:
     def detach(self) -> MediaPort:
         """Take the relay apart, keeping leg `a` open for a session of its own (voicemail, say)."""
         self.b.close()
-        self.a.sink = self.a.rtcp_sink = discard
+        self.a.sink = discard
+        if self._secure:
+            self.a.rtcp_sink = discard
         return self.a
 
     def close(self) -> None:
@@ -56,7 +72,9 @@ class Relay:
 
     def _join(self) -> None:
         self.a.sink, self.b.sink = self.b.send, self.a.send
-        self.a.rtcp_sink, self.b.rtcp_sink = self.b.send_rtcp, self.a.send_rtcp
+        if self._secure:
+            self.a.forward_rtcp(self.b.send_rtcp)
+            self.b.forward_rtcp(self.a.send_rtcp)
 
 
 def _last(port: MediaPort, since: float) -> float:

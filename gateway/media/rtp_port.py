@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gateway.media.latch import SymmetricLatch
+from gateway.media.latch import HOLD, SymmetricLatch, unicast
 from gateway.media.poller import SocketPoller
 from gateway.media.ports import Address, PacketSink
 from gateway.media.reception import PortStats
+from gateway.media.rtcp_latch import RtcpLatch
+from gateway.media.rtcp_reporter import Reporter
 from gateway.media.sockets import MAX_PACKET, SocketPair
 
 READS_PER_VISIT = 32
@@ -37,8 +39,10 @@ class RtpPort:
         "_on_close",
         "_poller",
         "_recvfrom",
-        "_rtcp_target",
+        "_reporter",
+        "_rtcp",
         "_sendto",
+        "_socket_sendto",
         "_sockets",
         "_target",
         "address",
@@ -67,14 +71,16 @@ class RtpPort:
         self.stats = PortStats()
         self._sockets: SocketPair | None = sockets
         self._recvfrom = sockets.rtp.recvfrom
-        self._sendto = sockets.rtp.sendto
+        self._sendto: Callable[[bytes, Address], int] = sockets.rtp.sendto
+        self._socket_sendto: Callable[[bytes, Address], int] = sockets.rtp.sendto
         self._latch = latch
         self._poller = poller
         self._clock = clock
         self._on_close = on_close
         self._accepted: Address | None = None
         self._target: Address | None = None
-        self._rtcp_target: Address | None = None
+        self._rtcp = RtcpLatch()
+        self._reporter: Reporter | None = None
         poller.add(sockets.rtp, self._read_rtp)
         poller.add(sockets.rtcp, self._read_rtcp)
 
@@ -84,36 +90,71 @@ class RtpPort:
             return
         self._latch.expect(host, port)
         self._follow_latch()
-        target = self._target
-        self._rtcp_target = (target[0], min(rtcp_port or target[1] + 1, 0xFFFF)) if target else None
+        named = unicast(host, port)
+        if named is HOLD:
+            self._rtcp.expect(None, held=True)
+        else:
+            self._rtcp.expect(named and (named[0], rtcp_port or min(named[1] + 1, 0xFFFF)))
 
     def send(self, packet: bytes) -> None:
         """See `MediaPort.send`."""
         target = self._target
         if target is None or not self.sending:
             return
+        stats = self.stats
         try:
             self._sendto(packet, target)
         except OSError:
-            self.stats.send_failures += 1
+            stats.send_failures += 1
         else:
-            self.stats.packets_out += 1
+            stats.packets_out += 1
 
     def send_rtcp(self, packet: bytes) -> None:
         """See `MediaPort.send_rtcp`."""
-        if self._rtcp_target is None or self._sockets is None:
+        if self._rtcp.target is None or self._sockets is None:
             return
         try:
-            self._sockets.rtcp.sendto(packet, self._rtcp_target)
+            self._sockets.rtcp.sendto(packet, self._rtcp.target)
         except OSError:
             self.stats.send_failures += 1
+
+    def watch_next(self, seen: Callable[[bytes], None]) -> None:
+        """Call `seen` with the next packet that is sent, once: before it is counted, after it is gone.
+
+        What is needed of a few packets a minute must not cost anything for all of them.
+        """
+
+        def send_and_tell(packet: bytes, target: Address) -> int:
+            self._sendto = sendto
+            sent = sendto(packet, target)
+            seen(packet)
+            return sent
+
+        sendto = self._socket_sendto
+        self._sendto = send_and_tell
+
+    def report_by(self, reporter: Reporter) -> None:
+        """Have RTCP of our own: `reporter` takes the peer's until somebody else does."""
+        self._reporter = reporter
+        self.rtcp_sink = reporter.receive
+
+    def forward_rtcp(self, sink: PacketSink) -> None:
+        """See `MediaPort.forward_rtcp`."""
+        if self._sockets is None:
+            return
+        if self._reporter is not None:
+            self._reporter.stop()
+            self._reporter = None
+        self.rtcp_sink = sink
 
     def close(self) -> None:
         """See `MediaPort.close`."""
         sockets = self._sockets
         if sockets is None:
             return
-        self._sockets = self._target = self._rtcp_target = None
+        if self._reporter is not None:
+            self._reporter.leave()
+        self._sockets = self._target = None
         self.sink = self.rtcp_sink = discard
         self._poller.remove(sockets.rtp)
         self._poller.remove(sockets.rtcp)
@@ -144,6 +185,8 @@ class RtpPort:
             self.stats.dropped_source += 1
             return False
         self._follow_latch()
+        if released and self._accepted is not None:
+            self._rtcp.rtp_latched(self._accepted, self._latch.expected)
         for each in released:
             self.last_packet_at = now = self._clock()
             self.stats.received(each, now)
@@ -161,12 +204,9 @@ class RtpPort:
             packet, source = self._sockets.rtcp.recvfrom(MAX_PACKET)
         except OSError:
             return
-        peer = self._accepted or self._target
         if len(packet) < RTCP_HEADER or packet[0] & 0xC0 != 0x80:
             self.stats.dropped_invalid += 1
-        elif peer is None or source[0] != peer[0]:  # RTCP latches to nobody itself, it follows RTP's host
-            self.stats.dropped_source += 1
-        else:
-            if self._target is not None:
-                self._rtcp_target = source[:2]
+        elif self._rtcp.offer(source[:2], self._accepted or self._target):
             self.rtcp_sink(packet)
+        else:
+            self.stats.dropped_source += 1

@@ -106,6 +106,22 @@ class Media:
         return self.host, self.port
 
     @property
+    def rtcp_port(self) -> int | None:
+        """The port that ``a=rtcp:`` names (RFC 3605); None for the one after RTP's.
+
+        An address there is not read: RTCP goes to the host that RTP goes to.
+        """
+        port = (self.attribute("rtcp") or "").partition(" ")[0]
+        if not (port.isascii() and port.isdigit() and len(port) <= 5):
+            return None
+        return int(port) if 0 < int(port) <= 65535 else None
+
+    @property
+    def addresses(self) -> tuple[str, int, int | None]:
+        """Host, RTP port and RTCP port, as a media port takes them."""
+        return self.host, self.port, self.rtcp_port
+
+    @property
     def direction(self) -> str:
         """sendrecv, sendonly, recvonly or inactive, from the sender's view.
 

@@ -30,6 +30,50 @@ class TriedLine(Protocol):
         """Until it came back."""
 
 
+class LegLine(Protocol):
+    """How the audio of one leg did; seconds."""
+
+    @property
+    def leg(self) -> str:
+        """``caller``, or the agent's id."""
+
+    @property
+    def codec(self) -> str:
+        """As SDP names it."""
+
+    @property
+    def packets_in(self) -> int:
+        """RTP."""
+
+    @property
+    def packets_out(self) -> int:
+        """RTP."""
+
+    @property
+    def lost(self) -> int:
+        """Packets that did not reach us."""
+
+    @property
+    def jitter(self) -> float:
+        """Of what reached us."""
+
+    @property
+    def round_trip(self) -> float | None:
+        """To the peer and back."""
+
+    @property
+    def far_lost(self) -> int | None:
+        """Packets that did not reach the peer, as it says."""
+
+    @property
+    def far_jitter(self) -> float | None:
+        """Of what reached the peer, as it says."""
+
+    @property
+    def mos(self) -> float | None:
+        """Of what reached us."""
+
+
 class Summary(Protocol):
     """A call that is over, as the calls' room keeps it."""
 
@@ -49,6 +93,10 @@ class Summary(Protocol):
     @property
     def tried(self) -> Sequence[TriedLine]:
         """In order."""
+
+    @property
+    def legs(self) -> Sequence[LegLine]:
+        """Those whose audio passed through us."""
 
 
 class CallLog:
@@ -85,4 +133,28 @@ class CallLog:
             cause=record.cause,
             seconds=round(record.seconds, 3),
             stages_ms={name: round(seconds * 1000, 2) for name, seconds in record.stages.items()},
+            legs=[_leg(each) for each in record.legs],
         )
+
+
+def _leg(leg: LegLine) -> dict[str, Any]:
+    """A leg as the log tells it; what the peer never reported is left out."""
+    known = {
+        "rtt_ms": _milliseconds(leg.round_trip),
+        "far_lost": leg.far_lost,
+        "far_jitter_ms": _milliseconds(leg.far_jitter),
+        "mos": None if leg.mos is None else round(leg.mos, 2),
+    }
+    return {
+        "leg": leg.leg,
+        "codec": leg.codec,
+        "packets_in": leg.packets_in,
+        "packets_out": leg.packets_out,
+        "lost": leg.lost,
+        "jitter_ms": _milliseconds(leg.jitter),
+        **{name: value for name, value in known.items() if value is not None},
+    }
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from gateway.telemetry.metrics import Metrics
 
@@ -22,25 +22,43 @@ class StreamStats(Protocol):
     def jitter(self) -> float:
         """Seconds."""
 
+    @property
+    def round_trip(self) -> float | None:
+        """Seconds; None if the peer's reports never told."""
 
-class MediaTotals:
+
+StatsT = TypeVar("StatsT", bound=StreamStats)
+
+
+class MediaTotals(Generic[StatsT]):
     """Turns counts per port, which end with their call, into counters that never fall.
 
     open_ports: what the ports that are open now have seen.
+    mos: estimates how what came through a port sounded; None if nothing did.
     """
 
-    def __init__(self, metrics: Metrics, open_ports: Callable[[], Iterable[StreamStats]]) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        open_ports: Callable[[], Iterable[StatsT]],
+        mos: Callable[[StatsT], float | None],
+    ) -> None:
         self._metrics = metrics
+        self._mos = mos
         self._open_ports = open_ports
         self._closed = [0, 0, 0]
         self._told = [0, 0, 0]
 
-    def closed(self, stats: StreamStats) -> None:
+    def closed(self, stats: StatsT) -> None:
         """A port was closed: its counts are final."""
         for index, count in enumerate(_counts(stats)):
             self._closed[index] += count
         if stats.packets_in:
             self._metrics.rtp_jitter.observe(stats.jitter)
+        if stats.round_trip is not None:
+            self._metrics.rtp_round_trip.observe(stats.round_trip)
+        if (mos := self._mos(stats)) is not None:
+            self._metrics.rtp_mos.observe(mos)
 
     def refresh(self) -> None:
         """Bring the counters up to date."""

@@ -22,6 +22,12 @@ DURATION_BUCKETS: Final = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800
 
 JITTER_BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2)
 
+ROUND_TRIP_BUCKETS: Final = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
+
+MOS_BUCKETS: Final = (1.5, 2.0, 2.58, 3.1, 3.6, 4.03, 4.34, 4.5)
+"""From the third one on the steps of G.109: beyond them most, many, some users are dissatisfied, satisfied,
+very."""
+
 STAGES: Final = (
     *("trying", "lookup", "dispatch", "agent_response", "agent_answer"),
     *("failover", "answer", "voicemail_start"),
@@ -91,6 +97,18 @@ class Metrics:
             "gateway_rtp_jitter_seconds",
             "Interarrival jitter of each stream at its end (RFC 3550 §6.4.1).",
             buckets=JITTER_BUCKETS,
+            registry=registry,
+        )
+        self.rtp_round_trip = Histogram(
+            "gateway_rtp_round_trip_seconds",
+            "To the peer and back, mean of each leg that reports (RFC 3550 §6.4.1).",
+            buckets=ROUND_TRIP_BUCKETS,
+            registry=registry,
+        )
+        self.rtp_mos = Histogram(
+            "gateway_rtp_mos",
+            "Estimated mean opinion score of what came on each leg, 1 to 4.5 (ITU-T G.107).",
+            buckets=MOS_BUCKETS,
             registry=registry,
         )
         self.underruns = Counter(

@@ -316,3 +316,21 @@ async def test_a_flood_within_the_dialog_ends_that_call_and_no_memory_grows(rig:
     assert leg.ended
     assert rig.record.cause == "too many events at once"
     assert agent.kinds()[-1] == "HungUp"
+
+
+@in_virtual_time
+async def test_the_record_tells_how_each_leg_did(rig: Rig):
+    agent = await rig.agent(answering())
+    rig.line(agent)
+    leg = rig.dial()
+    await asyncio.sleep(1)
+    caller_port, agent_port = rig.ports.opened
+    caller_port.stats.packets_in, agent_port.stats.packets_in = 50, 40
+    agent_port.stats.measured_round_trip(0.05)
+    leg.hangup()
+    await asyncio.sleep(1)
+    legs = {each.leg: each for each in rig.record.legs}
+    assert list(legs) == ["agt_primary", "caller"]
+    assert (legs["caller"].codec, legs["caller"].packets_in, legs["caller"].round_trip) == ("PCMU", 50, None)
+    assert (legs["agt_primary"].packets_in, legs["agt_primary"].round_trip) == (40, 0.05)
+    assert legs["agt_primary"].mos == pytest.approx(4.4, abs=0.05)

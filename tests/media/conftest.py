@@ -108,6 +108,9 @@ class MemoryPort:
     def send_rtcp(self, packet: bytes) -> None:
         self.sent_rtcp.append(packet)
 
+    def forward_rtcp(self, sink: PacketSink) -> None:
+        self.rtcp_sink = sink
+
     def close(self) -> None:
         self.closed += 1
 

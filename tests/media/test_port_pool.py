@@ -393,3 +393,67 @@ async def test_closing_the_pool_frees_every_port() -> None:
     for number in range(low, high + 1):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.bind(("127.0.0.1", number))
+
+
+async def test_a_stranger_is_heard_neither_before_nor_after_the_peer(
+    pool: PortPool, peers: Callable[..., Peer]
+) -> None:
+    """Injection: single packets before the peer's first one, and a whole stream after it, in its own SSRC."""
+    port = pool.open()
+    peer, stranger = peers(), peers()
+    heard: list[bytes] = []
+    port.sink = heard.append
+    port.set_remote(*peer.address)
+    stranger.talk(port.address, 2)
+    sent = peer.talk(port.address, 1)
+    await arrives(lambda: len(heard) == 1)
+    stranger.sequence = peer.sequence  # the hijack: same SSRC, the very next sequence numbers
+    stranger.talk(port.address, 50)
+    sent += peer.talk(port.address, 1)
+    await arrives(lambda: len(heard) == 2)
+    assert heard == sent
+    assert port.stats.dropped_source == 50
+    port.send(b"\x80" + bytes(171))
+    await peer.hear()
+
+
+async def test_a_spoofed_report_neither_moves_rtcp_nor_reaches_anybody(
+    pool: PortPool, peers: Callable[..., Peer]
+) -> None:
+    port = pool.open()
+    peer, control, stranger = peers(), peers(), peers("127.0.0.2")
+    heard: list[bytes] = []
+    port.forward_rtcp(heard.append)
+    port.set_remote(*peer.address, control.address[1])
+    rtcp = (port.address[0], port.address[1] + 1)
+    report = b"\x80\xc9\x00\x01" + bytes(4)
+    stranger.socket.sendto(report, rtcp)
+    control.socket.sendto(report, rtcp)
+    await arrives(lambda: bool(heard))
+    peer.socket.sendto(report, rtcp)  # the right host, but the peer's RTCP is settled
+    stranger.socket.sendto(report, rtcp)
+    await arrives(lambda: port.stats.dropped_source == 3)
+    assert heard == [report]
+    port.send_rtcp(report)
+    assert await control.hear() == (report, rtcp)
+
+
+async def test_the_peer_gets_reports_and_its_own_are_read(peers: Callable[..., Peer]) -> None:
+    """Two ports of ours talk to each other: the way between them is measured by both."""
+    pools = [PortPool("127.0.0.1", *free_range(3)) for _ in range(2)]
+    a, b = (pool.open() for pool in pools)
+    a.set_remote(*b.address)
+    b.set_remote(*a.address)
+    for number in range(5):
+        a.send(pack(0, number, 160 * number, 1, bytes(160)))
+        b.send(pack(0, number, 160 * number, 2, bytes(160)))
+    await arrives(lambda: a.stats.packets_in == b.stats.packets_in == 5)
+    for number, port in ((5, a), (5, b), (6, a), (6, b)):
+        assert port._reporter is not None
+        port._reporter._due()  # no need to wait for the timers of five seconds
+        port.send(pack(0, number, 160 * number, 1 if port is a else 2, bytes(160)))
+        await asyncio.sleep(0.02)
+    await arrives(lambda: a.stats.round_trip is not None)
+    assert a.stats.far_lost == 0
+    for pool in pools:
+        pool.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from gateway.media.ports import Address, Network, NoPortLeft
+from gateway.media.ports import Address, Network, NoPortLeft, PacketSink
 from gateway.media.reception import PortStats
 
 LastHeard = Callable[[str, float], float | None]
@@ -40,6 +40,9 @@ class SimulatedPort:
             self.stats.packets_out += 1
 
     def send_rtcp(self, packet: bytes) -> None: ...
+
+    def forward_rtcp(self, sink: PacketSink) -> None:
+        self.rtcp_sink = sink
 
     def close(self) -> None:
         if not self._closed:

@@ -46,6 +46,23 @@ def audio(text: str) -> Media:
     return found
 
 
+@pytest.mark.parametrize(
+    ("line", "port"),
+    [
+        ("", None),
+        ("a=rtcp:53020\r\n", 53020),
+        ("a=rtcp:53020 IN IP4 126.16.64.4\r\n", 53020),  # RTCP goes to RTP's host nonetheless
+        ("a=rtcp:0\r\n", None),
+        ("a=rtcp:65536\r\n", None),
+        ("a=rtcp:\r\n", None),
+        ("a=rtcp-mux\r\n", None),
+    ],
+)
+def test_the_rtcp_port_is_the_named_one(line: str, port: int | None) -> None:
+    media = audio(f"m=audio 49170 RTP/AVP 0\r\n{line}")
+    assert media.addresses == ("192.0.2.1", 49170, port)
+
+
 def test_a_full_description_round_trips() -> None:
     session = parse(FULL)
     assert str(session) == FULL

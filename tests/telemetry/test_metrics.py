@@ -36,7 +36,12 @@ CONTRACT = {
 }
 """What `product.md` promises of the gateway and of routing, without the counters' suffix."""
 
-MORE = {"routing_remote_looks": ("result",), "routing_remote_age_seconds": ()}
+MORE = {
+    "routing_remote_looks": ("result",),
+    "routing_remote_age_seconds": (),
+    "gateway_rtp_round_trip_seconds": (),
+    "gateway_rtp_mos": (),
+}
 """What we tell besides."""
 
 
@@ -101,11 +106,12 @@ class Stream:
     packets_out: int = 0
     lost: int = 0
     jitter: float = 0.0
+    round_trip: float | None = None
 
 
 def test_rtp_totals_never_fall_when_ports_close_or_late_packets_come() -> None:
     metrics, open_ports = Metrics(), [Stream(10, 5, 2)]
-    totals = MediaTotals(metrics, lambda: open_ports)
+    totals = MediaTotals(metrics, lambda: open_ports, lambda stats: 4.2 if stats.packets_in else None)
     totals.refresh()
     open_ports[0].lost = 1  # a late packet came after all
     totals.refresh()
@@ -113,6 +119,10 @@ def test_rtp_totals_never_fall_when_ports_close_or_late_packets_come() -> None:
     totals.closed(open_ports.pop())
     totals.refresh()
     assert value(metrics, "gateway_rtp_packets_total", direction="in") == 10
+    assert value(metrics, "gateway_rtp_round_trip_seconds_count") == 0
+    totals.closed(Stream(0, 0, round_trip=0.03))
+    assert value(metrics, "gateway_rtp_round_trip_seconds_bucket", le="0.05") == 1
+    assert value(metrics, "gateway_rtp_mos_bucket", le="4.34") == 1
     open_ports.append(Stream(1, 1))
     totals.refresh()
     assert value(metrics, "gateway_rtp_packets_total", direction="in") == 11
