@@ -60,10 +60,10 @@ class DtmfReceiver:
         self._ended = True
 
 
-def event_payloads(digit: str, packets: int = 5) -> Iterator[bytes]:
+def event_payloads(digit: str, packets: int = 5, *, units: int = FRAME_SAMPLES) -> Iterator[bytes]:
     """The payloads of one key press, one for each 20 ms: growing durations, then the end and its repeats.
 
-    packets: the length of the press in frames of 20 ms.
+    packets: the length of the press in frames of 20 ms; units: of the timestamp in each of them.
 
     Raises:
         ValueError: it is none of `DIGITS`.
@@ -73,6 +73,6 @@ def event_payloads(digit: str, packets: int = 5) -> Iterator[bytes]:
     if event is None:
         raise ValueError(f"{digit!r} is no key of a telephone")
     for count in range(1, packets):
-        yield _EVENT.pack(event, VOLUME, count * FRAME_SAMPLES)
+        yield _EVENT.pack(event, VOLUME, count * units)
     for _ in range(END_PACKETS):
-        yield _EVENT.pack(event, _END | VOLUME, packets * FRAME_SAMPLES)
+        yield _EVENT.pack(event, _END | VOLUME, packets * units)

@@ -1,4 +1,7 @@
-"""From encoded frames to paced RTP: a queue of playbacks, one packet every 20 ms while there is any."""
+"""From encoded frames to paced RTP: a queue of playbacks, one packet every 20 ms while there is any.
+
+Under the queue there may be a live source, asked for a frame whenever nothing plays.
+"""
 
 from __future__ import annotations
 
@@ -35,13 +38,20 @@ class AudioSender:
         send: where packets go.
         payload_type: of the audio; `dtmf_payload_type`: of telephone-event, or None.
         silence: a frame sent between playbacks, or None to send nothing then.
+        live: asked for a frame when nothing plays, before silence is sent; None of it: nothing to say.
+        frame_units: of the RTP timestamp in 20 ms of the codec.
+        on_beat: called once each frame time with what was sent as audio in it (None: nothing, or a key),
+            after it was sent.
         random_bits: where SSRC, first sequence number and first timestamp come from (RFC 3550 §5.1).
 
     """
 
     __slots__ = (
         "_base",
+        "_frame_units",
+        "_live",
         "_loop",
+        "_on_beat",
         "_pacer",
         "_queue",
         "_send",
@@ -61,12 +71,18 @@ class AudioSender:
         dtmf_payload_type: int | None = None,
         *,
         silence: bytes | None = None,
+        live: Callable[[], bytes | None] | None = None,
+        frame_units: int = FRAME_SAMPLES,
+        on_beat: Callable[[bytes | None], None] | None = None,
         random_bits: Callable[[int], int] = secrets.randbits,
     ) -> None:
         self.payload_type = payload_type
         self.dtmf_payload_type = dtmf_payload_type
         self._send = send
         self._silence = silence
+        self._live = live
+        self._frame_units = frame_units
+        self._on_beat = on_beat
         self._ssrc = random_bits(32)
         self._sequence = random_bits(16)
         self._base = random_bits(32)
@@ -81,6 +97,16 @@ class AudioSender:
         """Frames that went out at least 20 ms late."""
         return self._pacer.underruns if self._pacer else 0
 
+    def start(self, phase: float = 0.0) -> None:
+        """Start the clock without anything to play; the first frame time is in `phase` seconds.
+
+        Streams that start together should not share their deadlines: the last of them would be late.
+        """
+        if self._timer is None and self._pacer is None:
+            self._pacer = Pacer(self._loop.time() + phase)
+            self._spurt = True
+            self._timer = self._loop.call_at(self._pacer.deadline, self._wake, self._pacer)
+
     def play(self, payloads: Iterable[bytes]) -> asyncio.Future[bool]:
         """Queue frames; the first goes out at once if nothing else is playing."""
         return self._enqueue(_Playback(iter(payloads), self._loop.create_future()))
@@ -94,7 +120,8 @@ class AudioSender:
         """
         if self.dtmf_payload_type is None:
             raise ValueError("the peer did not negotiate telephone-event")
-        presses = [[*event_payloads(digit), *[b""] * DTMF_PAUSE] for digit in digits]
+        units = self._frame_units
+        presses = [[*event_payloads(digit, units=units), *[b""] * DTMF_PAUSE] for digit in digits]
         events = chain.from_iterable(presses)
         return self._enqueue(_Playback(events, self._loop.create_future(), self.dtmf_payload_type))
 
@@ -128,7 +155,7 @@ class AudioSender:
         if pacer.give_up_late(now):
             self._spurt = True
         while pacer.due(now):
-            if not self._send_next(self._base + pacer.number * FRAME_SAMPLES & 0xFFFFFFFF):
+            if not self._send_next(self._base + pacer.number * self._frame_units & 0xFFFFFFFF):
                 return
             pacer.sent(now)
         self._timer = self._loop.call_at(pacer.deadline, self._wake, pacer)
@@ -139,13 +166,19 @@ class AudioSender:
         if playback is not None and playback.event_payload_type is not None:
             if payload:
                 self._send_event(playback, playback.event_payload_type, timestamp, payload)
+                if self._on_beat is not None:
+                    self._on_beat(None)
                 return True
             playback.event_timestamp = payload = None
+        if not payload and self._live is not None:
+            payload = self._live()
         payload = payload or self._silence
         if payload is not None:
             self._send_packet(self.payload_type, timestamp, payload, marker=self._spurt)
         self._spurt = payload is None
-        return payload is not None or playback is not None
+        if self._on_beat is not None:
+            self._on_beat(payload)
+        return payload is not None or playback is not None or self._on_beat is not None
 
     def _next_payload(self) -> tuple[_Playback | None, bytes | None]:
         """The first playback that has something left; those before it are finished."""

@@ -6,90 +6,169 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
 
-from gateway.media.g711 import CODECS, FRAME_BYTES, FRAME_SAMPLES, Codec
+from gateway.media.codecs import LINEAR, AudioCodec, Decoder, Encoder, find, pcm_frame_bytes
+from gateway.media.g711 import FRAME_SECONDS, SAMPLE_RATE
+from gateway.media.playout_buffer import PREFILL, Cleared, PlayoutBuffer
 from gateway.media.ports import MediaPort
 from gateway.media.receiver import AudioReceiver, AudioSink
 from gateway.media.rtp_port import discard
 from gateway.media.sender import AudioSender
+from gateway.media.transcoder import converter
+
+
+class AudioTap(Protocol):
+    """Hears both directions of a live session; a recording is one.
+
+    Each frame is 20 ms of PCM16 mono at the session's rate. `at` is its place in the conversation in seconds
+    since the session's beat began; both directions of one moment come with the same `at`.
+    """
+
+    def caller(self, frame: bytes, at: float) -> None:
+        """Take what the peer said."""
+
+    def agent(self, frame: bytes, at: float) -> None:
+        """Take what was said to the peer."""
 
 
 class AudioSession:
-    """Terminates a call's audio here (voicemail, the demo agent, the command-line caller).
+    """Terminates a call's audio here (voicemail, agents over WebSocket, demo agent, command-line caller).
 
-    The media clock starts with the first `play`, whose first packet leaves before `play` returns; from then
-    on packets leave every 20 ms by absolute deadlines. Frames are PCM16 mono 8 kHz, 160 samples, 320 bytes.
+    By itself a session speaks when told to and hears when packets come: the media clock starts with the first
+    `play`, whose first packet leaves before `play` returns, and from then on packets leave every 20 ms by
+    absolute deadlines. A *live* session has a beat of 20 ms from its beginning, for talking with somebody in
+    real time: in each beat one frame is sent (what plays, else what was pushed, else silence), and one frame
+    of what was heard is given to `on_audio`, through a jitter buffer.
+
+    Frames are 20 ms: PCM16 mono at `rate`, or whatever `form` says.
 
     Args:
         port: where packets come from and go to; the session owns it.
-        codec: ``"PCMU"`` or ``"PCMA"``.
+        codec: what the peer speaks: a value of `gateway.media.codecs`, or its name in SDP.
         payload_type: the one negotiated for it; by default its static one.
-        dtmf_payload_type: of telephone-event/8000, or None.
+        dtmf_payload_type: of telephone-event at the codec's clock rate, or None.
         continuous: send silence whenever nothing plays, once the clock has started. Carriers end calls that
             send them no RTP for some time, for instance while a caller is being recorded.
-        random_bits: source of SSRC and the other starting values.
+        rate: of PCM16 on our side, Hz: 8000, 16000 or 24000.
+        live: see above; implies `continuous`.
+        form: the form of audio that `on_audio` gets and `push` takes: PCM16 at `rate` by default. With the
+            codec that the peer speaks nothing is decoded or encoded on the way.
+        prefill: seconds that a pushed utterance is held back at first (`gateway.media.playout_buffer`).
+        random_bits: source of SSRC and the other starting values, and of the beat's phase.
         clock: seconds, for received audio.
 
     Attributes:
-        codec: the codec's name.
-        on_audio: assign a callable to get each received frame, in order, lost ones as silence.
+        codec: what the peer speaks.
+        rate: see above.
+        form: see above.
+        on_audio: assign a callable to get each received frame, in order; lost ones as silence, in a live
+            session concealed.
         on_dtmf: assign a callable to get each key (``0``–``9``, ``*``, ``#``, ``A``–``D``), once a press.
+        on_mark: assign a callable to get the names of marks that are reached.
+        tap: assign an `AudioTap` to have both directions of a live session recorded.
 
     Raises:
         KeyError: an unknown codec.
+        ValueError: the payload type of a codec without a static one is missing.
 
     """
 
     def __init__(
         self,
         port: MediaPort,
-        codec: str = "PCMU",
+        codec: AudioCodec | str = "PCMU",
         payload_type: int | None = None,
         dtmf_payload_type: int | None = None,
         *,
         continuous: bool = False,
+        rate: int = SAMPLE_RATE,
+        live: bool = False,
+        form: AudioCodec | None = None,
+        prefill: float = PREFILL,
         random_bits: Callable[[int], int] = secrets.randbits,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.codec = codec
+        self.codec = codec = _named(codec) if isinstance(codec, str) else codec
+        self.rate = rate
+        self.form = form = form or LINEAR[rate]
         self.port = port
         self.on_audio: AudioSink = discard
         self.on_dtmf: Callable[[str], None] = _ignore
-        self._codec = CODECS[codec]
-        payload_type = self._codec.payload_type if payload_type is None else payload_type
+        self.on_mark: Callable[[str], None] = _ignore
+        self.tap: AudioTap | None = None
+        payload_type = codec.payload_type if payload_type is None else payload_type
+        if payload_type is None:
+            raise ValueError(f"{codec.name} has no static payload type")
+        self._clock = clock
+        self._encoder = codec.encoder(rate)
+        self._to_peer = converter(form, codec)
+        self._pushed = PlayoutBuffer(form, prefill)
+        self._pushed.on_mark = lambda name: self.on_mark(name)
+        self._quiet = bytes(pcm_frame_bytes(rate))
+        self._beats = 0
+        self._sent_decoder: Decoder | None = None
+        self._heard_decoder: Decoder | None = None
         self._sender = AudioSender(
             port.send,
             payload_type,
             dtmf_payload_type,
-            silence=self._codec.silence * FRAME_SAMPLES if continuous else None,
+            silence=codec.silence if continuous and codec.stateless else None,
+            live=self._next_pushed if live else self._silence if continuous and not codec.stateless else None,
+            frame_units=codec.frame_units,
+            on_beat=self._beat if live else None,
             random_bits=random_bits,
         )
+        to_form = converter(LINEAR[rate], form)
         self._receiver = AudioReceiver(
-            lambda frame: self.on_audio(frame),
+            lambda frame: self.on_audio(to_form(frame)),
             lambda digit: self.on_dtmf(digit),
-            payload_types={payload_type: self._codec},
+            payload_types={payload_type: codec},
             dtmf_payload_type=dtmf_payload_type,
+            rate=rate,
             clock=clock,
         )
         self._closed = False
         port.sink = self._receiver.receive
+        if live:
+            self._sender.start(random_bits(16) / 0x10000 * FRAME_SECONDS)
 
     @property
     def underruns(self) -> int:
         """Frames that were sent at least 20 ms late, because this process was late."""
         return self._sender.underruns
 
+    @property
+    def pushed(self) -> PlayoutBuffer:
+        """What was pushed: how much waits, how much was played, how often it starved."""
+        return self._pushed
+
     def play(self, pcm: bytes) -> asyncio.Future[bool]:
-        """Play PCM16 mono 8 kHz after whatever is queued; each frame is encoded when it is due.
+        """Play PCM16 mono at `rate` after whatever is queued; each frame is encoded when it is due.
 
         Returns a future: True when the last frame has been played out, False if it was stopped. No need to
         await it.
         """
-        return self._sender.play(_encoding(self._codec, pcm))
+        return self._sender.play(_encoding(self._encoder, pcm, pcm_frame_bytes(self.rate)))
 
     def play_frames(self, frames: Iterable[bytes]) -> asyncio.Future[bool]:
-        """Play frames already encoded in this session's codec, 160 bytes each; otherwise as `play`."""
+        """Play frames already encoded in this session's codec, 20 ms each; otherwise as `play`."""
         return self._sender.play(frames)
+
+    def push(self, audio: bytes) -> int:
+        """Live session: say this after what was pushed before, audio in `form` of any length.
+
+        Returns the number of bytes that found no room, beyond two minutes of audio.
+        """
+        return self._pushed.push(audio, self._clock())
+
+    def mark(self, name: str) -> bool:
+        """Live session: call `on_mark` once everything pushed so far has been sent; False: too many wait."""
+        return self._pushed.mark(name)
+
+    def clear(self) -> Cleared:
+        """Live session: fall silent with the next frame; drops what was pushed, and tells what that was."""
+        return self._pushed.clear()
 
     def send_dtmf(self, digits: str) -> asyncio.Future[bool]:
         """Press keys, 100 ms each, after whatever is queued.
@@ -103,6 +182,7 @@ class AudioSession:
     def stop_playing(self) -> None:
         """Fall silent at once; everything queued is dropped and its future becomes False."""
         self._sender.stop()
+        self._pushed.clear()
 
     def detach(self) -> MediaPort:
         """End the session but keep its port open, for a relay to another leg."""
@@ -122,12 +202,30 @@ class AudioSession:
         self.port.sink = discard
         self._receiver.flush()
 
+    def _next_pushed(self) -> bytes:
+        frame = self._pushed.take(self._clock())
+        return self._silence() if frame is None else self._to_peer(frame)
 
-def _encoding(codec: Codec, pcm: bytes) -> Iterator[bytes]:
-    for at in range(0, len(pcm), FRAME_BYTES):
-        payload = codec.encode(pcm[at : at + FRAME_BYTES])
-        yield payload + codec.silence * (FRAME_SAMPLES - len(payload))
+    def _silence(self) -> bytes:
+        """A frame of it. A codec with a memory has to hear it itself, or the peer's decoder goes astray."""
+        return self.codec.silence if self.codec.stateless else self._encoder.encode(self._quiet)
+
+    def _beat(self, sent: bytes | None) -> None:
+        self._pushed.sent()
 
 
-def _ignore(digit: str) -> None:
-    """What a session does with keys that nobody asked for."""
+def _named(name: str) -> AudioCodec:
+    codec = find(name)
+    if codec is None:
+        raise KeyError(name)
+    return codec
+
+
+def _encoding(encoder: Encoder, pcm: bytes, size: int) -> Iterator[bytes]:
+    for at in range(0, len(pcm), size):
+        frame = pcm[at : at + size]
+        yield encoder.encode(frame if len(frame) == size else frame + bytes(size - len(frame)))
+
+
+def _ignore(name: str) -> None:
+    """What a session does with keys and marks that nobody asked for."""

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.media import codecs
 from gateway.media.g711 import PCMA, PCMU
 from gateway.media.receiver import MAX_AHEAD, AudioReceiver
 from gateway.media.rtp import pack
@@ -21,7 +22,7 @@ class Ear:
         self.receiver = AudioReceiver(
             self.frames.append,
             self.keys.append,
-            payload_types={96: PCMA},
+            payload_types={96: codecs.PCMA},
             dtmf_payload_type=101,
             clock=lambda: self.now,
         )
