@@ -25,9 +25,11 @@ from gateway.config import Settings
 from gateway.destinations.prober import Prober
 from gateway.destinations.trunk import Trunk
 from gateway.destinations.voicemail import VoicemailBox
+from gateway.destinations.waiting_sound import Kind, WaitingSounds
 from gateway.media.g711 import CODECS
 from gateway.media.port_pool import PortPool
 from gateway.media.quality import stream_mos
+from gateway.media.sound_file import SoundFileError, load_sound
 from gateway.sip.endpoint import SipEndpoint
 from gateway.sip.inbound_leg import InboundLeg
 from gateway.sip.leg import HeaderList
@@ -159,7 +161,7 @@ class Gateway:
                 )
             ),
         )
-        self.dispatcher = self._make_dispatcher()
+        self.dispatcher = self._make_dispatcher(await self._load_waiting_sounds())
         app = make_app(self.metrics.registry, self.obstacles, self.refresh)
         if self.api is not None:
             await self.api.install(app)
@@ -176,7 +178,19 @@ class Gateway:
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLD)
 
-    def _make_dispatcher(self) -> Dispatcher:
+    async def _load_waiting_sounds(self) -> WaitingSounds:
+        media = self.settings.media
+        kinds: dict[str, Kind] = {"ringback": "ringback", "silence": "silence"}
+        kind = kinds.get(media.waiting_sound)
+        if kind is not None:
+            return WaitingSounds(kind, media.ringback_country, early=media.early_media)
+        try:
+            recording = await asyncio.to_thread(load_sound, Path(media.waiting_sound))
+        except SoundFileError as error:
+            raise StartError(f"media.waiting_sound: {error}") from error
+        return WaitingSounds("recording", recording=recording, early=media.early_media)
+
+    def _make_dispatcher(self, waiting: WaitingSounds) -> Dispatcher:
         settings = self.settings
         trunk = Trunk(
             self.sip,
@@ -208,6 +222,7 @@ class Gateway:
             sink=CallLog(self.metrics),
             default_voicemail=settings.voicemail.default_message,
             endpoint_template=settings.agents.endpoint_template,
+            waiting=waiting,
         )
 
     async def _load_carriers(self) -> CarrierTable:

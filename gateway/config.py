@@ -246,6 +246,26 @@ class Media(Section):
         ge=0,
         description="Seconds without RTP from the caller after which the call is ended; 0: never.",
     )
+    waiting_sound: str = Field(
+        default="ringback",
+        min_length=1,
+        description=(
+            "What a caller who is answered already hears while an agent is being reached: `ringback`,"
+            " `silence` (the faint noise of a line), or an audio file, repeated."
+        ),
+    )
+    ringback_country: str = Field(
+        default="",
+        pattern=r"^([A-Z]{2})?$",
+        description="Whose ringback tone, as ISO 3166 code; empty means that of the carrier's country.",
+    )
+    early_media: bool = Field(
+        default=False,
+        description=(
+            "Let callers hear `waiting_sound` before they are answered (183 with a session description), in"
+            " place of a 180 and the carrier's own ringback; a carrier's `early_media` decides for its calls."
+        ),
+    )
 
 
 class Voicemail(Section):

@@ -33,6 +33,8 @@ class Carrier:
         address repeats; None when there is none.
     passed_headers: prefixes of header names that agents get to see.
     refused_callers: callers who get 603: numbers, ``anonymous``, or beginnings of them with a ``*`` behind.
+    early_media: whether its callers hear our ringback before they are answered (183 in place of 180); None
+        for what ``media.early_media`` says.
     development: whether this is the entry that admits loopback.
     documentation, checked: where the addresses were read, and when.
     """
@@ -44,6 +46,7 @@ class Carrier:
     call_id_header: str | None = None
     passed_headers: tuple[str, ...] = ()
     refused_callers: tuple[str, ...] = ()
+    early_media: bool | None = None
     development: bool = False
     documentation: str | None = None
     checked: date | None = None

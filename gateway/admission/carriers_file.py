@@ -145,6 +145,7 @@ _FIELDS: Final[Mapping[str, _Reader]] = {
     "call_id_header": _text,
     "passed_headers": _texts,
     "refused_callers": _texts,
+    "early_media": _flag,
     "development": _flag,
     "documentation": _text,
     "checked": _date,

@@ -10,6 +10,7 @@ from gateway.calls.records import CallObserver, CallRecord, RecordSink
 from gateway.calls.retries import Remembered
 from gateway.destinations.base import CallerLeft, Tried, ignore
 from gateway.destinations.caller_audio import CallerAudio
+from gateway.destinations.waiting_sound import WaitingSound
 from gateway.media.quality import leg_quality
 from gateway.media.reception import PortStats
 from gateway.sip.events import AckTimedOut, Event, HungUp, InviteCancelled, LegEnded
@@ -68,6 +69,7 @@ class Call:
         "max_forwards",
         "record",
         "rescued",
+        "waiting_sound",
     )
 
     def __init__(
@@ -75,6 +77,7 @@ class Call:
         caller: InboundLeg,
         record: CallRecord,
         audio: CallerAudio,
+        waiting_sound: WaitingSound,
         remembered: Remembered,
         *,
         carrier_headers: list[tuple[str, str]],
@@ -87,6 +90,7 @@ class Call:
         self.caller = caller
         self.record = record
         self.audio = audio
+        self.waiting_sound = waiting_sound
         self.carrier_headers = carrier_headers
         self.max_forwards = max_forwards
         self.answered = False
@@ -214,6 +218,7 @@ class Call:
 
         status: for a caller who was not answered, the refusal; otherwise, unless 200, what BYE's Reason says.
         """
+        self.waiting_sound.stop()
         self.leg_heard("caller", self.audio.heard)
         self.audio.close_port()
         self.caller.listener = ignore
@@ -268,6 +273,7 @@ class Call:
 
     def agent_joined(self) -> None:
         """See `Call`."""
+        self.waiting_sound.stop()
         self._observer.leg_opened("agent")
 
     def agent_left(self) -> None:

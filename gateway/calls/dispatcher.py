@@ -21,8 +21,10 @@ from gateway.calls.retries import Key, Retries, dialog_key
 from gateway.destinations.base import CallerLeft, Declined, Destination, Finished, Lost
 from gateway.destinations.caller_audio import CallerAudio
 from gateway.destinations.sip_agent import SipAgent
+from gateway.destinations.terminating import early_media
 from gateway.destinations.trunk import Trunk
 from gateway.destinations.voicemail import Voicemail, VoicemailBox
+from gateway.destinations.waiting_sound import WaitingSound, WaitingSounds
 from gateway.media.ports import MediaPorts
 from gateway.sip.inbound_leg import InboundLeg
 from routing.models import PhoneNumber
@@ -64,6 +66,7 @@ class Dispatcher:
         registry: the calls alive.
         observer, sink: who counts stages and legs, and who takes the record of each call.
         default_voicemail, endpoint_template: see `make_plan`.
+        waiting: what callers hear meanwhile.
         clock: seconds, for deadlines and measurements; wall_clock: seconds since the epoch.
         new_id: makes call ids.
 
@@ -82,6 +85,7 @@ class Dispatcher:
         sink: RecordSink,
         default_voicemail: str,
         endpoint_template: str | None = None,
+        waiting: WaitingSounds | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         new_id: Callable[[], str] = lambda: secrets.token_hex(8),
@@ -96,6 +100,7 @@ class Dispatcher:
         self._sink = sink
         self._default_voicemail = default_voicemail
         self._endpoint_template = endpoint_template
+        self._waiting = waiting or WaitingSounds()
         self._clock = clock
         self._wall_clock = wall_clock
         self._new_id = new_id
@@ -127,15 +132,17 @@ class Dispatcher:
             record.outcome, record.status, record.cause = "refused", refusal.status, refusal.reason
             self._sink(record)
             return
+        audio = CallerAudio(
+            request.body,
+            self._ports,
+            session_id=round(record.started_at),
+            latch_ranges=carrier.media_sources or None,
+        )
         call = Call(
             leg,
             record,
-            CallerAudio(
-                request.body,
-                self._ports,
-                session_id=round(record.started_at),
-                latch_ranges=carrier.media_sources or None,
-            ),
+            audio,
+            WaitingSound(audio, self._waiting.sound(carrier.default_country)),
             self._retries.remember(keys),
             carrier_headers=headers,
             max_forwards=max_forwards(request),
@@ -154,7 +161,8 @@ class Dispatcher:
             if isinstance(plan, Refusal):
                 call.close("refused", plan.reason, plan.status)
             else:
-                await self._dispatch(call, self._destinations(plan))
+                early = self._waiting.early if carrier.early_media is None else carrier.early_media
+                await self._dispatch(call, self._destinations(plan), early=early)
         except CallerLeft as left:
             call.close("abandoned" if left.status == 200 else "failed", left.cause, left.status)
         except Exception:
@@ -164,14 +172,16 @@ class Dispatcher:
             call.close("failed", "cut off", 503)
             raise
 
-    async def _dispatch(self, call: Call, destinations: Sequence[Destination]) -> None:
+    async def _dispatch(self, call: Call, destinations: Sequence[Destination], *, early: bool) -> None:
         call.record.plan = tuple(destination.name for destination in destinations)
         if (obstacle := _obstacle(call, destinations)) is not None:
             call.close("refused", obstacle.reason, obstacle.status)
             return
-        call.ring()
+        call.ring(early_media(call) if early else b"")
         cause, status = NOBODY, 480
         for destination in destinations:
+            if call.answered or early:
+                call.waiting_sound.start()
             outcome = await destination.take(call)
             match outcome:
                 case Finished():

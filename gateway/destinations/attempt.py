@@ -81,7 +81,7 @@ class Attempt:
     def _path(self) -> AudioPath:
         if self._endpoint.direct_media:
             return DirectPath(self._call.audio)
-        return RelayedPath(self._call.audio)
+        return RelayedPath(self._call.audio, self._call.waiting_sound.stop)
 
     async def _offer(self, flow: Flow, path: AudioPath, deadline: float) -> Outcome:
         call = self._call
@@ -166,7 +166,7 @@ class Attempt:
             return  # without the caller's offer there is nothing that an unreliable 183 could answer
         try:
             path.follow_agent(response.body)
-            if not call.answered:
+            if not call.answered and not self._settled(path):
                 call.ring(path.to_caller(response.body))
         except SdpError:
             return
@@ -185,17 +185,18 @@ class Attempt:
             return self._failed("answered without a session description for audio")
         if call.audio.secure and SECURE not in answer:
             return self._failed("answered a secure offer in the clear")
-        unchanged = call.answered and path.relayed and call.audio.through_port
+        settled = self._settled(path)
         try:
             path.follow_agent(answer)
-            shown = b"" if unchanged else path.to_caller(answer)
+            shown = call.audio.shown if settled else path.to_caller(answer)
         except SdpError as error:
             return self._failed(f"answered with an unusable session description: {error}")
         self._note("200 OK")
+        call.waiting_sound.stop()
         if not call.answered:
             call.answer(shown)
             return None
-        if unchanged:
+        if settled:
             return None
         theirs = await renegotiate(call, shown, leg)
         if not isinstance(theirs, bytes):
@@ -204,6 +205,14 @@ class Attempt:
         if not path.relayed:
             call.audio.close_port()
         return None
+
+    def _settled(self, path: AudioPath) -> bool:
+        """Whether the caller has a session description that holds for this agent, too: it names our port.
+
+        With an answer the caller has, or early media, which an answer must repeat (RFC 3261 §13.2.1).
+        """
+        audio = self._call.audio
+        return path.relayed and audio.through_port and bool(audio.shown)
 
     def _failed(self, answer: str, *, everywhere: bool = False) -> Declined:
         """The endpoint is to blame: its circuit hears of it."""

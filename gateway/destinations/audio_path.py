@@ -6,6 +6,7 @@ one attempt at one agent; the caller's port, if there is one, stays with the cal
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from gateway.destinations.caller_audio import CallerAudio, rtp_address, voice_of
@@ -94,6 +95,9 @@ class DirectPath:
 class RelayedPath:
     """RTP goes through two ports of ours; addresses in descriptions become those of our ports.
 
+    Args:
+        on_agent: called with the agent's first packet, before that goes to the caller.
+
     Raises:
         NoPortLeft: there is no port for one of the two legs.
         SdpError: the caller's session description has no audio, or makes no sense.
@@ -104,13 +108,21 @@ class RelayedPath:
 
     relayed = True
 
-    def __init__(self, audio: CallerAudio) -> None:
+    def __init__(self, audio: CallerAudio, on_agent: Callable[[], None]) -> None:
         self._audio = audio
         self._caller_port = audio.open_port()
         self._agent_port = audio.open_agent_port()
         self._relay = Relay(self._caller_port, self._agent_port, secure=audio.secure)
         self.agent_stats: PortStats | None = self._agent_port.stats
         self._closed = False
+        to_caller = self._agent_port.sink
+
+        def first_packet(packet: bytes) -> None:
+            on_agent()
+            self._agent_port.sink = to_caller
+            to_caller(packet)
+
+        self._agent_port.sink = first_packet
 
     def offer(self) -> bytes:
         """See `AudioPath`; when the caller made no offer, ours: both G.711 laws and telephone-event."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from gateway.destinations.caller_audio import CallerAudio
+from gateway.destinations.waiting_sound import WaitingSound
 from gateway.media.reception import PortStats
 from gateway.sip.inbound_leg import InboundLeg
 
@@ -89,6 +90,8 @@ class Call(Protocol):
     Attributes:
         caller: the caller's leg; may be replaced by a carrier's retry, so never keep it across an await.
         audio: the caller's end of the audio.
+        waiting_sound: what the caller hears while nobody else is to be heard; whoever begins to speak with
+            the caller stops it.
         answered: whether the caller has our 200.
         carrier_headers: the carrier's own ``X-`` headers, which agents get too.
         max_forwards: of the caller's INVITE (RFC 3261 §20.22).
@@ -97,6 +100,7 @@ class Call(Protocol):
 
     caller: InboundLeg
     audio: CallerAudio
+    waiting_sound: WaitingSound
     answered: bool
     carrier_headers: list[tuple[str, str]]
     max_forwards: int

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.destinations.base import Call, Declined
 from gateway.destinations.caller_audio import CallerAudio, events_for
 from gateway.destinations.renegotiation import renegotiate
 from gateway.media.g711 import CODECS
+from gateway.media.ports import NoPortLeft
 from gateway.sip.events import AckReceived, ReinviteReceived
 from gateway.sip.sdp import Codec, SdpError, SessionDescription, answer_offer, make_offer
 
@@ -43,13 +44,19 @@ async def answer_here(call: Call) -> Terms | Declined:
     audio = call.audio
     host, port = audio.open_port().address
     audio.change_hands()
+    agreed = _agreed(audio, call.now()) if audio.through_port else None
     if call.answered:
-        agreed = _agreed(audio, call.now()) if audio.through_port else None
         if agreed is not None:
+            call.waiting_sound.stop()
             return agreed
         offer = make_offer(host, port, session_id=audio.session_id)
         answer = await renegotiate(call, audio.present(offer, through_port=True))
         return answer if isinstance(answer, Declined) else _taken(audio, answer, call.now())
+    call.waiting_sound.stop()
+    if agreed is not None and audio.theirs:  # the same answer as with the early media (RFC 3261 §13.2.1)
+        call.answer(audio.shown)
+        await _acknowledged(call)
+        return replace(agreed, acknowledged_at=call.now())
     if audio.theirs:
         ours = answer_offer(audio.offer(), host, port, session_id=audio.session_id)
         call.answer(audio.present(ours.sdp, through_port=True))
@@ -58,6 +65,19 @@ async def answer_here(call: Call) -> Terms | Declined:
     offer = make_offer(host, port, session_id=audio.session_id)
     call.answer(audio.present(offer, through_port=True))
     return _taken(audio, await _acknowledged(call), call.now())
+
+
+def early_media(call: Call) -> bytes:
+    """Our answer to the caller's offer before anybody has answered, for a 183; empty if there is none."""
+    audio = call.audio
+    if not audio.theirs or audio.secure:
+        return b""
+    try:
+        host, port = audio.open_port().address
+        ours = answer_offer(audio.theirs, host, port, session_id=audio.session_id)
+    except (NoPortLeft, SdpError):
+        return b""
+    return audio.present(ours.sdp, through_port=True)
 
 
 def answer_change(audio: CallerAudio, terms: Terms, offer: bytes) -> bytes:

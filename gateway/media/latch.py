@@ -2,6 +2,7 @@
 
 The rule, from the moment SDP names an address:
 
+0. Before it does, nobody is heard.
 1. A valid packet from exactly that address is accepted at once and settles the matter: signalling vouched
    for it.
 2. Until something is accepted, another address may *latch*: after three valid RTP packets in sequence from
@@ -83,6 +84,8 @@ class SymmetricLatch:
         if source == self.expected:
             self._accept(source)
             return (packet,)
+        if self._sdp is None and not self._held:
+            return None  # nobody was named yet: whoever sends now cannot be a peer of ours
         if self.accepted is not None or not self._may_latch(source):
             return None
         held = self._candidates.get(source)

@@ -1,4 +1,4 @@
-"""Tones: the beep before a recording, and what a caller hears while an agent is being reached.
+"""Tones: the beep before a recording, and what ringback tones are made of.
 
 All are PCM16 mono 8 kHz. Levels are in dBm0, on which a full-scale µ-law sine is +3.17 (ITU-T G.711 §5).
 """
@@ -6,8 +6,9 @@ All are PCM16 mono 8 kHz. Levels are in dBm0, on which a full-scale µ-law sine 
 from __future__ import annotations
 
 import math
-from array import array
 from functools import cache
+
+import numpy as np
 
 from gateway.media.g711 import SAMPLE_RATE
 
@@ -29,14 +30,11 @@ def tone(frequencies: tuple[float, ...], seconds: float, dbm0: float) -> bytes:
     """Sines of the given frequencies (Hz) added up, each at the given level, with soft edges."""
     count = round(seconds * SAMPLE_RATE)
     ramp = RAMP_SECONDS * SAMPLE_RATE
-    peak = amplitude(dbm0)
-    samples = array("h")
-    for index in range(count):
-        edge = min(1.0, (index + 0.5) / ramp, (count - index - 0.5) / ramp)
-        angle = 2 * math.pi * index / SAMPLE_RATE
-        value = peak * edge * sum(math.sin(angle * frequency) for frequency in frequencies)
-        samples.append(max(-32768, min(32767, round(value))))
-    return _little_endian(samples)
+    index = np.arange(count)
+    edge = np.minimum(1.0, np.minimum(index + 0.5, count - index - 0.5) / ramp)
+    angle = 2 * np.pi * index / SAMPLE_RATE
+    samples = amplitude(dbm0) * edge * sum(np.sin(angle * frequency) for frequency in frequencies)
+    return bytes(np.clip(np.rint(samples), -32768, 32767).astype("<i2").tobytes())
 
 
 def silence(seconds: float) -> bytes:
@@ -48,15 +46,3 @@ def silence(seconds: float) -> bytes:
 def beep() -> bytes:
     """The tone after a voicemail message: 1 kHz, 400 ms, -12 dBm0."""
     return tone((1000.0,), 0.4, -12.0)
-
-
-@cache
-def ringback() -> bytes:
-    """One period of North American ringback, to be repeated: 440 + 480 Hz at -19 dBm0, 2 s on, 4 s off."""
-    return tone((440.0, 480.0), 2.0, -19.0) + silence(4.0)
-
-
-def _little_endian(samples: array[int]) -> bytes:
-    if array("h", [1]).tobytes() != b"\x01\x00":
-        samples.byteswap()
-    return samples.tobytes()

@@ -200,6 +200,7 @@ class Rig:
         self.agents: dict[str, Agent] = {}
         self.numbers: dict[str, PhoneNumber] = {}
         self.errors: list[object] = []
+        self.carrier = CARRIER
         self.mute_since: dict[str, float] = {}
         self.caller = Party(self, CALLER)
         self.parties = [self.caller]
@@ -235,7 +236,7 @@ class Rig:
         self.sip = SipEndpoint(
             listen=[f"{GATEWAY}:{PORT}"],
             agent_listen=[f"{GATEWAY}:{PORT + 1}"],
-            admit=lambda host: CARRIER,
+            admit=lambda host: self.carrier,
             on_invite=lambda leg: self.dispatcher.on_invite(leg),
             observer=_Uncounted(),
             on_error=lambda where, error: self.errors.append((where, error)),

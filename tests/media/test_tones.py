@@ -39,14 +39,5 @@ def test_too_loud_a_sum_is_clipped() -> None:
     assert min(samples) == -32768
 
 
-def test_ringback_is_two_tones_and_a_pause(level: Any) -> None:
-    ringback = tones.ringback()
-    assert len(ringback) == 2 * 8000 * 6
-    on = ringback[1600:25600]  # 1.5 s: whole periods of both tones
-    assert level(on, 440) == pytest.approx(-19, abs=0.2)
-    assert level(on, 480) == pytest.approx(-19, abs=0.2)
-    assert ringback[32000:] == bytes(64000)
-
-
 def test_silence_is_zeros() -> None:
     assert tones.silence(0.1) == bytes(1600)
