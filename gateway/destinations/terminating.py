@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from gateway.destinations.base import Call, Declined
 from gateway.destinations.caller_audio import CallerAudio, events_for
 from gateway.destinations.renegotiation import renegotiate
-from gateway.media.g711 import CODECS
+from gateway.destinations.spoken import key_of, spoken, spoken_keys
+from gateway.media.codecs import AudioCodec
 from gateway.media.ports import NoPortLeft
 from gateway.sip.events import AckReceived, ReinviteReceived
 from gateway.sip.sdp import Codec, SdpError, SessionDescription, answer_offer, make_offer
@@ -22,11 +23,12 @@ ACK_PATIENCE = 40.0
 class Terms:
     """What was agreed with the caller.
 
-    codec: ``"PCMU"`` or ``"PCMA"``; payload_type: of it; dtmf_payload_type: of telephone-event/8000, or None.
+    codec: the offerer's first that we speak; payload_type: of it.
+    dtmf_payload_type: of telephone-event at its clock rate, or None.
     acknowledged_at: when the caller's ACK came, in seconds of the call's clock.
     """
 
-    codec: str
+    codec: AudioCodec
     payload_type: int
     dtmf_payload_type: int | None
     acknowledged_at: float
@@ -58,7 +60,7 @@ async def answer_here(call: Call) -> Terms | Declined:
         await _acknowledged(call)
         return replace(agreed, acknowledged_at=call.now())
     if audio.theirs:
-        ours = answer_offer(audio.offer(), host, port, session_id=audio.session_id)
+        ours = answer_offer(audio.offer(), host, port, supported=spoken_keys(), session_id=audio.session_id)
         call.answer(audio.present(ours.sdp, through_port=True))
         await _acknowledged(call)
         return _terms(audio, ours.codec, ours.dtmf, call.now())
@@ -74,7 +76,7 @@ def early_media(call: Call) -> bytes:
         return b""
     try:
         host, port = audio.open_port().address
-        ours = answer_offer(audio.theirs, host, port, session_id=audio.session_id)
+        ours = answer_offer(audio.theirs, host, port, supported=spoken_keys(), session_id=audio.session_id)
     except (NoPortLeft, SdpError):
         return b""
     return audio.present(ours.sdp, through_port=True)
@@ -88,7 +90,7 @@ def answer_change(audio: CallerAudio, terms: Terms, offer: bytes) -> bytes:
 
     """
     port = audio.open_port()
-    ours = answer_offer(offer, *port.address, supported=(terms.codec,), session_id=audio.session_id)
+    ours = answer_offer(offer, *port.address, supported=(key_of(terms.codec),), session_id=audio.session_id)
     follow_change(audio, offer)
     audio.change_hands()  # ours continues what the caller was shown before
     return audio.present(ours.sdp, through_port=True)
@@ -122,7 +124,7 @@ async def _acknowledged(call: Call) -> bytes:
 def _agreed(audio: CallerAudio, now: float) -> Terms | None:
     """The terms in force, if we can speak the codec in use."""
     agreed = audio.agreed()
-    return _terms(audio, *agreed, now) if agreed is not None and agreed[0].name.upper() in CODECS else None
+    return _terms(audio, *agreed, now) if agreed is not None and spoken(agreed[0]) is not None else None
 
 
 def _taken(audio: CallerAudio, answer: bytes, now: float) -> Terms | Declined:
@@ -135,12 +137,15 @@ def _taken(audio: CallerAudio, answer: bytes, now: float) -> Terms | Declined:
     except SdpError as error:
         return Declined(f"caller answered our offer unusably: {error}", NOT_ACCEPTABLE)
     audio.theirs = answer
-    voice = next((codec for codec in media.codecs if codec.name.upper() in CODECS), None)
+    voice = next((codec for codec in media.codecs if spoken(codec) is not None), None)
     if voice is None:
         return Declined("caller answered our offer with another codec", NOT_ACCEPTABLE)
     return _terms(audio, voice, events_for(voice, media), now)
 
 
 def _terms(audio: CallerAudio, voice: Codec, events: Codec | None, now: float) -> Terms:
-    audio.open_port().stats.speaks(voice.name.upper(), voice.clock_rate)
-    return Terms(voice.name.upper(), voice.payload_type, events.payload_type if events else None, now)
+    codec = spoken(voice)
+    if codec is None:
+        raise SdpError(f"{voice.name} is not spoken here")
+    audio.open_port().stats.speaks(codec.name, codec.clock_rate)
+    return Terms(codec, voice.payload_type, events.payload_type if events else None, now)

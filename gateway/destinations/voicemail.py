@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gateway.destinations.attending import attended
 from gateway.destinations.base import Call, CallerLeft, Declined, Finished, Outcome, Tried
+from gateway.destinations.spoken import spoken_keys
 from gateway.destinations.terminating import NOT_ACCEPTABLE, Terms, answer_here
 from gateway.destinations.voicemail_session import VoicemailSession
 from gateway.media.ports import NoPortLeft
@@ -63,12 +64,12 @@ class Voicemail:
         self._box = box
 
     def obstacle(self, call: Call) -> Declined | None:
-        """A port is needed, and an offer that a G.711 endpoint without SRTP can answer."""
+        """A port is needed, and an offer without SRTP that has a codec of ours."""
         audio = call.audio
         try:
             host, port = audio.open_port().address
             if audio.theirs:
-                answer_offer(audio.theirs, host, port, session_id=audio.session_id)
+                answer_offer(audio.theirs, host, port, supported=spoken_keys(), session_id=audio.session_id)
         except NoPortLeft:
             return Declined("no media port left", 503)
         except SdpError as error:
@@ -91,7 +92,7 @@ class Voicemail:
         call.tried.append(Tried(self.name, "", "answered", call.now() - began))
         session = VoicemailSession(call, terms, self._box)
         try:
-            ending = Finished(await session.run(message.encoded(terms.codec)))
+            ending = Finished(await session.run(message))
         except CallerLeft as left:
             ending = Finished(left.cause, left.status)
         finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from gateway.destinations.base import Call
 from gateway.destinations.info_keys import key_in
 from gateway.destinations.terminating import Terms, answer_change, follow_change
 from gateway.destinations.voicemail_record import make_record, recording_path, write_record
+from gateway.media.g711 import CODECS
 from gateway.media.recorder import Recorder
 from gateway.media.session import AudioSession
 from gateway.media.tones import beep, silence
@@ -18,6 +18,7 @@ from gateway.media.voice_activity import VoiceActivity
 from gateway.sip.events import AckReceived, InfoReceived, ReinviteReceived
 from gateway.sip.leg import Leg
 from gateway.sip.sdp import SdpError
+from gateway.speech.message import RenderedMessage
 
 if TYPE_CHECKING:
     from gateway.destinations.voicemail import VoicemailBox
@@ -67,16 +68,17 @@ class VoicemailSession:
             clock=call.now,
         )
 
-    async def run(self, message: Iterable[bytes]) -> str:
+    async def run(self, message: RenderedMessage) -> str:
         """Speak and record; what ended it.
-
-        message: frames of 20 ms in the agreed codec.
 
         Raises:
             CallerLeft: that ended it.
 
         """
-        self._audio.play_frames(message)
+        if self._terms.codec.name in CODECS:
+            self._audio.play_frames(message.encoded(self._terms.codec.name))
+        else:  # each frame is encoded when it is due
+            self._audio.play(message.pcm)
         self._call.observe("voicemail_start", self._call.now() - self._terms.acknowledged_at)
         await self._play_tone()
         self._cause = "caller hung up"

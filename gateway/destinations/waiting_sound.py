@@ -16,7 +16,8 @@ from typing import Literal
 import numpy as np
 
 from gateway.destinations.caller_audio import CallerAudio
-from gateway.media.g711 import CODECS, FRAME_BYTES, SAMPLE_RATE, Codec
+from gateway.media.codecs import AudioCodec, find
+from gateway.media.g711 import FRAME_BYTES, SAMPLE_RATE
 from gateway.media.ringback import ringback
 from gateway.media.sender import AudioSender
 from gateway.media.tones import amplitude
@@ -84,11 +85,11 @@ class WaitingSound:
         """
         audio = self._audio
         agreed = audio.agreed() if audio.through_port and not audio.secure else None
-        codec = CODECS.get(agreed[0].name.upper()) if agreed is not None else None
+        codec = find(agreed[0].name, agreed[0].clock_rate) if agreed is not None else None
         if self._sender is not None or agreed is None or codec is None or audio.port is None:
             return
-        audio.port.stats.speaks(codec.name, SAMPLE_RATE)
-        self._sender = AudioSender(audio.port.send, agreed[0].payload_type)
+        audio.port.stats.speaks(codec.name, codec.clock_rate)
+        self._sender = AudioSender(audio.port.send, agreed[0].payload_type, frame_units=codec.frame_units)
         self._sender.play(_repeated(self._pcm, codec))
 
     def stop(self) -> None:
@@ -98,9 +99,9 @@ class WaitingSound:
             self._sender = None
 
 
-def _repeated(pcm: bytes, codec: Codec) -> Iterator[bytes]:
+def _repeated(pcm: bytes, codec: AudioCodec) -> Iterator[bytes]:
     """Frames for ever, each encoded when it is due: nobody knows how long an agent takes."""
-    encode = codec.encode
+    encode = codec.encoder(SAMPLE_RATE).encode
     pcm += bytes(-len(pcm) % FRAME_BYTES)
     while True:
         for at in range(0, len(pcm), FRAME_BYTES):

@@ -102,7 +102,7 @@ def answer_offer(
         offer: the body of the INVITE.
         host: where we receive.
         port: RTP port there.
-        supported: names of the codecs we speak.
+        supported: the codecs we speak, as names or as `Codec.key`.
         direction: what we are willing to do; cut down to what the offer allows.
         session_id: o= line, the same for the whole dialog.
         version: o= line, one more for each changed description.
@@ -118,7 +118,7 @@ def answer_offer(
     if audio.proto != "RTP/AVP":
         raise SdpError(f"{audio.proto} is not supported here")
     wanted = {name.upper() for name in supported}
-    codec = next((codec for codec in audio.codecs if codec.name.upper() in wanted), None)
+    codec = next((codec for codec in audio.codecs if {codec.name.upper(), codec.key} & wanted), None)
     if codec is None:
         raise SdpError("No common codec")
     events = [event for event in audio.codecs if event.is_dtmf and event.clock_rate == codec.clock_rate]

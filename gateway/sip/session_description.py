@@ -57,6 +57,12 @@ class Codec:
     fmtp: str = ""
 
     @property
+    def key(self) -> str:
+        """What makes two payload types the same codec: ``L16/16000``, ``OPUS/48000/2``; upper case."""
+        channels = f"/{self.channels}" if self.channels > 1 else ""
+        return f"{self.name.upper()}/{self.clock_rate}{channels}"
+
+    @property
     def is_dtmf(self) -> bool:
         """Whether this is telephone-event (RFC 4733), no voice."""
         return self.name.lower() == TELEPHONE_EVENT

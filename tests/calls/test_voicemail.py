@@ -7,16 +7,21 @@ import json
 import wave
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from gateway.media.codecs import find
 from gateway.media.dtmf import event_payloads
 from gateway.media.g711 import PCMA, PCMU
 from gateway.media.rtp import pack
 from gateway.media.tones import tone
+from gateway.sip import sdp as codecs
+from gateway.sip.offer_answer import DTMF
 from gateway.sip.offer_answer import PCMA as PCMA_ONLY
 from gateway.sip.sdp import SessionDescription, make_offer
 from gateway.speech.errors import SpeechError
 from tests.calls.rig import CALLING, NUMBER, Port, Rig, Voice, answering, in_virtual_time, refusing
+from tests.e2e.audio import tone_share
 
 MESSAGE_SECONDS = len(Voice.pcm) / 2 / 8000
 UNTIL_RECORDING = MESSAGE_SECONDS + 0.2 + 0.4 + 0.1
@@ -297,3 +302,48 @@ async def test_an_agent_is_never_followed_by_a_second_answer(rig: Rig):
     leg.hangup()
     await asyncio.sleep(1)
     assert all(not port.sent for port in rig.ports.opened)
+
+
+@pytest.mark.parametrize(
+    ("offered", "answered"),
+    [
+        ((codecs.Codec(9, "G722", 8000), DTMF), "G722/8000"),
+        ((codecs.Codec(97, "L16", 16000), codecs.Codec(98, "telephone-event", 16000)), "L16/16000"),
+        ((codecs.Codec(96, "L16", 44100), codecs.Codec(97, "l16", 8000), DTMF), "L16/8000"),
+        (
+            (codecs.Codec(111, "opus", 48000, 2), DTMF, codecs.Codec(110, "telephone-event", 48000)),
+            "OPUS/48000/2",
+        ),
+        ((codecs.Codec(18, "G729", 8000), codecs.Codec(9, "G722", 8000), PCMA_ONLY), "G722/8000"),
+    ],
+)
+@in_virtual_time
+async def test_callers_with_other_codecs_are_spoken_to_and_recorded_in_theirs(rig: Rig, offered, answered):
+    """The first of the offer that we speak is the one, and the keys have its clock."""
+    rig.line()
+    port, leg = await reach(rig, body=make_offer("10.2.0.1", 6000, offered, session_id=5))
+    await asyncio.sleep(UNTIL_RECORDING)
+    audio = SessionDescription.parse(rig.caller.response(200).body).audio
+    voice = audio.codecs[0]
+    assert voice.key == answered
+    assert [event.clock_rate for event in audio.codecs[1:]] in ([], [voice.clock_rate])
+    codec = find(voice.name, voice.clock_rate)
+    decode = codec.decoder(8000).decode
+    spoken = b"".join(decode(packet[12:]) for _, packet in port.sent)
+    samples = np.frombuffer(spoken, np.int16)
+    if answered != "OPUS/48000/2":  # what the voice says is one value, and Opus lets no direct current pass
+        assert np.abs(samples[400:1500]).mean() == pytest.approx(0x1000, rel=0.3)
+    assert tone_share(samples[3600:5600], 1000) > 0.9
+    assert {packet[1] & 0x7F for _, packet in port.sent} == {voice.payload_type}
+    encode = codec.encoder(8000).encode
+    for number in range(100):
+        frame = encode(tone((700.0,), 0.02, -10.0))
+        port.sink(pack(voice.payload_type, number, number * codec.frame_units, 7, frame))
+        await asyncio.sleep(0.02)
+    leg.hangup()
+    await asyncio.sleep(1)
+    record, path = written(rig)
+    assert record["recorded_seconds"] == pytest.approx(2, abs=0.2)
+    with wave.open(str(path)) as recording:
+        heard = np.frombuffer(recording.readframes(10**6), np.int16)
+    assert np.abs(heard[4000:]).mean() > 3000
