@@ -10,8 +10,9 @@ from collections.abc import Callable
 import structlog
 
 from gateway.api_service import PUBLISHING_FAILURES, ApiService, ApiStartError, make_service
-from gateway.app import StartError, web_address
+from gateway.app import web_address
 from gateway.config import Settings
+from gateway.faults import StartError
 from gateway.web.server import PortTaken, WebServer, make_app
 from routing.redis_clients import BACKGROUND_TIMEOUT, connect
 from routing.redis_server import socket_url

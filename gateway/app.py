@@ -26,6 +26,7 @@ from gateway.destinations.prober import Prober
 from gateway.destinations.trunk import Trunk
 from gateway.destinations.voicemail import VoicemailBox
 from gateway.destinations.waiting_sound import Kind, WaitingSounds
+from gateway.faults import StartError
 from gateway.media.g711 import CODECS
 from gateway.media.port_pool import PortPool
 from gateway.media.quality import stream_mos
@@ -71,10 +72,6 @@ there is nothing to find. Only the youngest objects are looked through, in half 
 all of the last half minute's transactions would hold every call up for many."""
 
 log = structlog.get_logger("gateway")
-
-
-class StartError(Exception):
-    """The gateway cannot start; the message is one line that names the key and the fix."""
 
 
 class Gateway:

@@ -23,22 +23,16 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from gateway.faults import ConfigError
+from gateway.variables import CLIENT_VARIABLES, ENV_FILE, ENV_PREFIX
+
 __all__ = ["ConfigError", "Settings", "load"]
 
-ENV_PREFIX = "VOICE_GATEWAY_"
-ENV_FILE = "VOICE_GATEWAY_CONFIG"
 DEFAULT_FILE = Path("configs/gateway.toml")
-
-CLIENT_VARIABLES = {"url": "VOICE_GATEWAY_URL", "key": "VOICE_GATEWAY_API_KEY"}
-"""Of commands that talk to a running API: no part of the configuration."""
 
 MIN_KEY = 8
 MAX_KEY = 256
 """Characters of an API key."""
-
-
-class ConfigError(Exception):
-    """The configuration cannot be used; the message names the key and what to do."""
 
 
 def _split(value: object) -> object:

@@ -12,15 +12,16 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote, urlencode
 
-import aiohttp
-import structlog
-from aiohttp import web
-
 from gateway.cli.errors import UsageError
-from gateway.config import CLIENT_VARIABLES, Settings, load
+from gateway.variables import CLIENT_VARIABLES
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from gateway.config import Settings
 
 Result = TypeVar("Result")
 
@@ -92,6 +93,8 @@ class ApiClient:
     async def _once(
         self, method: str, url: str, headers: Mapping[str, str], body: Any
     ) -> tuple[int, int, Any]:
+        import aiohttp
+
         try:
             async with self._session.request(method, url, json=body, headers=headers) as response:
                 text = await response.read()
@@ -163,6 +166,8 @@ async def _client(target: ApiTarget) -> AsyncIterator[ApiClient]:
         async with _session() as session:
             yield ApiClient(session, target.url, target.key)
         return
+    from gateway.config import load
+
     settings = load(target.config)
     if settings.routing.numbers_file is not None:
         raise UsageError(
@@ -177,6 +182,8 @@ async def _client(target: ApiTarget) -> AsyncIterator[ApiClient]:
 
 
 def _session(connector: aiohttp.BaseConnector | None = None) -> aiohttp.ClientSession:
+    import aiohttp
+
     timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
     return aiohttp.ClientSession(connector=connector, timeout=timeout)
 
@@ -184,6 +191,10 @@ def _session(connector: aiohttp.BaseConnector | None = None) -> aiohttp.ClientSe
 @contextlib.asynccontextmanager
 async def _own(settings: Settings) -> AsyncIterator[ApiClient]:
     """An API for this command alone, on the configured store, which running gateways follow by themselves."""
+    import aiohttp
+    import structlog
+    from aiohttp import web
+
     from gateway.api_service import ApiStartError, make_service
     from gateway.cli.serve import KEY_SHOWN
 

@@ -1,19 +1,24 @@
-"""The command line: verbs in files of their own, errors in one line each."""
+"""The command line: verbs in files of their own, errors in one line each.
+
+What a verb needs is imported when it runs: `--help` answers at once, however much `serve` has to load.
+"""
 
 from __future__ import annotations
 
 import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.app import StartError
 from gateway.cli import agents, keys, numbers
 from gateway.cli.errors import UsageError
 from gateway.cli.options import ConfigOption
-from gateway.config import ConfigError, Settings, load
+from gateway.faults import ConfigError, StartError
+
+if TYPE_CHECKING:
+    from gateway.config import Settings
 
 app = typer.Typer(
     name="voice-gateway",
@@ -32,6 +37,8 @@ app.add_typer(keys.app, name="keys")
 
 def settings(config: Path | None) -> Settings:
     """The configuration that a command works with. Raises ConfigError."""
+    from gateway.config import load
+
     return load(config)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.config import CLIENT_VARIABLES
+from gateway.variables import CLIENT_VARIABLES
 
 ConfigOption = Annotated[
     Path | None,

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from gateway import app
 from gateway.config import Settings
 from gateway.demo.agent import DemoAgent
+from gateway.faults import StartError
 from gateway.sip.addresses import AddressError
 from gateway.sip.listeners import ListenError
 from gateway.speech.errors import SpeechError
@@ -61,13 +62,13 @@ async def _serve_demo(settings: Settings) -> None:
         await agent.start()
     except ListenError as error:
         # The endpoint names the key that a gateway has for its address; the agent's is another.
-        raise app.StartError(f"demo.listen: {str(error).partition(': ')[2]}") from error
+        raise StartError(f"demo.listen: {str(error).partition(': ')[2]}") from error
     except AddressError as error:
-        raise app.StartError(f"demo.listen: {error}") from error
+        raise StartError(f"demo.listen: {error}") from error
     except SpeechError as error:
-        raise app.StartError(str(error)) from error
+        raise StartError(str(error)) from error
     except OSError as error:
-        raise app.StartError(f"{error.filename or 'data.dir'}: {error.strerror or error}") from error
+        raise StartError(f"{error.filename or 'data.dir'}: {error.strerror or error}") from error
     try:
         key = settings.api.bootstrap_key.get_secret_value()
         await app.serve(settings, lambda gateway: _say_what_to_dial(gateway, key))
@@ -87,7 +88,7 @@ def _with_demo_key(settings: Settings) -> Settings:
             path.write_text(f"oi_sk_{secrets.token_urlsafe(32)}\n")
         key = path.read_text().strip()
     except OSError as error:
-        raise app.StartError(f"{error.filename or 'data.dir'}: {error.strerror or error}") from error
+        raise StartError(f"{error.filename or 'data.dir'}: {error.strerror or error}") from error
     return settings.model_copy(
         update={"api": settings.api.model_copy(update={"bootstrap_key": SecretStr(key)})}
     )

@@ -1,0 +1,11 @@
+"""What an operator can mend: errors of one line each, known to the command line before anything is loaded."""
+
+from __future__ import annotations
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the message names the key and what to do."""
+
+
+class StartError(Exception):
+    """The gateway cannot start; the message is one line that names the key and the fix."""
