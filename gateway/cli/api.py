@@ -8,7 +8,7 @@ import uvloop
 
 from gateway.api_process import serve_api
 from gateway.api_service import ApiService
-from gateway.cli.serve import FIRST_KEY
+from gateway.cli.first_key import FIRST_KEY
 from gateway.config import Settings
 from gateway.telemetry import logs
 

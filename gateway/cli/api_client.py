@@ -196,7 +196,7 @@ async def _own(settings: Settings) -> AsyncIterator[ApiClient]:
     from aiohttp import web
 
     from gateway.api_service import ApiStartError, make_service
-    from gateway.cli.serve import KEY_SHOWN
+    from gateway.cli.first_key import KEY_SHOWN
 
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),

@@ -12,6 +12,7 @@ import uvloop
 from pydantic import SecretStr
 
 from gateway import app
+from gateway.cli.first_key import FIRST_KEY
 from gateway.config import Settings
 from gateway.demo.agent import DemoAgent
 from gateway.faults import StartError
@@ -36,10 +37,6 @@ DEMO_HINT: Final = """
   Ctrl-C stops it.
 """
 
-
-KEY_SHOWN: Final = "voice-gateway: API key, shown this once: {key}\n"
-
-FIRST_KEY: Final = KEY_SHOWN + "  http://{web}/docs says what to do with it.\n"
 
 DEMO_KEY_FILE: Final = "demo-api-key"
 """In the data directory: the demo's key, so that each `make run` can show it."""
