@@ -17,6 +17,7 @@ ROOMS = ["admission", "calls", "cli", "destinations", "media", "sip", "speech", 
 """Of `gateway`: those that peers reach."""
 
 NO_CAPS = {
+    "api.carriers.telnyx_plan.MAX_FQDNS": "Telnyx's own",
     "api.api_keys.KNOWN_SECONDS": "how long a key is believed",
     "api.purchases.MAX_RETRY_SECONDS": "a pause",
     "gateway.cli.api_client.MAX_RETRY_SECONDS": "a pause",
