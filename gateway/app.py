@@ -198,6 +198,7 @@ class Gateway:
             agent_silence_timeout=settings.media.agent_silence_timeout,
             caller_silence_timeout=settings.media.caller_silence_timeout,
             max_duration=settings.dispatch.max_call_duration,
+            transcoding=settings.media.transcoding,
         )
         box = VoicemailBox(
             self._speech,

@@ -240,6 +240,13 @@ class Media(Section):
         ge=0,
         description="Seconds without RTP from the caller after which the call is ended; 0: never.",
     )
+    transcoding: bool = Field(
+        default=True,
+        description=(
+            "Offer SIP agents G.711, G.722, L16 (and Opus with the extra) behind the caller's own codecs, and"
+            " transcode where they take one of those. With SRTP or direct media never."
+        ),
+    )
     waiting_sound: str = Field(
         default="ringback",
         min_length=1,

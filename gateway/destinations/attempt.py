@@ -81,7 +81,9 @@ class Attempt:
     def _path(self) -> AudioPath:
         if self._endpoint.direct_media:
             return DirectPath(self._call.audio)
-        return RelayedPath(self._call.audio, self._call.waiting_sound.stop)
+        return RelayedPath(
+            self._call.audio, self._call.waiting_sound.stop, transcodes=self._trunk.transcoding
+        )
 
     async def _offer(self, flow: Flow, path: AudioPath, deadline: float) -> Outcome:
         call = self._call
@@ -166,8 +168,10 @@ class Attempt:
             return  # without the caller's offer there is nothing that an unreliable 183 could answer
         try:
             path.follow_agent(response.body)
-            if not call.answered and not self._settled(path):
-                call.ring(path.to_caller(response.body))
+            if self._settled(path):
+                path.settle(response.body)
+            elif not call.answered:
+                call.ring(path.answer_to_caller(response.body))
         except SdpError:
             return
 
@@ -188,7 +192,7 @@ class Attempt:
         settled = self._settled(path)
         try:
             path.follow_agent(answer)
-            shown = call.audio.shown if settled else path.to_caller(answer)
+            shown = self._shown(path, answer, settled=settled)
         except SdpError as error:
             return self._failed(f"answered with an unusable session description: {error}")
         self._note("200 OK")
@@ -202,9 +206,20 @@ class Attempt:
         if not isinstance(theirs, bytes):
             return theirs
         path.follow_caller(theirs)
+        path.answer_to_agent(theirs, answer)
         if not path.relayed:
             call.audio.close_port()
         return None
+
+    def _shown(self, path: AudioPath, answer: bytes, *, settled: bool) -> bytes:
+        """What the caller gets now that the agent has answered. Raises SdpError."""
+        call = self._call
+        if settled:
+            path.settle(answer)
+            return call.audio.shown
+        if call.answered or not call.audio.theirs:
+            return path.offer_to_caller(answer)
+        return path.answer_to_caller(answer)
 
     def _settled(self, path: AudioPath) -> bool:
         """Whether the caller has a session description that holds for this agent, too: it names our port.

@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from gateway.destinations.caller_audio import CallerAudio, rtp_address, voice_of
+from gateway.destinations.caller_audio import CallerAudio, rtp_address
+from gateway.destinations.codec_bridge import SpokenOnLeg, answer_for, spoken_on_leg, widened
+from gateway.media.ports import PacketSink
 from gateway.media.reception import PortStats
 from gateway.media.relay import Relay
+from gateway.media.stream_transcoder import StreamTranscoder
 from gateway.sip.sdp import make_offer, with_media_address
 
 
@@ -35,11 +38,23 @@ class AudioPath(Protocol):
 
         """
 
-    def to_agent(self, description: bytes) -> bytes:
-        """The caller's description as the agent gets it. Raises SdpError."""
+    def offer_to_agent(self, offer: bytes) -> bytes:
+        """An offer of the caller's as the agent gets it. Raises SdpError."""
 
-    def to_caller(self, description: bytes) -> bytes:
-        """The agent's description as the caller gets it. Raises SdpError."""
+    def offer_to_caller(self, offer: bytes) -> bytes:
+        """An offer of the agent's as the caller gets it. Raises SdpError."""
+
+    def answer_to_agent(self, answer: bytes, offer: bytes) -> bytes:
+        """The caller's answer to an offer of the agent's, as the agent gets it. Raises SdpError."""
+
+    def answer_to_caller(self, answer: bytes, offer: bytes | None = None) -> bytes:
+        """The agent's answer as the caller gets it. Raises SdpError.
+
+        offer: what it answers; by default the offer of the INVITE.
+        """
+
+    def settle(self, answer: bytes) -> None:
+        """The agent answered, and the caller goes on as before, without hearing of it. Raises SdpError."""
 
     def follow_caller(self, description: bytes) -> None:
         """Send what is for the caller where this description, now in force, says. Raises SdpError."""
@@ -69,13 +84,24 @@ class DirectPath:
         """See `AudioPath`."""
         return self._audio.offer()
 
-    def to_agent(self, description: bytes) -> bytes:
+    def offer_to_agent(self, offer: bytes) -> bytes:
         """See `AudioPath`."""
-        return description
+        return offer
 
-    def to_caller(self, description: bytes) -> bytes:
+    def offer_to_caller(self, offer: bytes) -> bytes:
         """See `AudioPath`."""
-        return self._audio.present(description, through_port=False)
+        return self._audio.present(offer, through_port=False)
+
+    def answer_to_agent(self, answer: bytes, offer: bytes) -> bytes:
+        """See `AudioPath`."""
+        return answer
+
+    def answer_to_caller(self, answer: bytes, offer: bytes | None = None) -> bytes:
+        """See `AudioPath`."""
+        return self._audio.present(answer, through_port=False)
+
+    def settle(self, answer: bytes) -> None:
+        """See `AudioPath`."""
 
     def follow_caller(self, description: bytes) -> None:
         """See `AudioPath`."""
@@ -95,8 +121,11 @@ class DirectPath:
 class RelayedPath:
     """RTP goes through two ports of ours; addresses in descriptions become those of our ports.
 
+    Where caller and agent have no codec in common the relay transcodes (`gateway.destinations.codec_bridge`).
+
     Args:
         on_agent: called with the agent's first packet, before that goes to the caller.
+        transcodes: whether codecs are added to offers; never to SRTP's, whose packets nobody here can read.
 
     Raises:
         NoPortLeft: there is no port for one of the two legs.
@@ -104,40 +133,86 @@ class RelayedPath:
 
     """
 
-    __slots__ = ("_agent_port", "_audio", "_caller_port", "_closed", "_relay", "agent_stats")
+    __slots__ = (
+        "_agent_knows",
+        "_agent_port",
+        "_asked",
+        "_audio",
+        "_caller_port",
+        "_closed",
+        "_legs",
+        "_on_agent",
+        "_relay",
+        "_to_caller",
+        "_transcodes",
+        "agent_stats",
+    )
 
     relayed = True
 
-    def __init__(self, audio: CallerAudio, on_agent: Callable[[], None]) -> None:
+    def __init__(self, audio: CallerAudio, on_agent: Callable[[], None], *, transcodes: bool = True) -> None:
         self._audio = audio
         self._caller_port = audio.open_port()
         self._agent_port = audio.open_agent_port()
         self._relay = Relay(self._caller_port, self._agent_port, secure=audio.secure)
         self.agent_stats: PortStats | None = self._agent_port.stats
+        self._transcodes = transcodes and not audio.secure
+        self._on_agent = on_agent
         self._closed = False
-        to_caller = self._agent_port.sink
-
-        def first_packet(packet: bytes) -> None:
-            on_agent()
-            self._agent_port.sink = to_caller
-            to_caller(packet)
-
-        self._agent_port.sink = first_packet
+        self._asked = self._agent_knows = b""
+        self._legs: tuple[SpokenOnLeg, SpokenOnLeg] | None = None
+        self._to_caller: PacketSink = self._caller_port.send
+        self._agent_port.sink = self._first_packet
 
     def offer(self) -> bytes:
         """See `AudioPath`; when the caller made no offer, ours: both G.711 laws and telephone-event."""
-        if not self._audio.theirs:
-            return make_offer(*self._agent_port.address, session_id=self._audio.session_id)
-        return self.to_agent(self._audio.offer())
+        if self._audio.theirs:
+            self._asked = self._audio.offer()
+            return self.offer_to_agent(self._asked)
+        return self.offer_to_agent(make_offer(*self._agent_port.address, session_id=self._audio.session_id))
 
-    def to_agent(self, description: bytes) -> bytes:
+    def offer_to_agent(self, offer: bytes) -> bytes:
         """See `AudioPath`."""
-        return with_media_address(description, *self._agent_port.address)
+        offer = widened(offer) if self._transcodes else offer
+        self._agent_knows = with_media_address(offer, *self._agent_port.address)
+        return self._agent_knows
 
-    def to_caller(self, description: bytes) -> bytes:
+    def offer_to_caller(self, offer: bytes) -> bytes:
         """See `AudioPath`."""
-        ours = with_media_address(description, *self._caller_port.address)
+        agreed = self._audio.agreed()
+        offer = widened(offer, agreed[0] if agreed else None) if self._transcodes else offer
+        ours = with_media_address(offer, *self._caller_port.address)
         return self._audio.present(ours, through_port=True)
+
+    def answer_to_agent(self, answer: bytes, offer: bytes) -> bytes:
+        """See `AudioPath`."""
+        carried = answer_for(offer, answer) if self._transcodes else answer
+        self._agent_knows = with_media_address(carried, *self._agent_port.address)
+        self._join(
+            caller=spoken_on_leg(self._audio.shown, answer, answer),
+            agent=spoken_on_leg(self._agent_knows, offer, self._agent_knows),
+        )
+        return self._agent_knows
+
+    def answer_to_caller(self, answer: bytes, offer: bytes | None = None) -> bytes:
+        """See `AudioPath`."""
+        offer = self._asked if offer is None else offer
+        carried = answer_for(offer, answer) if self._transcodes else answer
+        ours = with_media_address(carried, *self._caller_port.address)
+        self._join(
+            caller=spoken_on_leg(ours, offer, ours), agent=spoken_on_leg(self._agent_knows, answer, answer)
+        )
+        return self._audio.present(ours, through_port=True)
+
+    def settle(self, answer: bytes) -> None:
+        """See `AudioPath`."""
+        audio = self._audio
+        if not audio.theirs:  # the caller has our offer and has not answered it yet
+            return
+        self._join(
+            caller=spoken_on_leg(audio.shown, audio.theirs, audio.shown),
+            agent=spoken_on_leg(self._agent_knows, answer, answer),
+        )
 
     def follow_caller(self, description: bytes) -> None:
         """See `AudioPath`."""
@@ -147,10 +222,6 @@ class RelayedPath:
     def follow_agent(self, description: bytes) -> None:
         """See `AudioPath`."""
         self._agent_port.set_remote(*rtp_address(description))
-        voice = voice_of(description)
-        if voice is not None:
-            for port in (self._caller_port, self._agent_port):
-                port.stats.speaks(voice.name.upper(), voice.clock_rate)
 
     def silence(self, now: float) -> tuple[float, float]:
         """See `AudioPath`."""
@@ -161,3 +232,33 @@ class RelayedPath:
         if not self._closed:
             self._closed = True
             self._relay.detach()
+
+    def _join(self, caller: SpokenOnLeg | None, agent: SpokenOnLeg | None) -> None:
+        """Let packets through as they are, or transcode them."""
+        for leg, port in ((caller, self._caller_port), (agent, self._agent_port)):
+            if leg is not None:
+                port.stats.speaks(leg.voice.name.upper(), leg.voice.clock_rate)
+        if caller is None or agent is None or caller.form is None or agent.form is None:
+            legs = None
+        else:
+            legs = (caller, agent) if self._transcodes and caller.voice.key != agent.voice.key else None
+        if legs == self._legs:
+            return  # a hold, a refresh: streams go on as they are
+        self._legs = legs
+        to_caller: PacketSink
+        if legs is None or caller is None or agent is None or caller.form is None or agent.form is None:
+            self._caller_port.sink = self._agent_port.send
+            to_caller = self._caller_port.send
+        else:
+            there = StreamTranscoder(caller.codecs, caller.events, agent.form, self._agent_port.send)
+            back = StreamTranscoder(agent.codecs, agent.events, caller.form, self._caller_port.send)
+            self._caller_port.sink = there.receive
+            to_caller = back.receive
+        if self._agent_port.sink == self._to_caller:
+            self._agent_port.sink = to_caller
+        self._to_caller = to_caller
+
+    def _first_packet(self, packet: bytes) -> None:
+        self._on_agent()
+        self._agent_port.sink = self._to_caller
+        self._to_caller(packet)

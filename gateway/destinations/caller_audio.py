@@ -105,11 +105,17 @@ class CallerAudio:
             self.port = None
 
     def agreed(self) -> tuple[Codec, Codec | None] | None:
-        """The codec (and telephone-event) that the caller was shown, or None while nothing was."""
+        """The codec (and telephone-event) that the caller was shown, or None while nothing was.
+
+        Of several it is the first that the caller speaks, too: what was shown may have been an offer.
+        """
         audio = SessionDescription.parse(self.shown).audio if self.shown else None
         if audio is None:
             return None
-        voice = next((codec for codec in audio.codecs if not codec.is_dtmf), None)
+        theirs = SessionDescription.parse(self.theirs).audio if self.theirs else None
+        spoken = None if theirs is None else {codec.key for codec in theirs.codecs}
+        voices = [codec for codec in audio.codecs if not codec.is_dtmf]
+        voice = next((codec for codec in voices if spoken is None or codec.key in spoken), None)
         if voice is None:
             return None
         return voice, events_for(voice, audio)
@@ -151,12 +157,6 @@ def rtp_address(description: bytes) -> tuple[str, int, int | None]:
     if audio is None:
         raise SdpError("no audio in the session description")
     return audio.addresses
-
-
-def voice_of(description: bytes) -> Codec | None:
-    """The voice codec that a session description prefers. Raises SdpError."""
-    audio = SessionDescription.parse(description).audio
-    return None if audio is None else next((codec for codec in audio.codecs if not codec.is_dtmf), None)
 
 
 def events_for(voice: Codec, audio: Media) -> Codec | None:

@@ -35,6 +35,7 @@ class SessionExchange:
     __slots__ = (
         "_agent",
         "_agent_knows",
+        "_answered",
         "_answers_in_ack",
         "_asking",
         "_call",
@@ -53,6 +54,7 @@ class SessionExchange:
         self._agent = agent
         self._path = path
         self._agent_knows = offered
+        self._answered = answered
         # A caller who left the offer to us answers in the ACK (RFC 3261 §13.2.1).
         self._answers_in_ack: Party | None = None if call.audio.theirs else "caller"
         self._asking: Leg | None = None
@@ -82,7 +84,7 @@ class SessionExchange:
         else:
             self._shown_before = self._call.audio.shown
             try:
-                self._carried = self._translated(asking, offer)
+                self._carried = self._carry_offer(asking, offer)
             except SdpError:
                 asking.refuse_reinvite(NOT_ACCEPTABLE)
                 return
@@ -99,7 +101,7 @@ class SessionExchange:
         try:
             if self._path.relayed:
                 answer = permitted(answer, self._offer)
-            carried = self._translated(answering, answer)
+            carried = self._carry_answer(answering, answer, self._offer)
             self._follow(answering, answer)
             self._follow(asking, self._offer)
         except SdpError:
@@ -128,13 +130,18 @@ class SessionExchange:
         before = self._call.audio.theirs, self.on_hold
         try:
             self._follow(leg, answer)
-            carried = self._translated(leg, answer)
+            if first:
+                carried = self._carry_answer(leg, answer, self._answered)
+            elif self._moved(leg, before[0]) or self.on_hold != before[1]:
+                carried = self._carry_offer(leg, answer)
+            else:
+                return None
         except SdpError as error:  # an empty answer among them
             return f"caller acknowledged without a usable answer: {error}" if first else None
         if not self._agent_knows:
             self._agent.ack(carried)
             self._agent_knows = carried
-        elif not first and (self._moved(leg, before[0]) or self.on_hold != before[1]):
+        elif not first:
             self._telling = True
             self._other(leg).reinvite(carried)
         return None
@@ -157,8 +164,13 @@ class SessionExchange:
             return False
         return leg is self._agent or self._call.audio.theirs != theirs_before
 
-    def _translated(self, sender: Leg, description: bytes) -> bytes:
-        return (self._path.to_caller if sender is self._agent else self._path.to_agent)(description)
+    def _carry_offer(self, sender: Leg, offer: bytes) -> bytes:
+        path = self._path
+        return (path.offer_to_caller if sender is self._agent else path.offer_to_agent)(offer)
+
+    def _carry_answer(self, sender: Leg, answer: bytes, offer: bytes) -> bytes:
+        path = self._path
+        return (path.answer_to_caller if sender is self._agent else path.answer_to_agent)(answer, offer)
 
     def _follow(self, sender: Leg, description: bytes) -> None:
         """The description is in force now."""

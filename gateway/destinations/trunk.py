@@ -80,6 +80,7 @@ class Trunk:
     agent_silence_timeout: seconds without RTP after which an agent is taken for dead; 0 for never.
     caller_silence_timeout: likewise for the caller.
     max_duration: seconds that any call may last.
+    transcoding: whether agents are offered codecs that the caller does not speak.
     """
 
     sip: SipOut
@@ -90,3 +91,4 @@ class Trunk:
     agent_silence_timeout: float = 15.0
     caller_silence_timeout: float = 300.0
     max_duration: float = 4 * 3600.0
+    transcoding: bool = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -44,6 +44,10 @@ _DROPPED_ATTRIBUTES: Final = (
 )
 """What names addresses or joins ports: a relay is neither the address nor does it join RTP and RTCP."""
 
+
+_MAPS: Final = ("rtpmap:", "fmtp:")
+_ABOUT_FORMATS: Final = (*_MAPS, "rtcp-fb:", "ptime:", "maxptime:")
+"""Attributes that say something of the formats of an m= line."""
 
 _NO_ADDRESS: Final = re.compile(rb"^c=IN IP(?:4 0\.0\.0\.0|6 ::)\r?$", re.MULTILINE)
 
@@ -198,6 +202,41 @@ def restrict_to(description: bytes, codec: Codec, dtmf: Codec | None) -> bytes:
     )
     media = tuple(restricted if one is audio else one for one in session.media)
     return replace(session, media=media).to_bytes()
+
+
+def with_codecs(description: bytes, codecs: Sequence[Codec]) -> bytes:
+    """The same description, its first audio with these codecs in place of its own. Raises SdpError."""
+    session = SessionDescription.parse(description)
+    audio = session.audio
+    if audio is None:
+        raise SdpError("No audio in the session description")
+    others = tuple(line for line in audio.attributes if not line.startswith(_ABOUT_FORMATS))
+    described = tuple(line for codec in codecs for line in codec.lines())
+    formats = tuple(str(codec.payload_type) for codec in codecs)
+    changed = replace(audio, formats=formats, attributes=described + others)
+    return replace(session, media=tuple(changed if one is audio else one for one in session.media)).to_bytes()
+
+
+def with_more_codecs(description: bytes, before: Sequence[Codec], behind: Sequence[Codec]) -> bytes:
+    """The same description, its first audio with further codecs; its own are left as they are.
+
+    Payload types are the callers' business: those of `free_payload_types`. Raises SdpError.
+    """
+    session = SessionDescription.parse(description)
+    audio = session.audio
+    if audio is None:
+        raise SdpError("No audio in the session description")
+    first, last = ([str(codec.payload_type) for codec in codecs] for codecs in (before, behind))
+    described = tuple(line for codec in (*before, *behind) for line in codec.lines())
+    changed = replace(audio, formats=(*first, *audio.formats, *last), attributes=described + audio.attributes)
+    return replace(session, media=tuple(changed if one is audio else one for one in session.media)).to_bytes()
+
+
+def free_payload_types(audio: Media) -> Iterator[int]:
+    """Dynamic payload types that a media description does not use (RFC 3551 §6)."""
+    maps = [line for line in audio.attributes if line.startswith(_MAPS)]
+    taken = {line.partition(":")[2].partition(" ")[0] for line in maps} | set(audio.formats)
+    return (number for number in range(96, 128) if str(number) not in taken)
 
 
 def _ours(

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from gateway.sip.offer_answer import Answer, answer_offer, make_offer, restrict_to, with_media_address
+from gateway.sip.offer_answer import (
+    Answer,
+    answer_offer,
+    free_payload_types,
+    make_offer,
+    restrict_to,
+    with_codecs,
+    with_media_address,
+    with_more_codecs,
+)
 from gateway.sip.session_description import Codec, Media, Origin, SdpError, SessionDescription
 
 __all__ = [
@@ -13,7 +22,10 @@ __all__ = [
     "SdpError",
     "SessionDescription",
     "answer_offer",
+    "free_payload_types",
     "make_offer",
     "restrict_to",
+    "with_codecs",
     "with_media_address",
+    "with_more_codecs",
 ]

@@ -36,8 +36,8 @@ async def test_silence_of_a_relayed_agent_moves_the_call_to_the_fallback(rig: Ri
     await asyncio.sleep(2)
     rig.mute_since[primary.host] = rig.now()
     await asyncio.sleep(6)
-    assert codecs(primary.invite.body) == TWO_LAWS
-    assert codecs(fallback.invite.body) == ["PCMA", "telephone-event"]  # only what the caller speaks already
+    assert codecs(primary.invite.body)[:3] == TWO_LAWS  # the caller's own, then ours
+    assert codecs(fallback.invite.body)[:2] == ["PCMA", "telephone-event"]  # what the caller speaks already
     assert primary.kinds()[-1] == "HungUp"
     assert not rig.caller.requests("INVITE")  # the caller notices nothing
     caller_port = rig.ports.opened[0]
