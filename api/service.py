@@ -17,7 +17,10 @@ from api import seed
 from api.access import Principal
 from api.agents import Agents
 from api.api_keys import ApiKeys, KeyRing, bootstrap
+from api.carrier_setup import CarrierSetup
+from api.carriers.connect import CarrierUrls, connect
 from api.carriers.sandbox import FILE, SandboxCarrier
+from api.carriers.wiring import MAX_NODES, Node, Place
 from api.idempotency import Replays
 from api.integrations import Integrations
 from api.metrics import ApiMetrics
@@ -64,6 +67,8 @@ class ApiService:
         database_url, bootstrap_key, secret_key, seed_file: as in the configuration; empty for none.
         rate_limit: requests a second for each key.
         verify_interval: seconds between comparisons of the whole cache with the store.
+        carrier_nodes: where carriers reach this deployment, as `api.carriers.wiring.Node` reads it.
+        carrier_urls: where Twilio's and Telnyx's APIs are; empty for theirs.
         metrics: counts.
 
     """
@@ -79,6 +84,8 @@ class ApiService:
         seed_file: Path | None = None,
         rate_limit: float = 200.0,
         verify_interval: float = 300.0,
+        carrier_nodes: Sequence[str] = (),
+        carrier_urls: tuple[str, str] = ("", ""),
         metrics: ApiMetrics | None = None,
     ) -> None:
         self._directory = directory
@@ -89,6 +96,8 @@ class ApiService:
         self._seed_file = seed_file
         self._rate_limit = rate_limit
         self._verify_interval = verify_interval
+        self._carrier_nodes = carrier_nodes
+        self._carrier_urls = CarrierUrls(*carrier_urls)
         self.metrics = metrics or ApiMetrics()
         self.first_key: str | None = None
         """Made by this start, because there was none; to be shown once."""
@@ -120,6 +129,7 @@ class ApiService:
     async def _open(self) -> None:
         await asyncio.to_thread(self._directory.mkdir, parents=True, exist_ok=True)
         self.box = SecretBox(await asyncio.to_thread(obtain_keys, self._secret_key, self._directory))
+        place = Place(_nodes(self._carrier_nodes))
         first = None
         if self._seed_file is not None:
             first = await asyncio.to_thread(seed.read, self._seed_file)
@@ -135,6 +145,14 @@ class ApiService:
         sandbox = SandboxCarrier(self._directory / FILE)
         self._exit.push_async_callback(sandbox.close)
         self.purchases = Purchases(self.database, self.records, {sandbox.name: sandbox}, sandbox.name)
+
+        self.carrier_setup = CarrierSetup(
+            self.database,
+            self.integrations,
+            self.records,
+            lambda credentials: connect(credentials, self._carrier_urls),
+            place,
+        )
 
         def prepare(tx: Transaction) -> tuple[str | None, bool]:
             check_keys(tx, self.box)
@@ -157,6 +175,7 @@ class ApiService:
             NumberImport(self.records),
             self.agents,
             self.integrations,
+            self.carrier_setup,
             ApiKeys(self.keys),
         )
         return [operation for part in parts for operation in part.operations()]
@@ -214,6 +233,17 @@ class ApiService:
             except StoreUnavailable as error:
                 log.warning("old answers not deleted", detail=str(error))
             await asyncio.sleep(CLEANING_SECONDS)
+
+
+def _nodes(texts: Sequence[str]) -> tuple[Node, ...]:
+    """The configuration's nodes. Raises ApiStartError."""
+    try:
+        nodes = tuple(Node.parse(text) for text in texts)
+    except ValueError as error:
+        raise ApiStartError(f"carriers.nodes: {error}") from None
+    if len(nodes) > MAX_NODES:
+        raise ApiStartError(f"carriers.nodes: more than {MAX_NODES}: carriers take no more")
+    return nodes
 
 
 async def _kept_running(name: str, work: Callable[[], Awaitable[None]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry
@@ -46,5 +47,15 @@ def make_service(settings: Settings, registry: CollectorRegistry | None = None) 
         seed_file=api.seed_file,
         rate_limit=api.rate_limit,
         verify_interval=api.verify_interval,
+        carrier_nodes=carrier_nodes(settings),
+        carrier_urls=(settings.carriers.twilio_url, settings.carriers.telnyx_url),
         metrics=ApiMetrics(registry),
     )
+
+
+def carrier_nodes(settings: Settings) -> Sequence[str]:
+    """Where carriers reach this deployment; empty if nobody told."""
+    if settings.carriers.nodes or not settings.sip.advertised_host:
+        return settings.carriers.nodes
+    host, port = settings.sip.advertised_host, settings.sip.listen[0].rpartition(":")[2]
+    return (f"[{host}]:{port}" if ":" in host else f"{host}:{port}",)

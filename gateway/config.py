@@ -179,6 +179,28 @@ class Api(Section):
     )
 
 
+class Carriers(Section):
+    """What carriers are told about this deployment, and where their APIs are."""
+
+    nodes: Texts = Field(
+        default=(),
+        description=(
+            "Where carriers reach the nodes, for `voice-gateway carriers setup`: `host`, `host:port`, with"
+            " `;transport=tcp`, `;priority=10`, `;weight=10` behind. Empty means `sip.advertised_host`, and"
+            " the port of `sip.listen`."
+        ),
+    )
+    public_url: str = Field(
+        default="",
+        description=(
+            "Where carriers reach the API for webhooks, e.g. `https://api.example.com`: Twilio signs this"
+            " address. Empty means the one that a request names, which a proxy may change."
+        ),
+    )
+    twilio_url: str = Field(default="", description="Where Twilio's API is; empty means at Twilio.")
+    telnyx_url: str = Field(default="", description="Where Telnyx's API is; empty means at Telnyx.")
+
+
 class Admission(Section):
     """Who may call, and how much."""
 
@@ -345,6 +367,7 @@ class Settings(BaseSettings):
     redis: Redis = Redis()
     routing: Routing = Routing()
     api: Api = Api()
+    carriers: Carriers = Carriers()
     admission: Admission = Admission()
     dispatch: Dispatch = Dispatch()
     agents: Agents = Agents()

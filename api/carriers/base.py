@@ -65,6 +65,14 @@ class CarrierUnavailable(CarrierError):  # noqa: N818 - it names what is wrong o
     retryable = True
 
 
+class CredentialsRefused(CarrierError):  # noqa: N818 - it names what is wrong outside of us
+    """The account's key or token is not taken."""
+
+
+class AccountSuspended(CarrierError):  # noqa: N818 - it names what is wrong outside of us
+    """The account may do nothing."""
+
+
 class QueryRefused(CarrierError):  # noqa: N818 - it names what is wrong outside of us
     """The carrier has no numbers of that sort; field: which part of the query; fix: what to do."""
 

@@ -97,13 +97,12 @@ def plan(desired: Desired, found: Found, account_sid: str) -> list[Change]:
     elif not trunk.domain:
         changes.append(Change("set domain", f"the termination domain {domain}", {"domain_name": domain}))
     changes += _origination(desired, trunk.urls if trunk else ())
-    changes += _credentials(desired, found)
     for phone_number, (sid, at) in found.numbers.items():
         if trunk is None or at != trunk.sid:
             before = f", which is on {at} now" if at else ""
             detail = f"{phone_number}{before}"
             changes.append(Change("attach number", detail, {"phone_number": phone_number, "sid": sid}))
-    return changes
+    return changes + _credentials(desired, found)  # last: calls come in without them
 
 
 def _origination(desired: Desired, urls: Sequence[Url]) -> list[Change]:
@@ -139,7 +138,7 @@ def _credentials(desired: Desired, found: Found) -> list[Change]:
         if desired.password is not None:
             values = {"username": desired.username}
             changes.append(Change("create credential", f"for the user {desired.username}", values))
-    elif desired.password is not None:
+    elif desired.renew_password and desired.password is not None:
         values = {"sid": found.usernames[desired.username]}
         changes.append(Change("set password", f"of the user {desired.username}", values))
     attached = found.trunk.credential_lists if found.trunk else ()

@@ -60,8 +60,6 @@ class TwilioWiring:
 
     async def set_up(self, desired: Desired, *, dry_run: bool) -> Wired:
         """See the protocol."""
-        if desired.password is not None and not strong(desired.password):
-            raise CarrierError(f"Twilio takes no such SIP password: it wants {STRONG}")
         found = await self.look(desired)
         made = {"trunk": found.trunk.sid if found.trunk else None, "list": found.credential_list}
         changes = plan(desired, found, self._account)
@@ -178,6 +176,8 @@ class TwilioWiring:
             await self._asked(trunk.credentials_lists.create_async(credential_list_sid=credentials))
         elif change.kind == "attach number":
             await self._asked(trunk.phone_numbers.create_async(phone_number_sid=values["sid"]))
+        elif not strong(desired.password or ""):
+            raise CarrierError(f"Twilio takes no such SIP password: it wants {STRONG}")
         else:
             of_list = self._client.sip.credential_lists(credentials).credentials
             if change.kind == "create credential":

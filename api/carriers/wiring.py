@@ -125,6 +125,7 @@ class Desired:
     username, password: digest credentials for those calls; None leaves what is there.
     countries: ISO 3166, that shall be callable.
     remove_others: destinations on the same trunk that are not ours are removed, else only told.
+    renew_password: the password is set also if the user is there; carriers do not tell if it is the same.
     """
 
     place: Place
@@ -134,6 +135,7 @@ class Desired:
     password: str | None = field(default=None, repr=False)
     countries: tuple[str, ...] = ()
     remove_others: bool = False
+    renew_password: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,10 +26,10 @@ KINDS = [
     "create trunk",
     "add origination",
     "add origination",
+    "attach number",
     "create credential list",
     "create credential",
     "attach credential list",
-    "attach number",
 ]
 WRITES = {
     "create trunk": "POST /v1/Trunks",
@@ -88,11 +88,14 @@ async def test_an_empty_account_is_wired_and_then_left_alone():
         assert wired.identity in server.trunks
         assert_wired(server)
         changed = len(server.changes())
-        again = await wiring.set_up(replace(DESIRED, password=None), dry_run=False)
+        again = await wiring.set_up(DESIRED, dry_run=False)
         assert again.steps == [] and again.identity == wired.identity
         assert len(server.changes()) == changed
         assert await wiring.examine(replace(DESIRED, countries=("US",))) == []
-        assert await wiring.ensure_trunk(replace(DESIRED, password=None)) == wired.identity
+        assert await wiring.ensure_trunk(DESIRED) == wired.identity
+        renewed = replace(DESIRED, password="AnotherOne2026", renew_password=True)
+        assert kinds(await wiring.set_up(renewed, dry_run=False)) == ["set password"]
+        assert server.passwords == {"gateway": "AnotherOne2026"}
 
 
 @pytest.mark.parametrize("kind", WRITES)
@@ -167,12 +170,13 @@ async def test_a_domain_of_another_account_is_told():
             await wiring.ensure_trunk(DESIRED)
 
 
-async def test_a_password_that_twilio_would_refuse_is_refused_first():
+async def test_a_password_that_twilio_would_refuse_keeps_no_call_from_coming():
     server = account()
     async with twilio_wiring(server) as wiring:
-        with pytest.raises(CarrierError, match="12 characters"):
-            await wiring.set_up(replace(DESIRED, password="tooweak"), dry_run=False)
-    assert server.asked == []
+        wired = await wiring.set_up(replace(DESIRED, password="tooweak"), dry_run=False)
+    assert [step.status for step in wired.steps] == ["done"] * 5 + ["failed", "not tried"]
+    assert "12 characters" in (wired.steps[5].error or "")
+    assert server.number(NUMBER)["trunk_sid"] == wired.identity
 
 
 def test_the_domain_is_made_up_unless_it_is_a_real_one():
@@ -230,4 +234,4 @@ def test_drift_is_found_with_its_fix(found: Found, check: str, grave: bool):
 
 def test_without_drift_nothing_is_found_or_planned():
     assert findings(DESIRED, FOUND) == []
-    assert plan(replace(DESIRED, password=None), FOUND, ACCOUNT_SID) == []
+    assert plan(DESIRED, FOUND, ACCOUNT_SID) == []

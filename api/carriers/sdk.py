@@ -1,0 +1,119 @@
+"""The carriers' own SDKs, tamed: every call has a time limit, is made once, and fails with an error of ours.
+
+Twilio's asynchronous client ignores the timeout that it is given, and Telnyx's repeats what failed, purchases
+included: so the time is kept here, and nothing is repeated. Neither is left to log what it sends, which holds
+passwords and phone numbers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any, Final, TypeVar
+
+import aiohttp
+import telnyx
+from twilio.base.exceptions import TwilioException, TwilioRestException
+from twilio.http.async_http_client import AsyncTwilioHttpClient
+from twilio.rest import Client
+
+from api.carriers.base import AccountSuspended, CarrierError, CarrierUnavailable, CredentialsRefused
+
+Result = TypeVar("Result")
+
+CALL_SECONDS: Final = 15.0
+"""For one call of an SDK."""
+
+SUSPENDED: Final = frozenset({20005, 10001})
+"""Twilio's codes of an account that is not active."""
+
+TEMPORARY: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+_silent: Final = logging.getLogger("api.carriers.twilio")
+_silent.disabled = True
+
+
+@contextlib.asynccontextmanager
+async def twilio_client(account_sid: str, auth_token: str, url: str = "") -> AsyncIterator[Client]:
+    """Twilio's client for an account. url: where its API is, if not at Twilio."""
+    http = AsyncTwilioHttpClient(logger=_silent)
+    client = Client(account_sid, auth_token, http_client=http)
+    if url:
+        client.api.base_url = client.trunking.base_url = client.voice.base_url = url.rstrip("/")
+    try:
+        yield client
+    finally:
+        await http.close()
+
+
+@contextlib.asynccontextmanager
+async def telnyx_client(api_key: str, url: str = "") -> AsyncIterator[telnyx.AsyncTelnyx]:
+    """Telnyx's client for an account. url: where its API is, if not at Telnyx."""
+    base = f"{url.rstrip('/')}/v2" if url else None
+    async with telnyx.AsyncTelnyx(
+        api_key=api_key, base_url=base, max_retries=0, timeout=CALL_SECONDS
+    ) as client:
+        yield client
+
+
+async def asked(call: Awaitable[Result]) -> Result:
+    """The result of one call of an SDK. Raises CarrierError for whatever goes wrong."""
+    try:
+        async with asyncio.timeout(CALL_SECONDS):
+            return await call
+    except TimeoutError:
+        raise CarrierUnavailable("no answer in time") from None
+    except TwilioRestException as error:
+        raise _of_twilio(error.status, error.code, error.msg) from None
+    except telnyx.APIStatusError as error:
+        raise _of_telnyx(error) from None
+    except (telnyx.APIConnectionError, aiohttp.ClientError, OSError) as error:
+        raise CarrierUnavailable(f"cannot be reached: {type(error).__name__}") from None
+    except TwilioException as error:
+        raise _of_page(error) from None
+    except (telnyx.TelnyxError, ValueError, TypeError, KeyError) as error:
+        # What is no JSON, or lacks what the SDK reads: a proxy's error page, for instance.
+        raise CarrierUnavailable(f"an answer that its SDK cannot read: {type(error).__name__}") from None
+
+
+def _of_twilio(status: int, code: int | None, words: str) -> CarrierError:
+    text = f"{words} ({code})" if code else f"{words} (HTTP {status})"
+    if code in SUSPENDED:
+        return AccountSuspended(text)
+    if status in {401, 403} and code in {20003, None}:
+        return CredentialsRefused(text)
+    return CarrierUnavailable(text) if status in TEMPORARY else CarrierError(text)
+
+
+def _of_page(error: TwilioException) -> CarrierError:
+    """A list that is refused is another exception of Twilio's SDK, which holds the response unread."""
+    response = error.args[1] if len(error.args) > 1 else None
+    status = getattr(response, "status_code", None)
+    if not isinstance(status, int):
+        return CarrierUnavailable(f"an answer that its SDK cannot read: {type(error).__name__}")
+    try:
+        body = json.loads(response.text)
+    except ValueError:
+        body = None
+    said = body if isinstance(body, dict) else {}
+    code = said.get("code")
+    return _of_twilio(
+        status, code if isinstance(code, int) else None, str(said.get("message") or error.args[0])
+    )
+
+
+def _of_telnyx(error: telnyx.APIStatusError) -> CarrierError:
+    text = _words(error.body) or f"HTTP {error.status_code}"
+    if error.status_code == 401:
+        return CredentialsRefused(text)
+    return CarrierUnavailable(text) if error.status_code in TEMPORARY else CarrierError(text)
+
+
+def _words(body: Any) -> str:
+    """What Telnyx says in an error, all in one line; empty if it is none of its own."""
+    errors = body.get("errors") if isinstance(body, dict) else None
+    told = [each for each in errors if isinstance(each, dict)] if isinstance(errors, list) else []
+    return "; ".join(f"{each.get('detail') or each.get('title')} ({each.get('code')})" for each in told)
