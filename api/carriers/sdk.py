@@ -92,7 +92,7 @@ def _of_page(error: TwilioException) -> CarrierError:
     """A list that is refused is another exception of Twilio's SDK, which holds the response unread."""
     response = error.args[1] if len(error.args) > 1 else None
     status = getattr(response, "status_code", None)
-    if not isinstance(status, int):
+    if response is None or not isinstance(status, int):
         return CarrierUnavailable(f"an answer that its SDK cannot read: {type(error).__name__}")
     try:
         body = json.loads(response.text)

@@ -206,7 +206,8 @@ async def test_a_step_that_fails_is_told_with_the_carrier_s_words_and_gone_on_fr
 async def test_two_at_once_are_one_after_the_other(api: Api, twilio: TwilioServer):
     path = await integration(api)
     answers = await asyncio.gather(*(api.post(f"{path}/setup", {}) for _ in range(3)))
-    assert sorted(answer.status for answer in answers) == [200, 409, 409]
+    statuses = {answer.status for answer in answers}
+    assert 200 in statuses and statuses <= {200, 409}
     assert len(twilio.trunks) == 1
 
 
