@@ -31,6 +31,7 @@ from gateway.media.g711 import CODECS
 from gateway.media.port_pool import PortPool
 from gateway.media.quality import stream_mos
 from gateway.media.sound_file import SoundFileError, load_sound
+from gateway.recordings_place import local_directory
 from gateway.sip.endpoint import SipEndpoint
 from gateway.sip.inbound_leg import InboundLeg
 from gateway.sip.leg import HeaderList
@@ -202,7 +203,7 @@ class Gateway:
         )
         box = VoicemailBox(
             self._speech,
-            settings.voicemail.directory or settings.data.dir / "recordings",
+            local_directory(settings),
             max_seconds=settings.voicemail.max_seconds,
             silence_seconds=settings.voicemail.silence_seconds,
             finish_key=settings.voicemail.finish_key,

@@ -25,6 +25,7 @@ from pydantic_settings import (
 
 from gateway.faults import ConfigError
 from gateway.variables import CLIENT_VARIABLES, ENV_FILE, ENV_PREFIX
+from storage.opening import StorageUrlError, parse_url
 
 __all__ = ["ConfigError", "Settings", "load"]
 
@@ -299,13 +300,33 @@ class Voicemail(Section):
         description="Spoken when neither the number nor its agent has a message.",
     )
     directory: Path | None = Field(
-        default=None, description="Where recordings go; empty means `recordings` in the data directory."
+        default=None,
+        description=(
+            "Where recordings are written on this machine, and stay unless `storage.url` names another place;"
+            " empty means `recordings` in the data directory."
+        ),
     )
     max_seconds: float = Field(default=180.0, gt=0, description="Longest recording.")
     silence_seconds: float = Field(default=10.0, gt=0, description="Seconds of silence that end a recording.")
     finish_key: str = Field(
         default="#", pattern=r"^[0-9*#A-D]?$", description="Key that ends a recording; empty for none."
     )
+
+
+class Storage(Section):
+    """Where finished recordings are kept."""
+
+    url: str = Field(
+        default="",
+        description=(
+            "`s3://bucket/prefix?endpoint=https://…&region=…` for AWS S3 and what is compatible with it, or"
+            " `file:///directory`; empty keeps them in `voicemail.directory`."
+        ),
+    )
+    access_key_id: str = Field(
+        default="", description="Of the S3 user; empty: AWS's own chain (environment, role of the machine)."
+    )
+    secret_access_key: SecretStr = Field(default=SecretStr(""), description="Its secret.")
 
 
 class Speech(Section):
@@ -373,6 +394,7 @@ class Settings(BaseSettings):
     agents: Agents = Agents()
     media: Media = Media()
     voicemail: Voicemail = Voicemail()
+    storage: Storage = Storage()
     speech: Speech = Speech()
     drain: Drain = Drain()
     logs: Logs = Logs()
@@ -423,6 +445,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     if settings.speech.engine == "http" and not settings.speech.url:
         raise ConfigError('speech.url: needed with speech.engine = "http"')
     _check_sources(settings)
+    _check_storage(settings.storage)
     return settings
 
 
@@ -446,6 +469,16 @@ def _check_sources(settings: Settings) -> None:
             f"api.bootstrap_key: write {MIN_KEY} to {MAX_KEY} printable ASCII characters without spaces,"
             " best `oi_sk_` and 32 random ones"
         )
+
+
+def _check_storage(storage: Storage) -> None:
+    try:
+        if storage.url:
+            parse_url(storage.url)
+    except StorageUrlError as error:
+        raise ConfigError(f"storage.url: {error}") from None
+    if bool(storage.access_key_id) != bool(storage.secret_access_key.get_secret_value()):
+        raise ConfigError("storage.access_key_id: write both it and storage.secret_access_key, or neither")
 
 
 def keys() -> dict[str, type[Section]]:

@@ -10,7 +10,7 @@ import pytest
 from blockbuster import blockbuster_ctx
 from hypothesis import HealthCheck, settings
 
-OURS = ["api", "gateway", "routing"]
+OURS = ["api", "gateway", "routing", "storage"]
 
 LOOKS_FOR_CERTIFICATES = ("asyncpg/connect_utils.py", "_parse_connect_dsn_and_args")
 """What asyncpg does on the loop for each connection to PostgreSQL, of which there are a few; nobody can stop it."""

@@ -43,7 +43,7 @@ def imports(path: Path) -> Iterator[str]:
 def room_of(module: str) -> str | None:
     """The room of a module of ours; None for somebody else's."""
     parts = module.split(".")
-    if parts[0] in {"api", "routing"}:
+    if parts[0] in {"api", "routing", "storage"}:
         return parts[0]
     if parts[0] == "gateway":
         return parts[1] if len(parts) > 1 else "gateway"
@@ -66,10 +66,18 @@ def test_routing_stands_alone() -> None:
             assert room_of(module) in {None, "routing"}, f"{path.relative_to(ROOT)} imports {module}"
 
 
+def test_storage_stands_alone() -> None:
+    for path in sorted((ROOT / "storage").rglob("*.py")):
+        for module in imports(path):
+            assert room_of(module) in {None, "storage"}, f"{path.relative_to(ROOT)} imports {module}"
+
+
 def test_the_api_knows_the_routes_and_nothing_of_calls() -> None:
     for path in sorted((ROOT / "api").rglob("*.py")):
         for module in imports(path):
-            assert room_of(module) in {None, "api", "routing"}, f"{path.relative_to(ROOT)} imports {module}"
+            assert room_of(module) in {None, "api", "routing", "storage"}, (
+                f"{path.relative_to(ROOT)} imports {module}"
+            )
 
 
 def test_the_gateway_meets_the_api_in_one_place() -> None:
@@ -80,7 +88,7 @@ def test_the_gateway_meets_the_api_in_one_place() -> None:
 
 def test_only_the_configuration_reads_the_environment() -> None:
     for path in sorted(
-        path for part in ("api", "gateway", "routing") for path in (ROOT / part).rglob("*.py")
+        path for part in ("api", "gateway", "routing", "storage") for path in (ROOT / part).rglob("*.py")
     ):
         if path.name == "config.py":
             continue

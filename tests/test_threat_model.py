@@ -34,6 +34,8 @@ NO_CAPS = {
     "gateway.media.stream_transcoder.MAX_GAP_SECONDS": "tells a pause from a re-based clock",
     "gateway.media.stream_transcoder.MAX_LOST": "tells loss from a restart (RFC 3550 A.1)",
     "gateway.sip.request_writer.MAX_FORWARDS": "what a request of ours starts with (RFC 3261 §8.1.1.6)",
+    "storage.objects.MAX_KEY": "checks what the gateway itself writes",
+    "storage.s3.MAX_ERROR": "shapes what we say",
     "routing.endpoint_rules.MAX_CALLS": "checks what an operator writes",
     "routing.endpoint_rules.MAX_RANK": "checks what an operator writes",
     "routing.redis_server.MAX_SOCKET_PATH": "the kernel's",
@@ -45,7 +47,7 @@ NO_CAPS = {
 
 def constants() -> set[str]:
     """Every constant that is named like a cap, with its module."""
-    folders = [*(ROOT / "gateway" / room for room in ROOMS), ROOT / "routing", ROOT / "api"]
+    folders = [*(ROOT / "gateway" / room for room in ROOMS), ROOT / "routing", ROOT / "api", ROOT / "storage"]
     found = set()
     for path in (path for folder in folders for path in folder.rglob("*.py")):
         module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
