@@ -1,16 +1,49 @@
-"""How long a party of a relayed call may send nothing before it is taken for gone."""
+"""How long a party of a call may send nothing before it is taken for gone."""
 
 from __future__ import annotations
 
 from math import inf
-from typing import Literal
+from typing import Literal, Protocol
 
-from gateway.destinations.audio_path import AudioPath
+from gateway.media.ports import MediaPort
 
 ROUNDING = 0.001
 """Seconds by which a timer and the sum of two times may differ."""
 
 Party = Literal["caller", "agent"]
+
+
+class Heard(Protocol):
+    """Who knows how long the parties have been silent.
+
+    Attributes:
+        relayed: packets pass through us; otherwise nobody can know.
+
+    """
+
+    relayed: bool
+
+    def silence(self, now: float) -> tuple[float, float]:
+        """Seconds without a packet from the caller and from the agent."""
+
+
+class TerminatedAudio:
+    """A caller whose audio ends here, with nobody behind who sends RTP: an agent over WebSocket, say.
+
+    now: the caller's silence counts from here until its first packet.
+    """
+
+    __slots__ = ("_port", "_since", "relayed")
+
+    def __init__(self, port: MediaPort, now: float) -> None:
+        self._port = port
+        self._since = now
+        self.relayed = True
+
+    def silence(self, now: float) -> tuple[float, float]:
+        """See `Heard`; the agent is never silent."""
+        last = self._port.last_packet_at
+        return now - (self._since if last is None else max(last, self._since)), 0.0
 
 
 class SilenceWatch:
@@ -27,7 +60,7 @@ class SilenceWatch:
 
     __slots__ = ("_limits", "_path", "_since")
 
-    def __init__(self, path: AudioPath, *, agent_limit: float, caller_limit: float, now: float) -> None:
+    def __init__(self, path: Heard, *, agent_limit: float, caller_limit: float, now: float) -> None:
         self._path = path
         self._limits = caller_limit or inf, agent_limit or inf
         self._since = now if path.relayed else inf

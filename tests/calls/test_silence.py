@@ -6,7 +6,7 @@ from math import inf
 
 import pytest
 
-from gateway.destinations.silence import SilenceWatch
+from gateway.destinations.silence import SilenceWatch, TerminatedAudio
 
 
 class Path:
@@ -68,3 +68,20 @@ def test_zero_means_never(path: Path):
     silence = SilenceWatch(path, agent_limit=0, caller_limit=0, now=100.0)
     assert silence.next_check(100.0) == inf
     assert silence.silent(1e9) is None
+
+
+class HeardPort:
+    last_packet_at: float | None = None
+
+
+def test_a_caller_whose_audio_ends_here_has_the_same_limit():
+    port = HeardPort()
+    silence = SilenceWatch(TerminatedAudio(port, 100.0), agent_limit=0, caller_limit=30.0, now=100.0)
+    assert silence.next_check(100.0) == pytest.approx(130.0)
+    port.last_packet_at = 120.0
+    assert silence.silent(149.9) is None
+    assert silence.silent(150.0) == "caller"
+    silence.hold()
+    assert silence.silent(1e9) is None
+    silence.resume(200.0)
+    assert silence.next_check(200.0) == pytest.approx(230.0)

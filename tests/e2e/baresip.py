@@ -26,14 +26,17 @@ sip_listen {host}:{port}
 net_interface {host}
 audio_source aufile,{directory}/says.wav
 audio_player aubridge,{port}
-audio_srate 8000-8000
-audio_channels 1-1
+audio_srate 8000-48000
+audio_channels 1-2
 ausrc_srate 8000
 auplay_srate 8000
 jitter_buffer_delay 1-5
 rtp_ports {rtp_port}-{rtp_last}
 module_path {modules}
 module g711.so
+module g722.so
+module l16.so
+module opus.so
 module aufile.so
 module aubridge.so
 module sndfile.so
@@ -52,12 +55,15 @@ class Baresip:
         """Start it.
 
         says: what it speaks; it must last as long as the call, for the file is not repeated.
+        codec: as baresip names it, the only one it speaks; without a rate 8000 Hz, mono.
         dials: the URI to call at once; None waits for a call and answers it.
         """
         host, port = "127.0.0.1", free_port("127.0.0.1")
+        codec = codec if "/" in codec else f"{codec}/8000/1"
         rtp_port = free_port(host) & ~1
         directory.mkdir()
-        soundfile.write(directory / "says.wav", says, RATE, subtype="PCM_16")
+        channels = int(codec.rpartition("/")[2])
+        soundfile.write(directory / "says.wav", np.stack([says] * channels, axis=1), RATE, subtype="PCM_16")
         (directory / "config").write_text(
             _CONFIG.format(
                 host=host,
@@ -68,7 +74,7 @@ class Baresip:
                 rtp_last=rtp_port + 20,
             )
         )
-        account = f"<sip:baresip@{host}:{port}>;regint=0;answermode=auto;audio_codecs={codec}/8000/1\n"
+        account = f"<sip:baresip@{host}:{port}>;regint=0;answermode=auto;audio_codecs={codec}\n"
         (directory / "accounts").write_text(account)
         self.uri = f"sip:baresip@{host}:{port}"
         self._directory = directory
@@ -108,9 +114,9 @@ class Baresip:
         """What it decoded so far; complete after ``hang_up``."""
         tracks = sorted(self._directory.glob("dump-*-dec.wav"))
         assert tracks, f"baresip heard nothing\n{self.story}"
-        samples, rate = soundfile.read(tracks[-1], dtype="int16")
-        assert rate == RATE
-        return np.asarray(samples, dtype=np.int16)
+        samples, rate = soundfile.read(tracks[-1], dtype="int16", always_2d=True)
+        assert rate % RATE == 0
+        return np.asarray(samples[:: rate // RATE, 0], dtype=np.int16)
 
     def __enter__(self) -> Self:
         return self
