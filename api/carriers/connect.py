@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from importlib import import_module
 
-from api.carriers.sdk import asked, telnyx_client, twilio_client
-from api.carriers.telnyx_wiring import TelnyxWiring
-from api.carriers.twilio_wiring import TwilioWiring
 from api.carriers.wiring import Wiring
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Of an account. account: Twilio's SID, which Telnyx does not need; key: token or API key."""
+    """Of an account.
+
+    carrier: twilio or telnyx; account: Twilio's SID, which Telnyx does not need; key: token or API key.
+    """
 
     carrier: str
     account: str | None
@@ -31,10 +33,10 @@ class CarrierUrls:
 
 @contextlib.asynccontextmanager
 async def connect(credentials: Credentials, urls: CarrierUrls) -> AsyncIterator[Wiring]:
-    """The wiring of an account; its connections are closed at the end."""
-    if credentials.carrier == "twilio":
-        async with twilio_client(credentials.account or "", credentials.key, urls.twilio) as twilio:
-            yield TwilioWiring(twilio, asked)
-    else:
-        async with telnyx_client(credentials.key, urls.telnyx) as telnyx:
-            yield TelnyxWiring(telnyx, asked)
+    """The wiring of an account; its connections are closed at the end.
+
+    A carrier's SDK is imported now, in a thread, and not before: that takes seconds, and calls are going on.
+    """
+    account = await asyncio.to_thread(import_module, f"api.carriers.{credentials.carrier}_account")
+    async with account.wiring(credentials, urls) as wiring:
+        yield wiring

@@ -25,6 +25,12 @@ MAX_NODES: Final = 10
 MAX_LISTED: Final = 1_000
 """Trunks, connections, destinations and the like that are looked through: more than an account has."""
 
+CALL_SECONDS: Final = 15.0
+"""For one call of a carrier's SDK."""
+
+TEMPORARY: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""HTTP statuses after which the same question may be asked again."""
+
 PRIORITY: Final = 10
 WEIGHT: Final = 10
 """Of a node that says nothing else, as in the guide."""

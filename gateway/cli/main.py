@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.cli import agents, keys, numbers
+from gateway.cli import agents, carriers, keys, numbers
 from gateway.cli.errors import UsageError
 from gateway.cli.options import ConfigOption
 from gateway.faults import ConfigError, StartError
@@ -32,6 +32,7 @@ app = typer.Typer(
 
 app.add_typer(numbers.app, name="numbers")
 app.add_typer(agents.app, name="agents")
+app.add_typer(carriers.app, name="carriers")
 app.add_typer(keys.app, name="keys")
 
 

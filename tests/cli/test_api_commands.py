@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tomllib
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -52,6 +54,14 @@ class Shell:
     def json(self, *arguments: str) -> Any:
         return json.loads(self.ok(*arguments, "--json"))
 
+    def post(self, path: str, body: Any) -> Any:
+        """What no command does, over HTTP."""
+        headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+        url = self.environ["VOICE_GATEWAY_URL"] + path
+        request = urllib.request.Request(url, json.dumps(body).encode(), headers)
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            return json.load(answer)
+
     def fails(self, *arguments: str, **options: str) -> str:
         """The one line that says why."""
         result = self.run(*arguments, **options)
@@ -59,9 +69,9 @@ class Shell:
         return result.stderr
 
 
-def config(directory: Path) -> Path:
+def config(directory: Path, more: str = "") -> Path:
     path = directory / "gateway.toml"
-    path.write_text(f'[data]\ndir = "{directory / "data"}"\n[api]\nbootstrap_key = "{KEY}"\n')
+    path.write_text(f'[data]\ndir = "{directory / "data"}"\n[api]\nbootstrap_key = "{KEY}"\n{more}')
     return path
 
 
@@ -74,15 +84,23 @@ def store(tmp_path: Path) -> Shell:
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Shell]:
     """Commands to an API that runs."""
+    with running_api(tmp_path) as shell:
+        yield shell
+
+
+@contextlib.contextmanager
+def running_api(directory: Path, more: str = "") -> Iterator[Shell]:
+    """An API for as long as the block runs. more: of its configuration."""
     address = f"127.0.0.1:{free_port('127.0.0.1')}"
-    log = tmp_path / "api.log"
+    log = directory / "api.log"
+    path = str(config(directory, more))
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [COMMAND, "api", "--config", str(config(tmp_path)), "--listen", address], stdout=out, stderr=out
+            [COMMAND, "api", "--config", path, "--listen", address], stdout=out, stderr=out
         )
     try:
         wait_until(lambda: b'"ready"' in log.read_bytes(), "the API is ready", 30)
-        yield Shell(tmp_path, {"VOICE_GATEWAY_URL": f"http://{address}", "VOICE_GATEWAY_API_KEY": KEY})
+        yield Shell(directory, {"VOICE_GATEWAY_URL": f"http://{address}", "VOICE_GATEWAY_API_KEY": KEY})
     finally:
         process.terminate()
         process.wait(15)

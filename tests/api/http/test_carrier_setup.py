@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from api.carriers import sdk
+from api.carriers import twilio_sdk
 from api.service import ApiService, ApiStartError
 from tests.api.http.rig import KEY, Answer, Api, running_api
 from tests.carriers import telnyx_server, twilio_server
@@ -178,7 +180,7 @@ async def test_a_suspended_account_is_a_finding(api: Api, twilio: TwilioServer):
 async def test_a_carrier_in_trouble_is_told_and_can_be_asked_again(
     api: Api, twilio: TwilioServer, monkeypatch: pytest.MonkeyPatch, fault: Fault, status: int
 ):
-    monkeypatch.setattr(sdk, "CALL_SECONDS", 0.2)
+    monkeypatch.setattr(twilio_sdk, "CALL_SECONDS", 0.2)
     path = await integration(api)
     twilio.fail(TRUNKS, fault)
     answer = await api.post(f"{path}/setup", {})
@@ -246,3 +248,10 @@ async def test_nodes_that_are_none_keep_it_from_starting(tmp_path: Path, nodes: 
     service = ApiService(tmp_path, version="0", bootstrap_key=KEY, carrier_nodes=nodes)
     with pytest.raises(ApiStartError, match=r"carriers\.nodes"):
         await service.open()
+
+
+def test_a_gateway_starts_without_the_carriers_sdks():
+    """Importing Telnyx's alone takes seconds of CPU: nobody waits for it who asks no carrier."""
+    code = "import sys, gateway.api_service; print([name for name in ('telnyx', 'twilio') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,8 +1,8 @@
-"""The carriers' own SDKs, tamed: every call has a time limit, is made once, and fails with an error of ours.
+"""Twilio's SDK, tamed: every call has a time limit, is made once, and fails with an error of ours.
 
-Twilio's asynchronous client ignores the timeout that it is given, and Telnyx's repeats what failed, purchases
-included: so the time is kept here, and nothing is repeated. Neither is left to log what it sends, which holds
-passwords and phone numbers.
+Its asynchronous client ignores the timeout that it is given, so the time is kept here. It is not left to log
+what it sends, which holds passwords and phone numbers. Imported only when an account is asked
+(`api.carriers.connect`).
 """
 
 from __future__ import annotations
@@ -12,25 +12,20 @@ import contextlib
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import aiohttp
-import telnyx
 from twilio.base.exceptions import TwilioException, TwilioRestException
 from twilio.http.async_http_client import AsyncTwilioHttpClient
 from twilio.rest import Client
 
 from api.carriers.base import AccountSuspended, CarrierError, CarrierUnavailable, CredentialsRefused
+from api.carriers.wiring import CALL_SECONDS, TEMPORARY
 
 Result = TypeVar("Result")
 
-CALL_SECONDS: Final = 15.0
-"""For one call of an SDK."""
-
 SUSPENDED: Final = frozenset({20005, 10001})
-"""Twilio's codes of an account that is not active."""
-
-TEMPORARY: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Codes of an account that is not active."""
 
 _silent: Final = logging.getLogger("api.carriers.twilio")
 _silent.disabled = True
@@ -49,18 +44,8 @@ async def twilio_client(account_sid: str, auth_token: str, url: str = "") -> Asy
         await http.close()
 
 
-@contextlib.asynccontextmanager
-async def telnyx_client(api_key: str, url: str = "") -> AsyncIterator[telnyx.AsyncTelnyx]:
-    """Telnyx's client for an account. url: where its API is, if not at Telnyx."""
-    base = f"{url.rstrip('/')}/v2" if url else None
-    async with telnyx.AsyncTelnyx(
-        api_key=api_key, base_url=base, max_retries=0, timeout=CALL_SECONDS
-    ) as client:
-        yield client
-
-
 async def asked(call: Awaitable[Result]) -> Result:
-    """The result of one call of an SDK. Raises CarrierError for whatever goes wrong."""
+    """The result of one call. Raises CarrierError for whatever goes wrong."""
     try:
         async with asyncio.timeout(CALL_SECONDS):
             return await call
@@ -68,13 +53,11 @@ async def asked(call: Awaitable[Result]) -> Result:
         raise CarrierUnavailable("no answer in time") from None
     except TwilioRestException as error:
         raise _of_twilio(error.status, error.code, error.msg) from None
-    except telnyx.APIStatusError as error:
-        raise _of_telnyx(error) from None
-    except (telnyx.APIConnectionError, aiohttp.ClientError, OSError) as error:
-        raise CarrierUnavailable(f"cannot be reached: {type(error).__name__}") from None
     except TwilioException as error:
         raise _of_page(error) from None
-    except (telnyx.TelnyxError, ValueError, TypeError, KeyError) as error:
+    except (aiohttp.ClientError, OSError) as error:
+        raise CarrierUnavailable(f"cannot be reached: {type(error).__name__}") from None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         # What is no JSON, or lacks what the SDK reads: a proxy's error page, for instance.
         raise CarrierUnavailable(f"an answer that its SDK cannot read: {type(error).__name__}") from None
 
@@ -103,17 +86,3 @@ def _of_page(error: TwilioException) -> CarrierError:
     return _of_twilio(
         status, code if isinstance(code, int) else None, str(said.get("message") or error.args[0])
     )
-
-
-def _of_telnyx(error: telnyx.APIStatusError) -> CarrierError:
-    text = _words(error.body) or f"HTTP {error.status_code}"
-    if error.status_code == 401:
-        return CredentialsRefused(text)
-    return CarrierUnavailable(text) if error.status_code in TEMPORARY else CarrierError(text)
-
-
-def _words(body: Any) -> str:
-    """What Telnyx says in an error, all in one line; empty if it is none of its own."""
-    errors = body.get("errors") if isinstance(body, dict) else None
-    told = [each for each in errors if isinstance(each, dict)] if isinstance(errors, list) else []
-    return "; ".join(f"{each.get('detail') or each.get('title')} ({each.get('code')})" for each in told)
