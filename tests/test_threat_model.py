@@ -25,6 +25,7 @@ NO_CAPS = {
     "gateway.cli.call.MAX_RECORDED_SECONDS": "checks what an operator writes",
     "gateway.cli.check.MAX_PROBES_AT_ONCE": "shapes what we send",
     "gateway.media.jitter.MAX_LATE": "tells a late packet from a restart (RFC 3550 A.1)",
+    "gateway.media.jitter_buffer.MAX_LATE": "tells a late packet from a restart (RFC 3550 A.1)",
     "gateway.media.rtcp.MAX_BLOCKS": "the format's: a count has five bits",
     "gateway.media.rtcp.MAX_CNAME": "the format's: a length has eight bits",
     "gateway.media.rtcp_reporter.MAX_ROUND_TRIP": "tells a way from a mistaken clock",

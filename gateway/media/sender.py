@@ -40,14 +40,15 @@ class AudioSender:
         silence: a frame sent between playbacks, or None to send nothing then.
         live: asked for a frame when nothing plays, before silence is sent; None of it: nothing to say.
         frame_units: of the RTP timestamp in 20 ms of the codec.
-        on_beat: called once each frame time with what was sent as audio in it (None: nothing, or a key),
-            after it was sent.
+        on_beat: called once each frame time after sending, with the frame's number, which skips what a stall
+            made late, and what was sent as audio (None: nothing, or a key).
         random_bits: where SSRC, first sequence number and first timestamp come from (RFC 3550 §5.1).
 
     """
 
     __slots__ = (
         "_base",
+        "_closed",
         "_frame_units",
         "_live",
         "_loop",
@@ -73,7 +74,7 @@ class AudioSender:
         silence: bytes | None = None,
         live: Callable[[], bytes | None] | None = None,
         frame_units: int = FRAME_SAMPLES,
-        on_beat: Callable[[bytes | None], None] | None = None,
+        on_beat: Callable[[int, bytes | None], None] | None = None,
         random_bits: Callable[[int], int] = secrets.randbits,
     ) -> None:
         self.payload_type = payload_type
@@ -90,6 +91,7 @@ class AudioSender:
         self._pacer: Pacer | None = None
         self._queue: deque[_Playback] = deque()
         self._spurt = False
+        self._closed = False
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -132,6 +134,7 @@ class AudioSender:
 
     def close(self) -> None:
         """Stop, and send nothing any more."""
+        self._closed = True
         self.stop()
         if self._timer is not None:
             self._timer.cancel()
@@ -154,20 +157,28 @@ class AudioSender:
         now = self._loop.time()
         if pacer.give_up_late(now):
             self._spurt = True
-        while pacer.due(now):
-            if not self._send_next(self._base + pacer.number * self._frame_units & 0xFFFFFFFF):
-                return
+        going_on = True
+        try:
+            while going_on and pacer.due(now) and not self._closed:
+                going_on = self._send_next(pacer.number)
+                if going_on:
+                    pacer.sent(now)
+        except BaseException:  # of whoever listens to the beat: the loop reports it, the beat goes on
             pacer.sent(now)
-        self._timer = self._loop.call_at(pacer.deadline, self._wake, pacer)
+            raise
+        finally:
+            if going_on and not self._closed:
+                self._timer = self._loop.call_at(pacer.deadline, self._wake, pacer)
 
-    def _send_next(self, timestamp: int) -> bool:
+    def _send_next(self, number: int) -> bool:
         """Send the packet of this frame time; False when nothing is left to play."""
+        timestamp = self._base + number * self._frame_units & 0xFFFFFFFF
         playback, payload = self._next_payload()
         if playback is not None and playback.event_payload_type is not None:
             if payload:
                 self._send_event(playback, playback.event_payload_type, timestamp, payload)
                 if self._on_beat is not None:
-                    self._on_beat(None)
+                    self._on_beat(number, None)
                 return True
             playback.event_timestamp = payload = None
         if not payload and self._live is not None:
@@ -177,7 +188,7 @@ class AudioSender:
             self._send_packet(self.payload_type, timestamp, payload, marker=self._spurt)
         self._spurt = payload is None
         if self._on_beat is not None:
-            self._on_beat(payload)
+            self._on_beat(number, payload)
         return payload is not None or playback is not None or self._on_beat is not None
 
     def _next_payload(self) -> tuple[_Playback | None, bytes | None]:

@@ -8,21 +8,26 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
-from gateway.media.codecs import LINEAR, AudioCodec, Decoder, Encoder, find, pcm_frame_bytes
+from gateway.media.codecs import LINEAR, AudioCodec, Encoder, find, pcm_frame_bytes
 from gateway.media.g711 import FRAME_SECONDS, SAMPLE_RATE
+from gateway.media.inband_dtmf import InbandDtmf
+from gateway.media.jitter_buffer import JitterStats
+from gateway.media.key_presses import EVENT, INFO, TONE, KeyPresses
+from gateway.media.live_receiver import LiveReceiver
 from gateway.media.playout_buffer import PREFILL, Cleared, PlayoutBuffer
 from gateway.media.ports import MediaPort
-from gateway.media.receiver import AudioReceiver, AudioSink
+from gateway.media.receiver import STATIC, AudioReceiver, AudioSink
 from gateway.media.rtp_port import discard
 from gateway.media.sender import AudioSender
-from gateway.media.transcoder import converter
+from gateway.media.transcoder import FrameConverter, converter
 
 
 class AudioTap(Protocol):
     """Hears both directions of a live session; a recording is one.
 
     Each frame is 20 ms of PCM16 mono at the session's rate. `at` is its place in the conversation in seconds
-    since the session's beat began; both directions of one moment come with the same `at`.
+    since the session's beat began; both directions of one moment come with the same `at`, one after the other
+    in each beat. It grows by 0.02; by more only where a stall of this process lost beats.
     """
 
     def caller(self, frame: bytes, at: float) -> None:
@@ -106,9 +111,8 @@ class AudioSession:
         self._pushed = PlayoutBuffer(form, prefill)
         self._pushed.on_mark = lambda name: self.on_mark(name)
         self._quiet = bytes(pcm_frame_bytes(rate))
-        self._beats = 0
-        self._sent_decoder: Decoder | None = None
-        self._heard_decoder: Decoder | None = None
+        self._keys = KeyPresses()
+        self._taps: tuple[FrameConverter, FrameConverter] | None = None
         self._sender = AudioSender(
             port.send,
             payload_type,
@@ -119,17 +123,26 @@ class AudioSession:
             on_beat=self._beat if live else None,
             random_bits=random_bits,
         )
-        to_form = converter(LINEAR[rate], form)
-        self._receiver = AudioReceiver(
-            lambda frame: self.on_audio(to_form(frame)),
-            lambda digit: self.on_dtmf(digit),
-            payload_types={payload_type: codec},
-            dtmf_payload_type=dtmf_payload_type,
-            rate=rate,
-            clock=clock,
-        )
+        codecs = {**STATIC, payload_type: codec}
+        self._live: LiveReceiver | None = None
+        self._receiver: AudioReceiver | None = None
+        if live:
+            self._live = LiveReceiver(codecs, codec, form, dtmf_payload_type, self._take_key)
+            port.sink = self._receive_live
+        else:
+            self._receiver = AudioReceiver(
+                self._hear,
+                lambda key: self._take_key(key, EVENT),
+                payload_types=codecs,
+                dtmf_payload_type=dtmf_payload_type,
+                rate=rate,
+                clock=clock,
+            )
+            port.sink = self._receiver.receive
+        # Who sends keys as events needs no ear for tones; a live receiver decides that for itself.
+        listens = not live and dtmf_payload_type is None and rate == SAMPLE_RATE
+        self._tones = InbandDtmf(lambda key: self._take_key(key, TONE)) if listens else None
         self._closed = False
-        port.sink = self._receiver.receive
         if live:
             self._sender.start(random_bits(16) / 0x10000 * FRAME_SECONDS)
 
@@ -142,6 +155,16 @@ class AudioSession:
     def pushed(self) -> PlayoutBuffer:
         """What was pushed: how much waits, how much was played, how often it starved."""
         return self._pushed
+
+    @property
+    def reception(self) -> JitterStats | None:
+        """Live session: what became of the packets that came; None otherwise."""
+        return self._live.stats if self._live is not None else None
+
+    @property
+    def delay(self) -> float:
+        """Live session: seconds that the jitter buffer delays by at the moment."""
+        return self._live.target if self._live is not None else 0.0
 
     def play(self, pcm: bytes) -> asyncio.Future[bool]:
         """Play PCM16 mono at `rate` after whatever is queued; each frame is encoded when it is due.
@@ -179,6 +202,10 @@ class AudioSession:
         """
         return self._sender.play_digits(digits)
 
+    def take_info_key(self, key: str) -> None:
+        """A key came in a SIP INFO: passed on to `on_dtmf` unless the same press came by RTP as well."""
+        self._take_key(key, INFO)
+
     def stop_playing(self) -> None:
         """Fall silent at once; everything queued is dropped and its future becomes False."""
         self._sender.stop()
@@ -200,7 +227,8 @@ class AudioSession:
         self._closed = True
         self._sender.close()
         self.port.sink = discard
-        self._receiver.flush()
+        if self._receiver is not None:
+            self._receiver.flush()
 
     def _next_pushed(self) -> bytes:
         frame = self._pushed.take(self._clock())
@@ -210,8 +238,35 @@ class AudioSession:
         """A frame of it. A codec with a memory has to hear it itself, or the peer's decoder goes astray."""
         return self.codec.silence if self.codec.stateless else self._encoder.encode(self._quiet)
 
-    def _beat(self, sent: bytes | None) -> None:
+    def _receive_live(self, packet: bytes) -> None:
+        if self._live is not None:
+            self._live.receive(packet, self._clock())
+
+    def _beat(self, number: int, sent: bytes | None) -> None:
+        """The other half of a live session's beat: what was sent is sent, now what was heard."""
         self._pushed.sent()
+        if self._live is None or self._closed:  # a mark may have ended it
+            return
+        frame = self._live.frame(self._clock())
+        if self.tap is not None:
+            self._record(self.tap, number * FRAME_SECONDS, frame, sent)
+        self.on_audio(frame)
+
+    def _record(self, tap: AudioTap, at: float, heard: bytes, sent: bytes | None) -> None:
+        if self._taps is None:
+            self._taps = converter(self.form, LINEAR[self.rate]), converter(self.codec, LINEAR[self.rate])
+        from_form, from_peer_codec = self._taps
+        tap.caller(from_form(heard), at)
+        tap.agent(from_peer_codec(sent) if sent else self._quiet, at)
+
+    def _hear(self, frame: bytes) -> None:
+        if self._tones is not None:
+            self._tones.hear(frame)
+        self.on_audio(frame)
+
+    def _take_key(self, key: str, way: str) -> None:
+        if self._keys.is_new(key, way, self._clock()):
+            self.on_dtmf(key)
 
 
 def _named(name: str) -> AudioCodec:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -8,8 +9,9 @@ import pytest
 
 from gateway.media.codecs import LINEAR, PCMA, PCMU, AudioCodec
 from gateway.media.g711 import PCMU as LAW
-from gateway.media.rtp import RtpPacket
+from gateway.media.rtp import RtpPacket, pack
 from gateway.media.session import AudioSession
+from gateway.media.tones import silence, tone
 
 Run = Callable[..., Any]
 
@@ -127,3 +129,182 @@ def test_what_the_peer_says_comes_in_the_form_asked_for(
     heard = run_virtual(scene())
     assert len(heard) >= 50
     assert {len(frame) for frame in heard} == {form.frame_bytes}
+
+
+def test_somebody_who_hears_nothing_still_gets_a_frame_in_every_beat(run_virtual: Run, ports: Any) -> None:
+    async def scene() -> list[float]:
+        clock = asyncio.get_running_loop().time
+        session = AudioSession(ports.open(), live=True, form=PCMU, random_bits=zeros, clock=clock)
+        heard: list[tuple[float, bytes]] = []
+        session.on_audio = lambda frame: heard.append((clock(), frame))
+        await asyncio.sleep(0.99)
+        session.close()
+        assert {frame for _, frame in heard} == {PCMU.silence}
+        return [at for at, _ in heard]
+
+    assert run_virtual(scene()) == pytest.approx([0.02 * number for number in range(50)])
+
+
+class Tape:
+    """A tap that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, float, bytes]] = []
+
+    def caller(self, frame: bytes, at: float) -> None:
+        self.heard.append(("caller", at, frame))
+
+    def agent(self, frame: bytes, at: float) -> None:
+        self.heard.append(("agent", at, frame))
+
+
+@pytest.mark.parametrize("form", [PCMU, LINEAR[16000]], ids=lambda codec: f"{codec.name}-{codec.clock_rate}")
+def test_a_tap_hears_both_sides_of_every_beat(run_virtual: Run, ports: Any, form: AudioCodec) -> None:
+    async def scene() -> Tape:
+        port = ports.open()
+        clock = asyncio.get_running_loop().time
+        session = AudioSession(port, "PCMA", live=True, form=form, rate=16000, random_bits=zeros, clock=clock)
+        session.tap = tape = Tape()
+        session.push(form.silence * 5)
+        for number in range(50):
+            port.sink(pack(8, number, 160 * number, 3, b"\x2a" * 160))
+            await asyncio.sleep(0.02)
+        session.close()
+        return tape
+
+    tape = run_virtual(scene())
+    assert [side for side, _, _ in tape.heard[:4]] == ["caller", "agent", "caller", "agent"]
+    assert [at for _, at, _ in tape.heard[::2]] == pytest.approx(
+        [0.02 * beat for beat in range(len(tape.heard) // 2)]
+    )
+    assert [at for _, at, _ in tape.heard[::2]] == [at for _, at, _ in tape.heard[1::2]]
+    assert {len(frame) for _, _, frame in tape.heard} == {640}
+    assert sum(any(frame) for side, _, frame in tape.heard if side == "caller") > 40
+
+
+def keys_of(run_virtual: Run, ports: Any, *, event: bool, tone_too: bool, info: bool) -> list[str]:
+    async def scene() -> list[str]:
+        port = ports.open()
+        clock = asyncio.get_running_loop().time
+        session = AudioSession(
+            port, dtmf_payload_type=101, live=True, form=PCMU, random_bits=zeros, clock=clock
+        )
+        keys: list[str] = []
+        session.on_dtmf = keys.append
+        tones = PCMU.frames(tone((770.0, 1336.0), 0.1, -10))
+        for number in range(60):
+            voiced = tone_too and 20 <= number < 25
+            packet = pack(0, number * 2, 160 * number, 3, tones[number - 20] if voiced else PCMU.silence)
+            port.sink(packet)
+            if event and 20 <= number < 25:
+                port.sink(pack(101, number * 2 + 1, 160 * 20, 3, bytes([5, 10, 0, 160])))
+            await asyncio.sleep(0.02)
+        if info:
+            session.take_info_key("5")
+        session.close()
+        return keys
+
+    return run_virtual(scene())
+
+
+@pytest.mark.parametrize("event", [False, True])
+@pytest.mark.parametrize("tone_too", [False, True])
+@pytest.mark.parametrize("info", [False, True])
+def test_a_key_counts_once_whichever_ways_it_comes(
+    run_virtual: Run, ports: Any, event: bool, tone_too: bool, info: bool
+) -> None:
+    keys = keys_of(run_virtual, ports, event=event, tone_too=tone_too, info=info)
+    assert keys == (["5"] if event or tone_too or info else [])
+
+
+def test_a_session_without_events_hears_tones_whoever_it_serves(run_virtual: Run, ports: Any) -> None:
+    async def scene() -> list[str]:
+        a, b = ports.open(), ports.open()
+        a.peer = b
+        clock = asyncio.get_running_loop().time
+        speaker, listener = AudioSession(a, clock=clock), AudioSession(b, clock=clock)
+        keys: list[str] = []
+        listener.on_dtmf = keys.append
+        await speaker.play(tone((697.0, 1209.0), 0.1, -10) + silence(0.1) + tone((941.0, 1477.0), 0.1, -10))
+        speaker.close()
+        listener.close()
+        return keys
+
+    assert run_virtual(scene()) == ["1", "#"]
+
+
+def test_a_mark_may_end_the_session(run_virtual: Run, ports: Any) -> None:
+    async def scene() -> None:
+        session = AudioSession(ports.open(), live=True, form=PCMU, clock=asyncio.get_running_loop().time)
+        session.on_mark = lambda name: session.close()
+        session.push(bytes(320))
+        session.mark("goodbye")
+        await asyncio.sleep(1)
+        assert ports.opened[0].closed
+        assert len(ports.opened[0].sent) < 20
+
+    run_virtual(scene())
+
+
+@pytest.mark.parametrize(("loss", "least", "most"), [(0, 0, 0), (5, 8, 30), (20, 60, 130)])
+def test_loss_and_jitter_are_told(run_virtual: Run, ports: Any, loss: int, least: int, most: int) -> None:
+    async def scene() -> AudioSession:
+        port = ports.open()
+        loop = asyncio.get_running_loop()
+        session = AudioSession(port, live=True, form=PCMU, random_bits=zeros, clock=loop.time)
+        dice = random.Random(loss)
+        for number in range(500):
+            if dice.randrange(100) >= loss:
+                packet = pack(0, number, 160 * number, 3, bytes([number % 250]) * 160)
+                loop.call_at(number * 0.02 + dice.random() * 0.06, port.sink, packet)
+        await asyncio.sleep(10.2)
+        session.close()
+        return session
+
+    session = run_virtual(scene())
+    assert session.reception is not None
+    assert session.reception.underruns == 0
+    assert least <= session.reception.concealed <= most
+    assert session.reception.late == 0
+    assert session.underruns == 0
+    assert 0.06 <= session.delay <= 0.07
+
+
+def test_ten_minutes_of_beats_are_ten_minutes(run_virtual: Run, ports: Any) -> None:
+    """No drift in either direction, with a loop that is always late (an hour of it: test_pacer, test_sender)."""
+
+    async def scene() -> tuple[list[float], Any]:
+        loop: Any = asyncio.get_running_loop()
+        port = ports.open()
+        session = AudioSession(port, live=True, form=PCMU, random_bits=zeros, clock=loop.time)
+        heard: list[float] = []
+        session.on_audio = lambda frame: heard.append(loop.time())
+        loop.late = 0.004
+        await asyncio.sleep(600.5)
+        session.close()
+        return heard, port
+
+    heard, port = run_virtual(scene())
+    beats = 600 * 50
+    assert heard[beats] - heard[0] == pytest.approx(600, abs=0.001 + 0.004)
+    assert heard[beats] - heard[1] == pytest.approx(600 - 0.02, abs=0.001)
+    assert port.sent[beats][0] - port.sent[1][0] == pytest.approx(600 - 0.02, abs=0.001)
+
+
+def test_a_listener_s_fault_does_not_end_the_beat(run_virtual: Run, ports: Any) -> None:
+    async def scene() -> None:
+        loop = asyncio.get_running_loop()
+        faults: list[object] = []
+        loop.set_exception_handler(lambda loop, context: faults.append(context["exception"]))
+        session = AudioSession(ports.open(), live=True, form=PCMU, random_bits=zeros, clock=loop.time)
+
+        def stumble(frame: bytes) -> None:
+            raise LookupError
+
+        session.on_audio = stumble
+        await asyncio.sleep(0.99)
+        session.close()
+        assert len(faults) >= 49
+
+    run_virtual(scene())
+    assert len({packet.timestamp for packet in sent(ports.opened[0])}) >= 49

@@ -1,0 +1,96 @@
+"""Hearing a peer in real time: packets in as they come, one frame out in every beat, and keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from gateway.media.codecs import LINEAR, PCMA, PCMU, AudioCodec
+from gateway.media.dtmf import DtmfReceiver
+from gateway.media.g711 import SAMPLE_RATE
+from gateway.media.inband_dtmf import InbandDtmf, may_hold_tones
+from gateway.media.jitter_buffer import JitterStats
+from gateway.media.key_presses import EVENT, TONE
+from gateway.media.playout import Playout
+from gateway.media.rtp import RtpError, RtpPacket
+from gateway.media.transcoder import converter
+
+
+class LiveReceiver:
+    """One peer's stream for one live listener.
+
+    Keys are looked for in the audio until the first one comes as an event: from then on the peer's keys do.
+
+    Args:
+        codecs: by payload type.
+        codec: the negotiated one.
+        form: of the frames given out.
+        dtmf_payload_type: of telephone-event, or None.
+        on_key: called with each report of a key and the way it came (`gateway.media.key_presses`).
+
+    """
+
+    __slots__ = (
+        "_events",
+        "_law",
+        "_on_key",
+        "_playout",
+        "_ssrc",
+        "_to_telephone",
+        "_tones",
+        "dtmf_payload_type",
+    )
+
+    def __init__(
+        self,
+        codecs: Mapping[int, AudioCodec],
+        codec: AudioCodec,
+        form: AudioCodec,
+        dtmf_payload_type: int | None,
+        on_key: Callable[[str, str], None],
+    ) -> None:
+        self.dtmf_payload_type = dtmf_payload_type
+        self._on_key = on_key
+        self._playout = Playout(codecs, codec.clock_rate, form)
+        self._events = DtmfReceiver(self._event)
+        self._ssrc: int | None = None
+        self._tones: InbandDtmf | None = InbandDtmf(lambda key: on_key(key, TONE))
+        self._to_telephone = converter(form, LINEAR[SAMPLE_RATE])
+        self._law = form.name if form in (PCMU, PCMA) else None
+
+    @property
+    def stats(self) -> JitterStats:
+        """What happened to the stream so far."""
+        return self._playout.stats
+
+    @property
+    def target(self) -> float:
+        """Seconds that the jitter buffer delays by at the moment."""
+        return self._playout.target
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Take one RTP packet from the wire; anything that is not one is ignored."""
+        try:
+            packet = RtpPacket.parse(data)
+        except RtpError:
+            return
+        if packet.payload_type == self.dtmf_payload_type:
+            if packet.ssrc != self._ssrc:
+                self._events.restart()
+                self._ssrc = packet.ssrc
+            self._events.receive(packet.timestamp, packet.payload)
+        self._playout.receive(packet, now)
+
+    def frame(self, now: float) -> bytes:
+        """The frame of this beat."""
+        frame = self._playout.frame(now)
+        tones = self._tones
+        if tones is not None:
+            if self._law is not None and not may_hold_tones(frame, self._law):
+                tones.skip()
+            else:
+                tones.hear(self._to_telephone(frame))
+        return frame
+
+    def _event(self, key: str) -> None:
+        self._tones = None
+        self._on_key(key, EVENT)
