@@ -23,6 +23,7 @@ from gateway.cli.errors import UsageError
 from gateway.cli.routes import find_routes
 from gateway.config import Settings
 from gateway.destinations.prober import SILENT, fault_of
+from gateway.media.sound_file import SoundFileError, load_sound
 from gateway.sip.addresses import AddressError, parse_address
 from gateway.sip.endpoint import SipEndpoint
 from gateway.speech.engine import make_engine
@@ -41,7 +42,7 @@ MAX_PROBES_AT_ONCE: Final = 20
 SPEECH_SECONDS: Final = 20.0
 """For one rendering, whatever `speech.timeout` says."""
 
-WIDTH: Final = len("sip.agent_listen")
+WIDTH: Final = len("media.waiting_sound")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
         _redis,
         _api,
         _speech,
+        _waiting_sound,
     ]
     for check in checks:
         for finding in await check(settings):
@@ -235,6 +237,17 @@ async def _remote(url: str, key: str) -> Finding:
         await api.close()
     told = "its numbers" if glance.total is None else f"{glance.total} numbers"
     return Finding("api.remote_url", True, f"{api.url} tells {told}")
+
+
+async def _waiting_sound(settings: Settings) -> list[Finding]:
+    wanted = settings.media.waiting_sound
+    if wanted in ("ringback", "silence"):
+        return []
+    try:
+        pcm = await asyncio.to_thread(load_sound, Path(wanted))
+    except SoundFileError as error:
+        return [Finding("media.waiting_sound", False, str(error), "name an audio file, ringback, or silence")]
+    return [Finding("media.waiting_sound", True, f"{wanted}: {len(pcm) / 16000:.1f} s")]
 
 
 async def _speech(settings: Settings) -> list[Finding]:

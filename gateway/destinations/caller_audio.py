@@ -114,7 +114,7 @@ class CallerAudio:
             return None
         theirs = SessionDescription.parse(self.theirs).audio if self.theirs else None
         spoken = None if theirs is None else {codec.key for codec in theirs.codecs}
-        voices = [codec for codec in audio.codecs if not codec.is_dtmf]
+        voices = [codec for codec in audio.codecs if codec.is_voice]
         voice = next((codec for codec in voices if spoken is None or codec.key in spoken), None)
         if voice is None:
             return None

@@ -59,7 +59,7 @@ def widened(offer: bytes, agreed: Codec | None = None) -> bytes:
     """
     audio = _audio(offer)
     own = {codec.key for codec in audio.codecs}
-    if not any(spoken(codec) for codec in audio.codecs if not codec.is_dtmf):
+    if not any(spoken(codec) for codec in audio.codecs):
         return offer
     free = free_payload_types(audio)
     taken = {int(each) for each in audio.formats if each.isdigit()}
@@ -98,16 +98,16 @@ def answer_for(offer: bytes, answer: bytes) -> bytes:
 
     """
     offered, answered = _audio(offer), _audio(answer)
-    voice = _voice(answered)
-    own = {codec.key for codec in offered.codecs}
-    if voice is None:
-        return answer
-    if voice.key in own:
-        kept = [codec for codec in answered.codecs if codec.key in own]
-        return answer if len(kept) == len(answered.codecs) else with_codecs(answer, kept)
     target = next((codec for codec in offered.codecs if spoken(codec) is not None), None)
     if target is None:
         return answer  # nothing was added to that offer, and its answer passes as it came, too
+    own = {codec.key for codec in offered.codecs}
+    voice = _voice(answered)
+    if voice is None:
+        raise SdpError("no voice codec in the answer")
+    if voice.key in own:
+        kept = [codec for codec in answered.codecs if codec.key in own]
+        return answer if len(kept) == len(answered.codecs) else with_codecs(answer, kept)
     if spoken(voice) is None:
         raise SdpError(f"{voice.key} was not offered")
     events = events_for(target, offered) if any(codec.is_dtmf for codec in answered.codecs) else None
@@ -127,7 +127,7 @@ def spoken_on_leg(ours: bytes, theirs: bytes, answer: bytes) -> SpokenOnLeg | No
     given, taken = _audio(ours), _audio(theirs)
     known = {codec.key: codec for codec in taken.codecs}
     both = known.keys() & {codec.key for codec in given.codecs}
-    chosen = next((codec for codec in _audio(answer).codecs if codec.key in both and not codec.is_dtmf), None)
+    chosen = next((codec for codec in _audio(answer).codecs if codec.key in both and codec.is_voice), None)
     if chosen is None:
         return None
     voice = known[chosen.key]
@@ -147,4 +147,4 @@ def _audio(description: bytes) -> Media:
 
 
 def _voice(audio: Media) -> Codec | None:
-    return next((codec for codec in audio.codecs if not codec.is_dtmf), None)
+    return next((codec for codec in audio.codecs if codec.is_voice), None)

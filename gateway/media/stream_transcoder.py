@@ -35,6 +35,9 @@ nothing."""
 MAX_LOST = 3000
 """A jump of the sequence number beyond this is a restarted source (RFC 3550 A.1), and no loss to be shown."""
 
+MAX_AHEAD_SECONDS = 1.0
+"""Audio that may come faster than it plays; the rest of a flood is dropped before anybody decodes it."""
+
 _EVENT = struct.Struct("!BBH")
 
 
@@ -73,6 +76,7 @@ class StreamTranscoder:
         "_encode",
         "_event_clocks",
         "_frame_bytes",
+        "_heard_until",
         "_held",
         "_last_at",
         "_marker",
@@ -111,6 +115,7 @@ class StreamTranscoder:
         self._decoder: Decoder | None = None
         self._convert: Callable[[bytes], bytes] | None = None
         self._held = bytearray()
+        self._heard_until = 0.0
         self._source: int | None = None
         self._sequence_expected = 0
         self._next_timestamp = 0
@@ -130,11 +135,13 @@ class StreamTranscoder:
         event_clock = self._event_clocks.get(packet.payload_type) if codec is None else None
         if not self._in_turn(packet):
             return
+        now = self._clock()
         if codec is not None:
-            self._transcode(codec, packet)
+            if self._in_time(codec.units(packet.payload) / codec.clock_rate, now):
+                self._transcode(codec, packet)
         elif event_clock is not None and self._target.events is not None:
             self._pass_event(packet, event_clock, self._target.events)
-        self._last_at = self._clock()
+        self._last_at = now
 
     def _in_turn(self, packet: RtpPacket) -> bool:
         """Whether it comes after what came before; shows the far end what is missing."""
@@ -149,6 +156,14 @@ class StreamTranscoder:
         self._sequence_expected = packet.sequence + 1 & 0xFFFF
         self._sequence = self._sequence + missing & 0xFFFF
         return True
+
+    def _in_time(self, seconds: float, now: float) -> bool:
+        """Whether so much audio may come now: a second ahead of its time, and no more."""
+        self._heard_until = max(self._heard_until, now) + seconds
+        if self._heard_until - now <= MAX_AHEAD_SECONDS:
+            return True
+        self._heard_until = now + MAX_AHEAD_SECONDS
+        return False
 
     def _begin(self, packet: RtpPacket) -> None:
         """Another source, or the same one with new numbers: our own stream goes on, and time with it."""

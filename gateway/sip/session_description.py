@@ -26,6 +26,7 @@ STATIC_CODECS: Final = {
 """Payload types that need no rtpmap (RFC 3551 table 4)."""
 
 TELEPHONE_EVENT: Final = "telephone-event"
+COMFORT_NOISE: Final = "CN"
 
 
 class SdpError(Exception):
@@ -66,6 +67,11 @@ class Codec:
     def is_dtmf(self) -> bool:
         """Whether this is telephone-event (RFC 4733), no voice."""
         return self.name.lower() == TELEPHONE_EVENT
+
+    @property
+    def is_voice(self) -> bool:
+        """Whether somebody can speak in it: neither telephone-event nor comfort noise (RFC 3389)."""
+        return not self.is_dtmf and self.name.upper() != COMFORT_NOISE
 
     def lines(self) -> list[str]:
         """The attributes that describe it: rtpmap, and fmtp if it has parameters."""

@@ -134,6 +134,7 @@ class CallLog:
             seconds=round(record.seconds, 3),
             stages_ms={name: round(seconds * 1000, 2) for name, seconds in record.stages.items()},
             legs=[_leg(each) for each in record.legs],
+            mos=min((round(leg.mos, 2) for leg in record.legs if leg.mos is not None), default=None),
         )
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import struct
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.destinations.codec_bridge import answer_for, spoken_on_leg, widened
 from gateway.media import codecs
@@ -287,3 +290,50 @@ def test_nothing_in_common_is_nothing_spoken() -> None:
     assert spoken_on_leg(offer(PCMU), offer(G722), offer(G722)) is None
     with pytest.raises(SdpError):
         spoken_on_leg(b"", offer(G722), offer(G722))
+
+
+CODECS = st.builds(
+    Codec,
+    st.integers(0, 127),
+    st.sampled_from(["PCMU", "pcma", "G722", "L16", "opus", "G729", "CN", "telephone-event"]),
+    st.sampled_from([8000, 16000, 48000]),
+    st.integers(1, 2),
+)
+OFFERS = st.lists(CODECS, min_size=1, max_size=8, unique_by=lambda codec: codec.payload_type).map(
+    lambda offered: offer(*offered)
+)
+
+
+@given(OFFERS, st.none() | CODECS)
+def test_whatever_is_offered_keeps_its_order_and_every_payload_type_means_one_codec(
+    asked: bytes, agreed: Codec | None
+) -> None:
+    wide = SessionDescription.parse(widened(asked, agreed)).audio
+    own = SessionDescription.parse(asked).audio
+    assert wide is not None
+    assert own is not None
+    assert len(set(wide.formats)) == len(wide.formats)
+    assert [codec for codec in wide.codecs if codec in own.codecs] == own.codecs
+    assert len(wide.codecs) <= len(own.codecs) + 10
+
+
+@given(OFFERS, OFFERS)
+def test_an_answer_holds_nothing_that_was_not_offered(asked: bytes, answer: bytes) -> None:
+    wide = widened(asked)
+    try:
+        carried = answer_for(asked, answer)
+        spoken_on_leg(wide, answer, answer)
+    except SdpError:
+        return
+    if wide != asked:
+        assert set(keys(carried)) <= set(keys(asked))
+        assert voices(carried)
+
+
+@given(st.binary(max_size=200), st.binary(max_size=200))
+def test_what_is_no_description_raises_its_own_error(one: bytes, other: bytes) -> None:
+    for attempt in (
+        lambda: widened(one), lambda: answer_for(one, other), lambda: spoken_on_leg(one, other, one)
+    ):  # fmt: skip
+        with contextlib.suppress(SdpError):
+            attempt()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e import audio, carriers
+from tests.e2e.baresip import Baresip
 from tests.e2e.carriers import Call
 from tests.e2e.exchange import Exchange
 from tests.e2e.gateway_process import wait_until
@@ -99,6 +100,32 @@ def test_a_full_agent_leaves_the_call_to_the_fallback(unprobed: Exchange):
         second.respond(retry, 486, "Busy Here", tag="second")
         second.receive("ACK")
         assert third.refused().status == 480
+
+
+@pytest.mark.parametrize("codec", ["L16/16000/1", "G722/16000/1"])
+def test_a_rescue_to_an_agent_of_another_codec_leaves_the_caller_as_it_was(
+    unprobed: Exchange, tmp_path, codec
+):
+    with (
+        Baresip(tmp_path / "fallback", audio.tone(880, 15), codec=codec) as fallback,
+        TwoEnds(unprobed, fallback=fallback.uri) as ends,
+    ):
+        caller, callee = ends.connect()
+        ends.caller_audio.say(audio.tone(440, 1), forever=True)
+        ends.agent_audio.say(audio.tone(620, 1), forever=True)
+        ends.caller_audio.wait_for_packets(20)
+        ends.agent_audio.mute()
+        fallback.wait_for("incoming rtp")
+        callee.expect_bye()
+        ends.carrier.receive_nothing(0.5)  # no re-INVITE
+        heard = len(ends.caller_audio.received)
+        ends.caller_audio.wait_for_packets(heard + 30)
+        assert {packet.payload_type for packet in ends.caller_audio.received} == {0}
+        assert audio.tone_share(ends.caller_audio.heard()[-2000:], 880) > 0.9
+        caller.hang_up()
+        fallback.wait_for("session closed")
+        fallback.hang_up()
+        assert audio.tone_share(fallback.heard()[-6000:-2000], 440) > 0.9
 
 
 def test_an_agent_that_falls_silent_is_replaced_and_the_caller_stays(unprobed: Exchange):

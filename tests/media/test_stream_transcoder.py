@@ -141,9 +141,23 @@ def test_packets_of_another_length_leave_in_frames_of_20_ms(milliseconds: int) -
         line.packet(sound[at : at + size])
         line.step(0)
         line.timestamp += size
+        line.now += milliseconds / 1000
     assert len(line.out) == 60
     assert {len(packet.payload) for packet in line.out} == {640}
     assert set(steps((packet.timestamp for packet in line.out), 32)) == {320}
+
+
+def test_a_flood_is_dropped_beyond_a_second_of_audio_and_what_comes_in_time_is_heard_again() -> None:
+    line = Line(PCMU, L16_8000)
+    for _ in range(500):
+        line.packet(PCMU.silence)
+        line.step()
+        line.now = 0.0
+    flooded = len(line.out)
+    assert flooded == pytest.approx(50, abs=1)
+    line.now = 5.0
+    line.say(tone((1000.0,), 0.2, -10.0))
+    assert len(line.out) == flooded + 10
 
 
 def test_between_the_laws_packets_keep_their_length() -> None:
