@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import shutil
 from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.media.disk import Disk
 from gateway.media.g711 import SAMPLE_RATE
 from gateway.media.wav_file import WavFile
 
-BYTES_PER_SECOND = 2 * SAMPLE_RATE
+FLUSH_SECONDS = 0.5
+"""Written at a time: the most that a kill -9 costs."""
 
-FLUSH_BYTES = BYTES_PER_SECOND // 2
-"""Half a second is written at a time: the most that a kill -9 costs."""
-
-MAX_WAITING = 10 * BYTES_PER_SECOND
-"""Audio kept in memory for a stalled disk: ten seconds, 160 kB a call. Beyond it the recording is given
+MAX_WAITING_SECONDS = 10
+"""Audio kept in memory for a stalled disk: 160 kB a call of mono at 8 kHz. Beyond it the recording is given
 up."""
 
 
@@ -34,24 +34,28 @@ class Recording:
 
 
 class Recorder:
-    """Writes PCM16 mono 8 kHz into a WAV file that can be played at any moment.
+    """Writes PCM16 into a WAV file that can be played at any moment.
 
     Args:
         path: a new file; its directory is made.
         max_seconds: further audio is discarded.
+        rate: Hz; channels: interleaved.
+        min_free: bytes that must be free on the disk, or nothing is recorded.
         on_full: called once when that is reached.
         on_error: called once with the first error; after it everything is discarded, and nothing raises.
-        executor: where file operations run; by default the loop's own.
+        disk: where file operations run; by default one of its own.
 
     """
 
     __slots__ = (
+        "_bytes_per_second",
+        "_disk",
         "_error",
-        "_executor",
         "_file",
         "_finishing",
+        "_format",
         "_job",
-        "_loop",
+        "_min_free",
         "_on_error",
         "_on_full",
         "_path",
@@ -66,14 +70,19 @@ class Recorder:
         max_seconds: float,
         on_full: Callable[[], None] = lambda: None,
         on_error: Callable[[OSError], None] = lambda error: None,
-        executor: Executor | None = None,
+        rate: int = SAMPLE_RATE,
+        channels: int = 1,
+        min_free: int = 0,
+        disk: Disk | None = None,
     ) -> None:
         self._path = path
-        self._room = round(max_seconds * SAMPLE_RATE) * 2
+        self._format = rate, channels
+        self._bytes_per_second = 2 * channels * rate
+        self._room = round(max_seconds * rate) * 2 * channels
+        self._min_free = min_free
         self._on_full = on_full
         self._on_error = on_error
-        self._executor = executor
-        self._loop = asyncio.get_running_loop()
+        self._disk = disk or Disk()
         self._waiting = bytearray()
         self._file: WavFile | None = None
         self._error: OSError | None = None
@@ -87,12 +96,21 @@ class Recorder:
             return
         self._waiting += pcm[: self._room]
         self._room -= len(pcm)
-        if len(self._waiting) > MAX_WAITING:
-            self._fail(OSError(f"the disk has taken nothing for {MAX_WAITING // BYTES_PER_SECOND} s"))
-        elif len(self._waiting) >= FLUSH_BYTES and self._job is None:
+        if len(self._waiting) > MAX_WAITING_SECONDS * self._bytes_per_second:
+            self._fail(OSError(f"the disk has taken nothing for {MAX_WAITING_SECONDS} s"))
+        elif self._job is None and self._enough:
             self._start_job()
         if self._room <= 0:
             self._on_full()
+
+    @property
+    def failed(self) -> bool:
+        """Whether it was given up: the disk is full, gone or stalled."""
+        return self._error is not None
+
+    @property
+    def _enough(self) -> bool:
+        return len(self._waiting) >= FLUSH_SECONDS * self._bytes_per_second
 
     async def close(self) -> Recording:
         """Write what is left and close the file. Idempotent; disk errors are in the result."""
@@ -100,21 +118,21 @@ class Recorder:
             self._finishing = asyncio.ensure_future(self._finish())
         await asyncio.shield(self._finishing)
         return Recording(
-            self._path, self._file.data_bytes / BYTES_PER_SECOND if self._file else 0.0, self._error
+            self._path, self._file.data_bytes / self._bytes_per_second if self._file else 0.0, self._error
         )
 
     async def _finish(self) -> None:
         if self._job is not None:
             await asyncio.wait([self._job])
         try:
-            await self._loop.run_in_executor(self._executor, self._close_file, bytes(self._waiting))
+            await self._disk.run(self._close_file, bytes(self._waiting))
         except OSError as error:
             self._fail(error)
 
     def _start_job(self) -> None:
         chunk = bytes(self._waiting)
         self._waiting.clear()
-        self._job = self._loop.run_in_executor(self._executor, self._append, chunk)
+        self._job = self._disk.run(self._append, chunk)
         self._job.add_done_callback(self._job_done)
 
     def _job_done(self, job: asyncio.Future[None]) -> None:
@@ -126,7 +144,7 @@ class Recorder:
         except OSError as error:
             self._fail(error)
         else:
-            if len(self._waiting) >= FLUSH_BYTES and self._finishing is None:
+            if self._enough and self._finishing is None:
                 self._start_job()
 
     def _fail(self, error: OSError) -> None:
@@ -139,7 +157,12 @@ class Recorder:
 
     def _append(self, pcm: bytes) -> None:
         if self._file is None:
-            self._file = WavFile(self._path)
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            if self._min_free and (free := shutil.disk_usage(self._path.parent).free) < self._min_free:
+                raise OSError(
+                    errno.ENOSPC, f"only {free >> 20} MiB are free, {self._min_free >> 20} are kept"
+                )
+            self._file = WavFile(self._path, *self._format)
         if pcm:
             self._file.append(pcm)
 

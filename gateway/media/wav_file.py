@@ -11,32 +11,35 @@ from gateway.media.g711 import SAMPLE_RATE
 HEADER_BYTES = 44
 
 
-def wav_header(data_bytes: int, rate: int = SAMPLE_RATE) -> bytes:
-    """The RIFF header before `data_bytes` bytes of PCM16 mono."""
+def wav_header(data_bytes: int, rate: int = SAMPLE_RATE, channels: int = 1) -> bytes:
+    """The RIFF header before `data_bytes` bytes of PCM16."""
+    frame = 2 * channels
     form = struct.pack("<4sI4s", b"RIFF", data_bytes + HEADER_BYTES - 8, b"WAVE")
-    layout = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, rate, 2 * rate, 2, 16)
+    layout = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, channels, rate, frame * rate, frame, 16)
     return form + layout + struct.pack("<4sI", b"data", data_bytes)
 
 
 class WavFile:
-    """PCM16 mono 8 kHz, append only. Blocking: belongs into an executor, one call at a time.
+    """PCM16, append only. Blocking: belongs into an executor, one call at a time.
 
     Raises (every method): OSError.
     """
 
-    __slots__ = ("_file", "data_bytes")
+    __slots__ = ("_channels", "_file", "_rate", "data_bytes")
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, rate: int = SAMPLE_RATE, channels: int = 1) -> None:
         """Create the file (it must not exist) and its directory."""
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._rate = rate
+        self._channels = channels
         self._file = path.open("xb", buffering=0)
         self.data_bytes = 0
-        self._write(0, wav_header(0))
+        self._write(0, wav_header(0, rate, channels))
 
     def append(self, pcm: bytes) -> None:
         """Write the samples, then their count: a cut in between loses only the newest samples."""
         self._write(HEADER_BYTES + self.data_bytes, pcm)
-        self._write(0, wav_header(self.data_bytes + len(pcm)))
+        self._write(0, wav_header(self.data_bytes + len(pcm), self._rate, self._channels))
         self.data_bytes += len(pcm)
 
     def close(self) -> None:
@@ -47,7 +50,7 @@ class WavFile:
             self._file.close()
 
     def _write(self, offset: int, data: bytes) -> None:
-        self._file.seek(offset)
         view = memoryview(data)
         while view:
-            view = view[self._file.write(view) :]
+            written = os.pwrite(self._file.fileno(), view, offset)
+            view, offset = view[written:], offset + written

@@ -15,9 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.media.recorder import BYTES_PER_SECOND, FLUSH_BYTES, MAX_WAITING, Recorder
+from gateway.media.disk import Disk
+from gateway.media.recorder import FLUSH_SECONDS, MAX_WAITING_SECONDS, Recorder
 from gateway.media.wav_file import HEADER_BYTES, WavFile, wav_header
 
+BYTES_PER_SECOND = 16_000
+FLUSH_BYTES = round(FLUSH_SECONDS * BYTES_PER_SECOND)
+MAX_WAITING = MAX_WAITING_SECONDS * BYTES_PER_SECOND
 SECOND = bytes(range(200)) * 80
 FRAME = b"\1\2" * 160
 
@@ -145,12 +149,24 @@ async def test_a_full_disk_keeps_what_fitted(tmp_path: Path, monkeypatch: pytest
     assert recording.error is errors[0]
 
 
+async def test_a_disk_that_is_almost_full_is_left_alone(tmp_path: Path) -> None:
+    errors: list[OSError] = []
+    path = tmp_path / "a.wav"
+    recorder = Recorder(path, max_seconds=60, min_free=1 << 60, on_error=errors.append)
+    recorder.write(bytes(FLUSH_BYTES))
+    recording = await recorder.close()
+    assert [error.errno for error in errors] == [28]  # ENOSPC
+    assert "are kept" in str(recording.error)
+    assert not await asyncio.to_thread(path.exists)
+    assert recorder.failed
+
+
 async def test_a_disk_that_stalls_does_not_fill_the_memory(tmp_path: Path) -> None:
     errors: list[OSError] = []
     free = threading.Event()
     with ThreadPoolExecutor(1) as disk:
         disk.submit(free.wait)
-        recorder = Recorder(tmp_path / "a.wav", max_seconds=600, on_error=errors.append, executor=disk)
+        recorder = Recorder(tmp_path / "a.wav", max_seconds=600, on_error=errors.append, disk=Disk(disk))
         for _ in range(100 * BYTES_PER_SECOND // len(SECOND)):
             recorder.write(SECOND)
             assert len(recorder._waiting) <= MAX_WAITING
