@@ -194,7 +194,7 @@ async def record():
         recorder.write(bytes([number % 128]) * 320)
         if number == 200:
             print("recording", flush=True)
-        await asyncio.sleep(0.0001)
+        await asyncio.sleep(0.004)
 
 asyncio.run(record())
 """
