@@ -279,6 +279,8 @@ def _endpoint_shown(endpoint: EndpointBody) -> EndpointShown:
         weight=endpoint.weight,
         max_calls=endpoint.max_calls,
         headers=headers,
+        auth_token=None if endpoint.auth_token is None else WITHHELD,
+        options=endpoint.options,
     )
 
 
@@ -289,10 +291,11 @@ def _check(update: AgentUpdate) -> None:
         place = f"endpoints[{index}]"
         for field, fix in faults(Endpoint(**msgspec.structs.asdict(body))):
             errors.append(FieldError(f"{place}.{field}", "endpoint", "makes no sense", fix))
-        if WITHHELD in body.headers.values():
-            fix = "send the real value, or leave endpoints out of the patch to keep them"
-            detail = "is the mask of a value that is not returned"
-            errors.append(FieldError(f"{place}.headers", "masked", detail, fix))
+        for field, values in (("headers", body.headers.values()), ("auth_token", [body.auth_token])):
+            if WITHHELD in values:
+                fix = "send the real value, or leave endpoints out of the patch to keep them"
+                detail = "is the mask of a value that is not returned"
+                errors.append(FieldError(f"{place}.{field}", "masked", detail, fix))
     if errors:
         raise invalid(*errors)
 

@@ -49,6 +49,8 @@ _AGENT: Final = {
             "weight": 10,
             "max_calls": 50,
             "headers": {},
+            "auth_token": None,
+            "options": {},
         }
     ],
     "voicemail_message": "Sorry, we missed you. Please leave a message.",

@@ -239,6 +239,7 @@ def routed(row: NumberRow) -> PhoneNumber:
             fallback=Fallback(body.fallback.agent_id) if body.fallback else None,
             voicemail_message=body.voicemail_message,
             voicemail=body.voicemail,
+            answer_first=body.answer_first,
         )
     return PhoneNumber(
         id=row.id,

@@ -24,6 +24,9 @@ MAX_HEADERS: Final = 32
 MAX_HEADER: Final = 1_024
 """Characters of one header's value."""
 
+MAX_OPTION: Final = 8_192
+"""Characters of one option of a protocol: the longest are a model's instructions."""
+
 MAX_PAGE: Final = 100
 MAX_CURSOR_PAGE: Final = 1_000
 MAX_OFFSET: Final = 100_000
@@ -107,12 +110,14 @@ class InboundRoutingBody(Struct, frozen=True, omit_defaults=True):
     agent_id: overrides the number's own agent for inbound calls.
     voicemail_message: overrides the agent's default.
     voicemail: false answers 480 instead when no agent takes the call, so that the carrier fails over.
+    answer_first: answers the caller at once, with ringback, then calls the agents: for those that are slow.
     """
 
     agent_id: Id | None = None
     fallback: FallbackAgent | None = None
     voicemail_message: Text | None = None
     voicemail: bool = True
+    answer_first: bool = False
 
 
 class ProviderConfig(Struct, frozen=True, omit_defaults=True):
@@ -234,6 +239,10 @@ class EndpointBody(Struct, frozen=True, omit_defaults=True):
     priority: lower is tried first; weight: share among equal priorities.
     max_calls: at once, at most; null for no limit.
     headers: of the INVITE or handshake. Values of those that look like secrets are not returned.
+    auth_token: signs the handshake of a WebSocket as Twilio does (`X-Twilio-Signature`), and lets the agent
+    end or move its calls by Twilio's REST requests. Not returned.
+    options: of the protocol: telnyx has `encoding` and `sample_rate`, openai-realtime `format`, `voice`,
+    `instructions` and `greeting`.
     """
 
     url: Annotated[
@@ -252,6 +261,10 @@ class EndpointBody(Struct, frozen=True, omit_defaults=True):
     ) = None
     headers: Annotated[
         dict[str, Annotated[str, Meta(max_length=MAX_HEADER)]], Meta(max_length=MAX_HEADERS)
+    ] = field(default_factory=dict)
+    auth_token: Secret | None = None
+    options: Annotated[
+        dict[str, Annotated[str, Meta(max_length=MAX_OPTION)]], Meta(max_length=MAX_HEADERS)
     ] = field(default_factory=dict)
 
 
@@ -278,6 +291,8 @@ class EndpointShown(Struct, frozen=True):
     weight: int
     max_calls: int | None
     headers: dict[str, str]
+    auth_token: str | None
+    options: dict[str, str]
 
 
 class AgentShown(Struct, frozen=True):

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import signal
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
@@ -21,8 +22,11 @@ from gateway.admission.carriers_file import load_carriers
 from gateway.admission.limits import AdmissionLimits
 from gateway.calls.dispatcher import Dispatcher
 from gateway.calls.registry import Registry
+from gateway.calls.remote_calls import RemoteCalls
 from gateway.config import Settings
 from gateway.destinations.prober import Prober
+from gateway.destinations.remote_control import RemoteControls
+from gateway.destinations.stream_trunk import StreamTrunk, TrustError, open_session, trust
 from gateway.destinations.trunk import Trunk
 from gateway.destinations.voicemail import VoicemailBox
 from gateway.destinations.waiting_sound import Kind, WaitingSounds
@@ -45,6 +49,7 @@ from gateway.telemetry.call_log import CallLog
 from gateway.telemetry.loop_lag import LoopLagMonitor
 from gateway.telemetry.media_totals import MediaTotals
 from gateway.telemetry.metrics import Metrics
+from gateway.web import twilio_calls
 from gateway.web.server import PortTaken, WebServer, make_app
 from routing.cache import RoutingCache
 from routing.follower import FAILURES
@@ -159,8 +164,16 @@ class Gateway:
                 )
             ),
         )
+        trusted = await self._load_trust()
+        self.streams = StreamTrunk(
+            open_session(trusted),
+            RemoteControls(),
+            first_audio_timeout=settings.dispatch.first_audio_timeout,
+        )
+        self._exit.push_async_callback(self.streams.close)
         self.dispatcher = self._make_dispatcher(await self._load_waiting_sounds())
         app = make_app(self.metrics.registry, self.obstacles, self.refresh)
+        twilio_calls.install(app, RemoteCalls(self.streams.controls, self.dispatcher))
         if self.api is not None:
             await self.api.install(app)
         self.web = WebServer(app, *web_address(settings.web.listen))
@@ -171,10 +184,17 @@ class Gateway:
         lag = LoopLagMonitor(self.metrics.loop_lag.observe)
         lag.start()
         self._exit.callback(lag.stop)
-        self._run(Prober(self.sip, self.health, lambda: self.replica.view.agents()).run, "agent-probes")
+        prober = Prober(self.sip, trusted, self.health, lambda: self.replica.view.agents())
+        self._run(prober.run, "agent-probes")
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLD)
+
+    async def _load_trust(self) -> ssl.SSLContext:
+        try:
+            return await asyncio.to_thread(trust, self.settings.agents.ca_file)
+        except TrustError as error:
+            raise StartError(f"agents.ca_file: {error}") from error
 
     async def _load_waiting_sounds(self) -> WaitingSounds:
         media = self.settings.media
@@ -215,6 +235,7 @@ class Gateway:
             limits=self.limits,
             ports=self.ports,
             trunk=trunk,
+            streams=self.streams,
             voicemail=box,
             registry=self.registry,
             observer=self.metrics,

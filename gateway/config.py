@@ -221,6 +221,14 @@ class Dispatch(Section):
         default=2.0, gt=0, description="Seconds until an agent must have sent any response."
     )
     ring_timeout: float = Field(default=20.0, gt=0, description="Seconds until an agent must have answered.")
+    first_audio_timeout: float = Field(
+        default=0.0,
+        ge=0,
+        description=(
+            "Seconds within which an agent on a WebSocket must have said something, else its call moves on."
+            " 0: never, since many agents wait for the caller to speak."
+        ),
+    )
     max_call_duration: float = Field(
         default=14_400.0, gt=0, description="Seconds after which a call is ended."
     )
@@ -233,11 +241,17 @@ class Agents(Section):
         default=None,
         description="Endpoint of agents that nothing describes, e.g. `sip:{agent_id}@agents.internal`.",
     )
+    ca_file: Path | None = Field(
+        default=None,
+        description="Certificates (PEM) that are trusted at `wss:` endpoints besides the system's own.",
+    )
     failures_to_open: int = Field(
         default=3, ge=1, description="Failures in a row after which an endpoint is left alone."
     )
     probe_interval: float = Field(
-        default=10.0, gt=0, description="Seconds between OPTIONS probes of an endpoint."
+        default=10.0,
+        gt=0,
+        description="Seconds between probes of an endpoint: OPTIONS over SIP, a connection for a WebSocket.",
     )
 
 

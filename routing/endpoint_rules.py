@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from routing.models import Endpoint
@@ -13,6 +13,18 @@ SCHEMES: Final = ("sip", "sips", "ws", "wss")
 
 PROTOCOLS: Final = ("twilio", "telnyx", "openai-realtime")
 """Spoken on a WebSocket."""
+
+OPTIONS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
+    "twilio": {},
+    "telnyx": {"encoding": ("PCMU", "PCMA", "L16"), "sample_rate": ("8000", "16000")},
+    "openai-realtime": {
+        "format": ("pcmu", "pcma", "pcm"),
+        "greeting": ("true", "false"),
+        "voice": (),
+        "instructions": (),
+    },
+}
+"""By protocol, what it lets one choose, and from what; empty for any text."""
 
 MAX_RANK: Final = 65_535
 """Of priority and weight, as in DNS SRV (RFC 2782)."""
@@ -44,6 +56,7 @@ def faults(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
         near = difflib.get_close_matches(endpoint.protocol, PROTOCOLS, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
         yield "protocol", f"must be one of {', '.join(PROTOCOLS)}{hint}"
+    yield from _stream_faults(endpoint)
     if not 0 <= endpoint.priority <= MAX_RANK:
         yield "priority", f"must be 0 to {MAX_RANK}; lower is tried first"
     if not 1 <= endpoint.weight <= MAX_RANK:
@@ -55,3 +68,28 @@ def faults(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
             yield "headers", f"{name!r} is no name of a header: use letters, digits and hyphens"
         if _CONTROL.search(value):
             yield "headers", f"the value of {name!r} holds a line break or control character: remove it"
+
+
+def _stream_faults(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
+    """Of what only WebSockets have."""
+    if endpoint.is_sip:
+        for field, value in (
+            ("protocol", endpoint.protocol),
+            ("auth_token", endpoint.auth_token),
+            ("options", endpoint.options),
+        ):
+            if value:
+                yield field, "is for ws: and wss: only; remove it"
+        return
+    known = OPTIONS.get(endpoint.protocol or "twilio", {})
+    for name, value in endpoint.options.items():
+        choices = known.get(name)
+        if choices is None:
+            there = ", ".join(known) or "none"
+            yield "options", f"{name!r} is no option of {endpoint.protocol or 'twilio'}, which has {there}"
+        elif choices and value not in choices:
+            yield "options", f"{name} must be one of {', '.join(choices)}"
+    if endpoint.options.get("sample_rate") == "16000" and endpoint.options.get("encoding") != "L16":
+        yield "options", "sample_rate 16000 goes with encoding L16; G.711 has 8000"
+    if endpoint.auth_token is not None and _CONTROL.search(endpoint.auth_token):
+        yield "auth_token", "holds a line break or control character: remove it"

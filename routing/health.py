@@ -145,7 +145,7 @@ class EndpointHealth:
         for agent in agents:
             for endpoint in agent.endpoints:
                 state = self._state((agent.id, endpoint.url))
-                if endpoint.is_sip and not state.probing and now >= state.probe_at:
+                if not state.probing and now >= state.probe_at:
                     state.probing = True
                     state.probe_at = now + self._probe_interval
                     due.append((agent, endpoint))

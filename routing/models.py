@@ -32,6 +32,9 @@ class Endpoint(Struct, frozen=True, omit_defaults=True):
     weight: share of the calls among endpoints of equal priority.
     max_calls: simultaneous calls at most; None means no limit.
     headers: further headers of the handshake or the INVITE.
+    auth_token: signs the handshake of a WebSocket as Twilio does, and is the password with which the agent
+        may end or move its calls over HTTP; a secret.
+    options: of the protocol on a WebSocket (`routing.endpoint_rules.OPTIONS`).
     """
 
     url: str
@@ -40,6 +43,11 @@ class Endpoint(Struct, frozen=True, omit_defaults=True):
     weight: int = 10
     max_calls: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    auth_token: str | None = None
+    options: dict[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.url!r}, priority={self.priority}, weight={self.weight})"
 
     @property
     def is_sip(self) -> bool:
@@ -81,12 +89,14 @@ class InboundRouting(Struct, frozen=True, omit_defaults=True):
     agent_id: overrides the number's own agent for inbound calls.
     voicemail: False means a 480 instead of voicemail when no agent takes the call, so that carriers fail
         over.
+    answer_first: answer the caller before any agent is tried, for agents that take long.
     """
 
     agent_id: str | None = None
     fallback: Fallback | None = None
     voicemail_message: str | None = None
     voicemail: bool = True
+    answer_first: bool = False
 
 
 class PhoneNumber(Struct, frozen=True, omit_defaults=True):

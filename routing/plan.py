@@ -46,11 +46,12 @@ class Plan:
     """Destinations, tried in order until one takes the call.
 
     explanation: one line a decision, for people.
+    answer_first: the caller is answered before any of them is tried.
     """
 
-    number: PhoneNumber
     destinations: tuple[Destination, ...]
     explanation: tuple[str, ...]
+    answer_first: bool = False
 
     @property
     def voicemail(self) -> bool:
@@ -104,10 +105,10 @@ def _plan(
     number: PhoneNumber, routing: InboundRouting, agents: Agents, default_voicemail: str, template: str | None
 ) -> Plan | Refusal:
     destinations: list[Destination] = []
-    lines: list[str] = []
+    lines: list[str] = ["the caller is answered first"] if routing.answer_first else []
     primary_id = routing.agent_id or number.agent_id
     fallback_id = routing.fallback.agent_id if routing.fallback else None
-    primary = _agent(primary_id, agents, template)
+    primary = find_agent(primary_id, agents, template)
     source = "inbound_routing.agent_id" if routing.agent_id else "the number's agent_id"
     if primary is not None:
         destinations.append(AgentDestination("agent", primary))
@@ -117,7 +118,7 @@ def _plan(
     else:
         lines.append(f"agent {primary_id} skipped: nothing is known about it")
     if fallback_id is not None:
-        fallback = _agent(fallback_id, agents, template)
+        fallback = find_agent(fallback_id, agents, template)
         if fallback_id == primary_id:
             lines.append(f"fallback {fallback_id} skipped: it is the primary agent")
         elif fallback is None:
@@ -133,10 +134,11 @@ def _plan(
         lines.append("voicemail is switched off for this number: 480 when no agent takes the call")
     if not destinations:
         return Refusal(480, "no agent and no voicemail", tuple(lines))
-    return Plan(number, tuple(destinations), tuple(lines))
+    return Plan(tuple(destinations), tuple(lines), routing.answer_first)
 
 
-def _agent(agent_id: str | None, agents: Agents, template: str | None) -> Agent | None:
+def find_agent(agent_id: str | None, agents: Agents, template: str | None) -> Agent | None:
+    """The agent of that id; by the template if nothing describes where it is. None if there is neither."""
     if agent_id is None:
         return None
     agent = agents.get(agent_id)

@@ -86,7 +86,11 @@ def _agent(key: str, fields: Mapping[str, Any]) -> tuple[tuple[str, ...], bytes]
             raise ValueError(f"{field} {fault}")
         kept = {name: value for name, value in endpoint.headers.items() if value != WITHHELD}
         withheld += endpoint.headers.keys() - kept.keys()
-        endpoints.append(msgspec.structs.replace(endpoint, headers=kept))
+        token = endpoint.auth_token
+        if token == WITHHELD:
+            withheld.append("auth_token")
+            token = None
+        endpoints.append(msgspec.structs.replace(endpoint, headers=kept, auth_token=token))
     return tuple(sorted(withheld)), encode(msgspec.structs.replace(agent, endpoints=tuple(endpoints)))
 
 

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-LEAVES = {"sip", "media", "speech", "telemetry"}
+LEAVES = {"sip", "media", "speech", "streams", "telemetry"}
 
 ALLOWED = {
     **{room: {room} for room in LEAVES},

@@ -67,6 +67,7 @@ class Call:
         "caller",
         "carrier_headers",
         "max_forwards",
+        "moves",
         "record",
         "rescued",
         "waiting_sound",
@@ -95,6 +96,7 @@ class Call:
         self.max_forwards = max_forwards
         self.answered = False
         self.rescued = False
+        self.moves = 0
         self._remembered = remembered
         self._observer = observer
         self._sink = sink

@@ -18,23 +18,29 @@ from gateway.calls.identity import caller_number, dialled_number, max_forwards, 
 from gateway.calls.records import CallObserver, CallRecord, RecordSink
 from gateway.calls.registry import Registry
 from gateway.calls.retries import Key, Retries, dialog_key
-from gateway.destinations.base import CallerLeft, Declined, Destination, Finished, Lost
+from gateway.destinations.base import CallerLeft, Declined, Destination, Finished, Lost, Moved
 from gateway.destinations.caller_audio import CallerAudio
-from gateway.destinations.sip_agent import SipAgent
-from gateway.destinations.terminating import early_media
+from gateway.destinations.remote_control import Target
+from gateway.destinations.stream_trunk import StreamTrunk
+from gateway.destinations.terminating import NOT_ACCEPTABLE, answer_here, early_media
 from gateway.destinations.trunk import Trunk
+from gateway.destinations.voice_agent import VoiceAgent
 from gateway.destinations.voicemail import Voicemail, VoicemailBox
 from gateway.destinations.waiting_sound import WaitingSound, WaitingSounds
-from gateway.media.ports import MediaPorts
+from gateway.media.ports import MediaPorts, NoPortLeft
 from gateway.sip.inbound_leg import InboundLeg
+from gateway.sip.sdp import SdpError
 from routing.models import PhoneNumber
 from routing.numbering import normalise
-from routing.plan import AgentDestination, Agents, Plan, Refusal, make_plan
+from routing.plan import AgentDestination, Agents, Plan, Refusal, find_agent, make_plan
 
 log = structlog.get_logger("calls")
 
 NOBODY = "nobody took the call"
 OUR_FAULT = "internal error"
+
+MAX_MOVES = 10
+"""How often agents may send one call on; two that send it to each other must come to an end."""
 
 UNKNOWN_CARRIER = Carrier(name="unknown", sources=())
 """For a leg that nobody attributed to a carrier."""
@@ -61,7 +67,7 @@ class Dispatcher:
         directory: numbers and agents.
         limits: whether new calls are taken at all.
         ports: media ports.
-        trunk: how SIP agents are reached.
+        trunk, streams: how agents are reached, over SIP and over WebSocket.
         voicemail: what every voicemail needs.
         registry: the calls alive.
         observer, sink: who counts stages and legs, and who takes the record of each call.
@@ -79,6 +85,7 @@ class Dispatcher:
         limits: AdmissionLimits,
         ports: MediaPorts,
         trunk: Trunk,
+        streams: StreamTrunk,
         voicemail: VoicemailBox,
         registry: Registry,
         observer: CallObserver,
@@ -94,6 +101,7 @@ class Dispatcher:
         self._limits = limits
         self._ports = ports
         self._trunk = trunk
+        self._streams = streams
         self._voicemail = voicemail
         self._registry = registry
         self._observer = observer
@@ -162,7 +170,7 @@ class Dispatcher:
                 call.close("refused", plan.reason, plan.status)
             else:
                 early = self._waiting.early if carrier.early_media is None else carrier.early_media
-                await self._dispatch(call, self._destinations(plan), early=early)
+                await self._dispatch(call, plan, early=early)
         except CallerLeft as left:
             call.close("abandoned" if left.status == 200 else "failed", left.cause, left.status)
         except Exception:
@@ -172,14 +180,23 @@ class Dispatcher:
             call.close("failed", "cut off", 503)
             raise
 
-    async def _dispatch(self, call: Call, destinations: Sequence[Destination], *, early: bool) -> None:
+    async def _dispatch(self, call: Call, plan: Plan, *, early: bool) -> None:
+        destinations = self._destinations(plan)
         call.record.plan = tuple(destination.name for destination in destinations)
         if (obstacle := _obstacle(call, destinations)) is not None:
             call.close("refused", obstacle.reason, obstacle.status)
             return
         call.ring(early_media(call) if early else b"")
+        if plan.answer_first and (refusal := await _answer_first(call)) is not None:
+            call.close("refused", refusal.reason, refusal.status)
+            return
+        await self._try_in_order(call, destinations, early=early)
+
+    async def _try_in_order(
+        self, call: Call, destinations: Sequence[Destination], *, early: bool = False
+    ) -> None:
         cause, status = NOBODY, 480
-        for destination in destinations:
+        for index, destination in enumerate(destinations, 1):
             if call.answered or early:
                 call.waiting_sound.start()
             outcome = await destination.take(call)
@@ -190,10 +207,43 @@ class Dispatcher:
                 case Lost():
                     call.rescued = True
                     cause, status = outcome.reason, 480
+                case Moved():
+                    call.gave_up()
+                    await self._try_in_order(call, self._moved(call, outcome.target, destinations[index:]))
+                    return
                 case Declined():
                     status = outcome.status
             call.gave_up()
         call.close("failed", cause, status)
+
+    def _moved(self, call: Call, target: Target, rest: Sequence[Destination]) -> Sequence[Destination]:
+        """Where a call that was sent on is tried; if to an agent, then along the rest of its plan."""
+        call.moves += 1
+        plan = self.plan_of(target)
+        if isinstance(plan, Refusal) or call.moves > MAX_MOVES:
+            return rest
+        chosen = self._destinations(plan)
+        if target.number is None:
+            names = {destination.name for destination in chosen}
+            chosen += [destination for destination in rest if destination.name not in names]
+        return chosen
+
+    def plan_of(self, target: Target) -> Plan | Refusal:
+        """What this node knows of where a live call is to go on: an agent alone, or a number's whole plan."""
+        if target.agent_id is not None:
+            agent = find_agent(target.agent_id, self._directory.agents, self._endpoint_template)
+            if agent is None:
+                return Refusal(404, f"no agent {target.agent_id}", ())
+            return Plan((AgentDestination("agent", agent),), ())
+        return self._plan(self._directory.get(target.number or ""))
+
+    def _plan(self, found: PhoneNumber | None) -> Plan | Refusal:
+        return make_plan(
+            found,
+            self._directory.agents,
+            default_voicemail=self._default_voicemail,
+            endpoint_template=self._endpoint_template,
+        )
 
     async def _route(self, call: Call, carrier: Carrier) -> Plan | Refusal:
         if carrier.refuses(call.caller_number):
@@ -205,22 +255,28 @@ class Dispatcher:
         found = self._directory.get(number)
         if found is None:
             found = await self._directory.lookup(number)
-        plan = make_plan(
-            found,
-            self._directory.agents,
-            default_voicemail=self._default_voicemail,
-            endpoint_template=self._endpoint_template,
-        )
+        plan = self._plan(found)
         call.looked_up()
         return plan
 
     def _destinations(self, plan: Plan) -> list[Destination]:
         return [
-            SipAgent(each.agent, each.role, self._trunk)
+            VoiceAgent(each.agent, each.role, self._trunk, self._streams)
             if isinstance(each, AgentDestination)
             else Voicemail(each.message, self._voicemail)
             for each in plan.destinations
         ]
+
+
+async def _answer_first(call: Call) -> Declined | None:
+    """Answer the caller before anybody is tried; why that cannot be, if it cannot."""
+    try:
+        terms = await answer_here(call)
+    except NoPortLeft:
+        return Declined("no media port left", 503)
+    except SdpError as error:
+        return Declined(str(error), NOT_ACCEPTABLE)
+    return terms if isinstance(terms, Declined) else None
 
 
 def _obstacle(call: Call, destinations: Sequence[Destination]) -> Declined | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -18,6 +19,20 @@ EndpointOption = Annotated[
     list[str] | None,
     typer.Option(
         "--endpoint", help="Its URL, sip:… or wss:…; may be given several times, tried in this order."
+    ),
+]
+ProtocolOption = Annotated[
+    str | None,
+    typer.Option(help="Spoken on WebSocket endpoints: twilio (the default), telnyx or openai-realtime."),
+]
+StreamOption = Annotated[
+    list[str] | None,
+    typer.Option("--option", help="Of that protocol, as NAME=VALUE; may be given several times."),
+]
+TokenOption = Annotated[
+    bool,
+    typer.Option(
+        "--auth-token-stdin", help="Read from stdin what signs handshakes and REST requests as at Twilio."
     ),
 ]
 
@@ -60,6 +75,9 @@ def add_agent(
     name: Annotated[str, typer.Argument(help="What people call it.")],
     agent_id: Annotated[str | None, typer.Option("--id", help="Its id; made unless given.")] = None,
     endpoint: EndpointOption = None,
+    protocol: ProtocolOption = None,
+    option: StreamOption = None,
+    auth_token_stdin: TokenOption = False,
     voicemail_message: Annotated[str | None, typer.Option(help="Spoken when nobody takes its calls.")] = None,
     config: ConfigOption = None,
     url: UrlOption = None,
@@ -69,7 +87,7 @@ def add_agent(
     """Create an agent."""
     fields = {"id": agent_id, "name": name, "voicemail_message": voicemail_message}
     body: dict[str, Any] = {field: value for field, value in fields.items() if value is not None}
-    body["endpoints"] = _ranked(endpoint or [])
+    body["endpoints"] = _ranked(endpoint or [], _stream_fields(protocol, option, auth_token_stdin))
 
     async def work(api: ApiClient) -> Any:
         return await api.request("POST", "/agents", body)
@@ -82,6 +100,9 @@ def update_agent(
     agent_id: AgentArgument,
     name: Annotated[str | None, typer.Option(help="What people call it.")] = None,
     endpoint: EndpointOption = None,
+    protocol: ProtocolOption = None,
+    option: StreamOption = None,
+    auth_token_stdin: TokenOption = False,
     voicemail_message: Annotated[str | None, typer.Option(help="Spoken when nobody takes its calls.")] = None,
     default_voicemail: Annotated[
         bool, typer.Option("--default-voicemail", help="Speak voicemail.default_message instead.")
@@ -95,8 +116,11 @@ def update_agent(
     patch: dict[str, Any] = {}
     if name is not None:
         patch["name"] = name
+    stream = _stream_fields(protocol, option, auth_token_stdin)
     if endpoint is not None:
-        patch["endpoints"] = _ranked(endpoint)
+        patch["endpoints"] = _ranked(endpoint, stream)
+    elif stream:
+        raise UsageError("--protocol, --option and --auth-token-stdin go with --endpoint")
     if voicemail_message is not None or default_voicemail:
         patch["voicemail_message"] = None if default_voicemail else voicemail_message
     if not patch:
@@ -132,9 +156,26 @@ def remove_agent(
     say(f"{agent_id} is gone.")
 
 
-def _ranked(urls: list[str]) -> list[dict[str, Any]]:
-    """Endpoints in the order in which they were given."""
-    return [{"url": url, "priority": 10 * rank} for rank, url in enumerate(urls, 1)]
+def _ranked(urls: list[str], stream: dict[str, Any]) -> list[dict[str, Any]]:
+    """Endpoints in the order in which they were given; stream: what those on a WebSocket have besides."""
+    return [
+        {"url": url, "priority": 10 * rank, **(stream if url.lower().startswith(("ws:", "wss:")) else {})}
+        for rank, url in enumerate(urls, 1)
+    ]
+
+
+def _stream_fields(protocol: str | None, options: list[str] | None, token_stdin: bool) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    if protocol is not None:
+        fields["protocol"] = protocol
+    for option in options or ():
+        name, equals, value = option.partition("=")
+        if not equals:
+            raise UsageError(f"--option {option}: write it as NAME=VALUE, as in encoding=L16")
+        fields.setdefault("options", {})[name] = value
+    if token_stdin:
+        fields["auth_token"] = sys.stdin.readline().rstrip("\r\n")
+    return fields
 
 
 def _endpoints(agent: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import shutil
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +23,10 @@ from gateway.admission.carriers_file import load_carriers
 from gateway.cli.errors import UsageError
 from gateway.cli.routes import find_routes
 from gateway.config import Settings
+from gateway.destinations import stream_probe
 from gateway.destinations.prober import SILENT, fault_of
 from gateway.media.sound_file import SoundFileError, load_sound
+from gateway.destinations.stream_trunk import TrustError, trust
 from gateway.sip.addresses import AddressError, parse_address
 from gateway.sip.endpoint import SipEndpoint
 from gateway.speech.engine import make_engine
@@ -94,7 +97,7 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
         yield routes
         return
     yield Finding("numbers", True, f"{routes.origin}: {routes.numbers} numbers, {len(routes.agents)} agents")
-    for finding in await _endpoints(routes.agents):
+    for finding in await _endpoints(settings, routes.agents):
         yield finding
 
 
@@ -274,7 +277,11 @@ async def _speech(settings: Settings) -> list[Finding]:
     ]
 
 
-async def _endpoints(agents: Sequence[Agent]) -> list[Finding]:
+async def _endpoints(settings: Settings, agents: Sequence[Agent]) -> list[Finding]:
+    try:
+        trusted = await asyncio.to_thread(trust, settings.agents.ca_file)
+    except TrustError as error:
+        return [Finding("agents.ca_file", False, str(error), "name a file of certificates in PEM")]
     sip = SipEndpoint(
         on_invite=lambda leg: leg.refuse(486),
         observer=Unobserved(),
@@ -286,7 +293,7 @@ async def _endpoints(agents: Sequence[Agent]) -> list[Finding]:
 
     async def probe(agent: Agent, endpoint: Endpoint) -> Finding:
         async with limit:
-            fault = await _ask(sip, endpoint)
+            fault = await _ask(sip, trusted, endpoint)
         if fault is None:
             return Finding("agent", True, f"{agent.id} answers at {endpoint.url}")
         fix = "start the agent, or correct its url; calls go to its fallback or voicemail until then"
@@ -298,14 +305,15 @@ async def _endpoints(agents: Sequence[Agent]) -> list[Finding]:
         await sip.stop()
 
 
-async def _ask(sip: SipEndpoint, endpoint: Endpoint) -> str | None:
-    """What is wrong with an endpoint; None if it answers."""
-    if not endpoint.is_sip:
-        return "only sip: endpoints are called by this version"
+async def _ask(sip: SipEndpoint, trusted: ssl.SSLContext, endpoint: Endpoint) -> str | None:
+    """What is wrong with an endpoint, None if it answers. A WebSocket is connected to and left again."""
     try:
         async with asyncio.timeout(PROBE_SECONDS):
+            if not endpoint.is_sip:
+                return await stream_probe.fault_of(endpoint.url, trusted)
             return await fault_of(sip, endpoint.request_uri)
     except TimeoutError:
-        return f"{SILENT} within {PROBE_SECONDS:g} s"
+        silent = SILENT if endpoint.is_sip else "no connection"
+        return f"{silent} within {PROBE_SECONDS:g} s"
     except OSError as error:
         return str(error)

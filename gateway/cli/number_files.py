@@ -28,6 +28,7 @@ COLUMNS: Final = (
     "fallback_agent_id",
     "voicemail_message",
     "voicemail",
+    "answer_first",
     "status",
     "credential_id",
     "id",
@@ -199,13 +200,13 @@ def _row(line: int, cells: dict[str, str]) -> Item | LineFault:
         routing["fallback"] = {"agent_id": given["fallback_agent_id"]}
     if "voicemail_message" in given:
         routing["voicemail_message"] = given["voicemail_message"]
-    if "voicemail" in given:
-        word = given["voicemail"].lower()
-        if word not in _YES | _NO:
-            return LineFault(
-                line, "voicemail", f"{given['voicemail']!r} is neither true nor false", "write true or false"
-            )
-        routing["voicemail"] = word in _YES
+    for column in ("voicemail", "answer_first"):
+        if column in given:
+            word = given[column].lower()
+            if word not in _YES | _NO:
+                fault = f"{given[column]!r} is neither true nor false"
+                return LineFault(line, column, fault, "write true or false")
+            routing[column] = word in _YES
     if routing:
         body["inbound_routing"] = routing
     return Item(line, body)
@@ -280,6 +281,7 @@ def _cells(number: dict[str, Any]) -> dict[str, str]:
         "voicemail": str(routing.get("voicemail", True)).lower()
         if number["inbound_routing"] is not None
         else None,
+        "answer_first": "true" if routing.get("answer_first") else None,
         "trunk_address": config.get("trunk_address"),
         "auth_username": config.get("auth_username"),
     }

@@ -119,6 +119,9 @@ def add_number(
     no_voicemail: Annotated[
         bool, typer.Option("--no-voicemail", help="Let the carrier fail over instead of taking a message.")
     ] = False,
+    answer_first: Annotated[
+        bool, typer.Option("--answer-first", help="Answer before the agents are called: for slow ones.")
+    ] = False,
     trunk: Annotated[str | None, typer.Option(help="The trunk's domain, for calls out.")] = None,
     auth_username: Annotated[str | None, typer.Option(help="At the trunk.")] = None,
     auth_password_stdin: Annotated[
@@ -138,6 +141,7 @@ def add_number(
         "fallback": {"agent_id": fallback} if fallback else None,
         "voicemail_message": voicemail_message,
         "voicemail": False if no_voicemail else None,
+        "answer_first": True if answer_first else None,
     }
     body = {
         "phone_number": number,
@@ -168,6 +172,12 @@ def route_number(
     voicemail: Annotated[
         bool | None, typer.Option("--voicemail/--no-voicemail", help="Whether a message is taken at all.")
     ] = None,
+    answer_first: Annotated[
+        bool | None,
+        typer.Option(
+            "--answer-first/--agents-first", help="Whether callers are answered before agents are called."
+        ),
+    ] = None,
     off: Annotated[bool, typer.Option("--off", help="Take no calls: outbound only.")] = False,
     config: ConfigOption = None,
     url: UrlOption = None,
@@ -184,6 +194,8 @@ def route_number(
         patch["voicemail_message"] = None if default_voicemail else voicemail_message
     if voicemail is not None:
         patch["voicemail"] = voicemail
+    if answer_first is not None:
+        patch["answer_first"] = answer_first
     if off and patch:
         raise UsageError("--off stands alone: it removes all routing")
     if not off and not patch:
@@ -312,7 +324,8 @@ def _route(number: dict[str, Any]) -> str:
     routing = number["inbound_routing"]
     if routing is None:
         return "– (outbound only)"
-    steps = [routing.get("agent_id") or number["agent_id"] or "nobody"]
+    steps = ["answered"] if routing.get("answer_first") else []
+    steps.append(routing.get("agent_id") or number["agent_id"] or "nobody")
     if routing.get("fallback"):
         steps.append(routing["fallback"]["agent_id"])
     if routing.get("voicemail", True):

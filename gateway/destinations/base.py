@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from gateway.destinations.caller_audio import CallerAudio
+from gateway.destinations.remote_control import Target
 from gateway.destinations.waiting_sound import WaitingSound
 from gateway.media.reception import PortStats
 from gateway.sip.inbound_leg import InboundLeg
@@ -50,7 +51,14 @@ class Lost:
     reason: str
 
 
-Outcome: TypeAlias = Finished | Declined | Lost
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The destination took the call and gave it away again; the caller is answered, and waits."""
+
+    target: Target
+
+
+Outcome: TypeAlias = Finished | Declined | Lost | Moved
 
 
 class CallerLeft(Exception):  # noqa: N818 - it is what happened, nobody's mistake

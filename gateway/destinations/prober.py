@@ -1,11 +1,13 @@
-"""Asking SIP endpoints whether they are alive, so that a caller does not have to find out."""
+"""Asking endpoints whether they are alive, so that a caller does not have to find out."""
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from gateway.destinations import stream_probe
 from gateway.destinations.trunk import SipOut
 from gateway.sip.events import FailureCause
 from gateway.sip.message import Response
@@ -38,15 +40,23 @@ class ProbedHealth(Protocol):
 
 
 class Prober:
-    """Sends OPTIONS (RFC 3261 §11) to the endpoints that are due.
+    """Sends OPTIONS (RFC 3261 §11) to the SIP endpoints that are due, and connects to the WebSocket ones.
 
     Args:
+        trusted: whose certificates are believed.
         agents: the agents that are routed to at the moment.
 
     """
 
-    def __init__(self, sip: SipOut, health: ProbedHealth, agents: Callable[[], Iterable[Agent]]) -> None:
+    def __init__(
+        self,
+        sip: SipOut,
+        trusted: ssl.SSLContext,
+        health: ProbedHealth,
+        agents: Callable[[], Iterable[Agent]],
+    ) -> None:
         self._sip = sip
+        self._trusted = trusted
         self._health = health
         self._agents = agents
 
@@ -66,9 +76,12 @@ class Prober:
     async def _probe(self, agent: Agent, endpoint: Endpoint) -> None:
         try:
             async with asyncio.timeout(PROBE_TIMEOUT):
-                fault = await fault_of(self._sip, endpoint.request_uri)
+                if endpoint.is_sip:
+                    fault = await fault_of(self._sip, endpoint.request_uri)
+                else:
+                    fault = await stream_probe.fault_of(endpoint.url, self._trusted)
         except OSError as error:  # a TimeoutError among them
-            fault = str(error) or SILENT
+            fault = str(error) or (SILENT if endpoint.is_sip else "no connection in time")
         except asyncio.CancelledError:
             self._health.probed(agent, endpoint, alive=True)  # we are stopping: nothing was found out
             raise

@@ -82,6 +82,37 @@ def early_media(call: Call) -> bytes:
     return audio.present(ours.sdp, through_port=True)
 
 
+def obstacle(call: Call) -> Declined | None:
+    """What stands against answering here: no port, SRTP, no codec of ours. May open the caller's port."""
+    audio = call.audio
+    try:
+        host, port = audio.open_port().address
+        if audio.theirs:
+            answer_offer(audio.theirs, host, port, supported=spoken_keys(), session_id=audio.session_id)
+    except NoPortLeft:
+        return Declined("no media port left", 503)
+    except SdpError as error:
+        return Declined(str(error), NOT_ACCEPTABLE)
+    return None
+
+
+def negotiate(call: Call, terms: Terms, event: object) -> None:
+    """Follow the caller's re-INVITEs: nobody is behind us to be asked (RFC 3264 §8). Ignores other events."""
+    audio, caller = call.audio, call.caller
+    match event:
+        case ReinviteReceived() if event.leg is caller:
+            offer = event.request.body
+            try:
+                event.leg.answer_reinvite(answer_change(audio, terms, offer) if offer else audio.shown)
+            except SdpError as error:
+                event.leg.refuse_reinvite(error.status)
+        case AckReceived() if event.leg is caller and event.body:
+            try:
+                follow_change(audio, event.body)
+            except SdpError:
+                return  # the session stays as it was
+
+
 def answer_change(audio: CallerAudio, terms: Terms, offer: bytes) -> bytes:
     """Our answer to a caller's re-INVITE: the same codec, the direction mirrored (RFC 3264 §6.1, §8.4).
 

@@ -9,11 +9,10 @@ from pathlib import Path
 
 from gateway.destinations.attending import attended
 from gateway.destinations.base import Call, CallerLeft, Declined, Finished, Outcome, Tried
-from gateway.destinations.spoken import spoken_keys
-from gateway.destinations.terminating import NOT_ACCEPTABLE, Terms, answer_here
+from gateway.destinations.terminating import NOT_ACCEPTABLE, Terms, answer_here, obstacle
 from gateway.destinations.voicemail_session import VoicemailSession
 from gateway.media.ports import NoPortLeft
-from gateway.sip.sdp import SdpError, answer_offer
+from gateway.sip.sdp import SdpError
 from gateway.speech.cache import SpeechCache
 from gateway.speech.message import RenderedMessage
 
@@ -65,16 +64,7 @@ class Voicemail:
 
     def obstacle(self, call: Call) -> Declined | None:
         """A port is needed, and an offer without SRTP that has a codec of ours."""
-        audio = call.audio
-        try:
-            host, port = audio.open_port().address
-            if audio.theirs:
-                answer_offer(audio.theirs, host, port, supported=spoken_keys(), session_id=audio.session_id)
-        except NoPortLeft:
-            return Declined("no media port left", 503)
-        except SdpError as error:
-            return Declined(str(error), NOT_ACCEPTABLE)
-        return None
+        return obstacle(call)
 
     async def take(self, call: Call) -> Outcome:
         """Answer, speak and record until the caller hangs up, presses ``#``, falls silent, or time is up."""

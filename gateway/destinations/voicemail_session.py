@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING
 
 from gateway.destinations.base import Call
 from gateway.destinations.info_keys import key_in
-from gateway.destinations.terminating import Terms, answer_change, follow_change
+from gateway.destinations.terminating import Terms, negotiate
 from gateway.destinations.voicemail_record import make_record, recording_path, write_record
 from gateway.media.g711 import CODECS
 from gateway.media.recorder import Recorder
 from gateway.media.session import AudioSession
 from gateway.media.tones import beep, silence
 from gateway.media.voice_activity import VoiceActivity
-from gateway.sip.events import AckReceived, InfoReceived, ReinviteReceived
-from gateway.sip.leg import Leg
-from gateway.sip.sdp import SdpError
+from gateway.sip.events import InfoReceived
 from gateway.speech.message import RenderedMessage
 
 if TYPE_CHECKING:
@@ -113,7 +111,7 @@ class VoicemailSession:
             event = await call.next_event(deadline)
             if event is None:
                 return
-            self._negotiate(event)
+            negotiate(self._call, self._terms, event)
 
     async def _record(self) -> str:
         call, limit = self._call, self._box.silence_seconds
@@ -147,26 +145,4 @@ class VoicemailSession:
                 case None if limit and activity.silence(call.now()) >= limit - ROUNDING:
                     return f"silence for {limit:g} s"
                 case _:
-                    self._negotiate(event)
-
-    def _negotiate(self, event: object) -> None:
-        """Follow the caller's re-INVITEs; there is nobody behind us to ask (RFC 3264 §8)."""
-        audio, caller = self._call.audio, self._call.caller
-        match event:
-            case ReinviteReceived() if event.leg is caller:
-                self._answer_change(event.leg, event.request.body)
-            case AckReceived() if event.leg is caller and event.body:
-                try:
-                    follow_change(audio, event.body)
-                except SdpError:
-                    return  # the session stays as it was
-
-    def _answer_change(self, leg: Leg, offer: bytes) -> None:
-        audio = self._call.audio
-        if not offer:
-            leg.answer_reinvite(audio.shown)
-            return
-        try:
-            leg.answer_reinvite(answer_change(audio, self._terms, offer))
-        except SdpError as error:
-            leg.refuse_reinvite(error.status)
+                    negotiate(self._call, self._terms, event)

@@ -17,6 +17,8 @@ from gateway.admission.limits import AdmissionLimits
 from gateway.calls.dispatcher import Dispatcher
 from gateway.calls.records import CallRecord
 from gateway.calls.registry import Registry
+from gateway.destinations.remote_control import RemoteControls
+from gateway.destinations.stream_trunk import StreamTrunk
 from gateway.destinations.trunk import Trunk
 from gateway.destinations.voicemail import VoicemailBox
 from gateway.media.g711 import CODECS
@@ -34,6 +36,7 @@ from tests.simulation import virtual_time
 from tests.simulation.media import SimulatedPort, SimulatedPorts
 from tests.simulation.network import Faults, SimulatedNetwork
 from tests.simulation.peer import PORT, Peer
+from tests.simulation.websockets import SimulatedWeb
 
 GATEWAY, CALLER, SECOND = "10.0.0.1", "10.2.0.1", "10.2.0.2"
 NUMBER, CALLING, REFUSED = "+14155550100", "+14155550123", "+14155550166"
@@ -257,6 +260,8 @@ class Rig:
             on_error=self.recording_errors.append,
             wall_clock=self.now,
         )
+        self.web = SimulatedWeb()
+        self.streams = StreamTrunk(self.web, RemoteControls())
         self.dispatcher = Dispatcher(
             directory=self,
             limits=self.limits,
@@ -271,6 +276,7 @@ class Rig:
                 caller_silence_timeout=30.0,
                 max_duration=100.0,
             ),
+            streams=self.streams,
             voicemail=self.box,
             registry=self.registry,
             observer=self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 
 import pytest
 
@@ -12,6 +13,7 @@ from gateway.sip.message import Headers, Response
 from routing.models import Agent, Endpoint
 from tests.simulation import virtual_time
 
+TRUSTED = ssl.create_default_context()
 AGENT = Agent("agt_1", "One", (Endpoint("sip:bot@192.0.2.9;media=direct"),))
 
 
@@ -70,7 +72,7 @@ class Sip:
 )
 def test_any_answer_shows_life_but_those_that_say_not_now(answer, alive: bool, reason: str):
     sip, health = Sip(answer), Health([(AGENT, AGENT.endpoints[0])])
-    virtual_time.run(Prober(sip, health, lambda: [AGENT]).probe_due())
+    virtual_time.run(Prober(sip, TRUSTED, health, lambda: [AGENT]).probe_due())
     assert health.found == [("sip:bot@192.0.2.9;media=direct", alive, reason)]
     if not isinstance(answer, OSError):
         assert sip.asked == [("OPTIONS", "sip:bot@192.0.2.9")]
@@ -82,7 +84,7 @@ def test_a_late_answer_is_nobody_s_business():
     sip.request = lambda *_, on_result, **__: late.append(on_result)
 
     async def scenario() -> None:
-        await Prober(sip, health, lambda: [AGENT]).probe_due()
+        await Prober(sip, TRUSTED, health, lambda: [AGENT]).probe_due()
         assert asyncio.get_running_loop().time() == PROBE_TIMEOUT
         late[0](None, "timeout")
 
@@ -93,7 +95,7 @@ def test_a_late_answer_is_nobody_s_business():
 def test_only_so_many_are_asked_at_once():
     due = [(AGENT, Endpoint(f"sip:bot@192.0.2.{number}")) for number in range(2 * MAX_AT_ONCE + 1)]
     sip, health = Sip(200), Health(due)
-    virtual_time.run(Prober(sip, health, lambda: [AGENT]).probe_due())
+    virtual_time.run(Prober(sip, TRUSTED, health, lambda: [AGENT]).probe_due())
     assert len(health.found) == len(due)
     assert sip.most == MAX_AT_ONCE
 
@@ -101,7 +103,7 @@ def test_only_so_many_are_asked_at_once():
 def test_it_goes_on_until_it_is_stopped_and_leaves_nobody_marked():
     async def scenario() -> None:
         sip, health = Sip(None), Health([(AGENT, AGENT.endpoints[0])])
-        task = asyncio.ensure_future(Prober(sip, health, lambda: [AGENT]).run())
+        task = asyncio.ensure_future(Prober(sip, TRUSTED, health, lambda: [AGENT]).run())
         await asyncio.sleep(PROBE_TIMEOUT / 2)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

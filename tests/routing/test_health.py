@@ -123,7 +123,7 @@ def test_a_trial_whose_caller_left_lets_another_follow(health: EndpointHealth, c
 
 
 def test_probes_are_due_once_an_interval_and_close_the_circuit(health: EndpointHealth, clock: Clock) -> None:
-    of = agent(ONE, Endpoint("wss://agent"))
+    of = agent(ONE)
     assert health.due_probes([of]) == []  # spread over the first interval
     clock.now += 10
     assert health.due_probes([of]) == [(of, ONE)]

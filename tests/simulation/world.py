@@ -16,6 +16,8 @@ from gateway.calls.dispatcher import OUR_FAULT, Dispatcher
 from gateway.calls.records import CallRecord
 from gateway.calls.registry import Registry
 from gateway.calls.retries import RETENTION
+from gateway.destinations.remote_control import RemoteControls
+from gateway.destinations.stream_trunk import StreamTrunk
 from gateway.destinations.trunk import Trunk
 from gateway.destinations.voicemail import VoicemailBox
 from gateway.media.g711 import CODECS
@@ -31,6 +33,7 @@ from tests.simulation.callers import GATEWAY, SESSION_ID, SimulatedCaller
 from tests.simulation.media import SimulatedPorts
 from tests.simulation.network import Faults, SimulatedNetwork
 from tests.simulation.peer import PORT
+from tests.simulation.websockets import SimulatedWeb
 from tests.simulation.witness import Witness
 
 CALLERS = 20
@@ -190,6 +193,7 @@ class World:
                 caller_silence_timeout=20.0,
                 max_duration=MAX_DURATION,
             ),
+            streams=StreamTrunk(SimulatedWeb(), RemoteControls()),
             voicemail=VoicemailBox(
                 speech, directory, max_seconds=10.0, silence_seconds=3.0, wall_clock=loop.time
             ),

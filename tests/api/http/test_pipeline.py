@@ -97,9 +97,12 @@ async def test_a_key_asks_no_faster_than_its_rate(tmp_path: Path) -> None:
 
 
 async def test_guessing_keys_is_slow_and_does_not_shut_others_out(api: Api) -> None:
-    statuses = [(await api.get("/v1/agents", key=f"oi_sk_guess{n}")).status for n in range(60)]
+    guesses = (api.get("/v1/agents", key=f"oi_sk_guess{n}") for n in range(200))  # at once: a slow machine
+    statuses = [
+        answer.status for answer in await asyncio.gather(*guesses)
+    ]  # would give tokens back meanwhile
     assert set(statuses) == {401, 429}
-    assert statuses[-1] == 429
+    assert statuses.count(401) < 200 - 50
 
 
 async def test_unknown_paths_and_methods_are_problems(api: Api) -> None:

@@ -1,33 +1,49 @@
-"""An agent that takes calls over SIP: its endpoints are tried one after another, each at most once."""
+"""An agent: its endpoints are tried one after another, each at most once, whatever they speak."""
 
 from __future__ import annotations
 
+from gateway.destinations import terminating
 from gateway.destinations.attempt import Attempt
 from gateway.destinations.base import Call, Declined, Outcome, Tried
-from gateway.destinations.trunk import Trunk
+from gateway.destinations.media_stream_agent import MediaStreamAttempt
+from gateway.destinations.stream_trunk import StreamTrunk
+from gateway.destinations.trunk import Lease, Trunk
 from gateway.media.ports import NoPortLeft
 from gateway.sip.sdp import SdpError
-from routing.models import Agent
+from routing.models import Agent, Endpoint
 
 UNAVAILABLE = "no endpoint is up"
 FULL = "full"
 
 
-class SipAgent:
-    """A destination: one agent, in its role in one call's plan."""
+class VoiceAgent:
+    """A destination: one agent, in its role in one call's plan.
 
-    __slots__ = ("_agent", "_trunk", "name", "role")
+    Args:
+        trunk, streams: how its endpoints are reached, over SIP and over WebSocket.
 
-    def __init__(self, agent: Agent, role: str, trunk: Trunk) -> None:
+    """
+
+    __slots__ = ("_agent", "_streams", "_trunk", "name", "role")
+
+    def __init__(self, agent: Agent, role: str, trunk: Trunk, streams: StreamTrunk) -> None:
         self.name = agent.id
         self.role = role
         self._agent = agent
         self._trunk = trunk
+        self._streams = streams
 
     def obstacle(self, call: Call) -> Declined | None:
-        """A relayed call needs a port and an offer with audio in it; a direct one asks nothing of us."""
-        if any(endpoint.direct_media for endpoint in self._agent.endpoints):
+        """The least that any endpoint asks.
+
+        With direct media nothing, with relayed media a port and an offer with audio in it; on a WebSocket the
+        offer must have a codec of ours, too.
+        """
+        endpoints = self._agent.endpoints
+        if any(endpoint.direct_media for endpoint in endpoints):
             return None
+        if endpoints and not any(endpoint.is_sip for endpoint in endpoints):
+            return terminating.obstacle(call)
         try:
             call.audio.open_port()
         except NoPortLeft:
@@ -51,9 +67,14 @@ class SipAgent:
                 outcome = Declined(f"{self.name}: {FULL}")
                 continue
             try:
-                outcome = await Attempt(call, self._agent, endpoint, lease, self._trunk).run(deadline)
+                outcome = await self._attempt(call, endpoint, lease).run(deadline)
             finally:
                 lease.release()
             if not isinstance(outcome, Declined) or outcome.everywhere:
                 break
         return outcome
+
+    def _attempt(self, call: Call, endpoint: Endpoint, lease: Lease) -> Attempt | MediaStreamAttempt:
+        if endpoint.is_sip:
+            return Attempt(call, self._agent, endpoint, lease, self._trunk)
+        return MediaStreamAttempt(call, self._agent, endpoint, lease, self._trunk, self._streams)
