@@ -165,7 +165,10 @@ class MediaStreamAttempt:
         now = call.now()
         ends_at, speaks_by = now + self._trunk.max_duration, now + first_audio
         silence = SilenceWatch(
-            TerminatedAudio(session.port, now), agent_limit=0, caller_limit=self._trunk.caller_silence_timeout, now=now
+            TerminatedAudio(session.port, now),
+            agent_limit=0,
+            caller_limit=self._trunk.caller_silence_timeout,
+            now=now,
         )
         while True:
             deadline = min(ends_at, silence.next_check(call.now()))
