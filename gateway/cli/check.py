@@ -25,8 +25,8 @@ from gateway.cli.routes import find_routes
 from gateway.config import Settings
 from gateway.destinations import stream_probe
 from gateway.destinations.prober import SILENT, fault_of
-from gateway.media.sound_file import SoundFileError, load_sound
 from gateway.destinations.stream_trunk import TrustError, trust
+from gateway.media.sound_file import SoundFileError, load_sound
 from gateway.sip.addresses import AddressError, parse_address
 from gateway.sip.endpoint import SipEndpoint
 from gateway.speech.engine import make_engine
