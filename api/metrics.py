@@ -33,6 +33,18 @@ class ApiMetrics:
             "Changes of the routes that are committed and not yet in Redis.",
             registry=registry,
         )
+        self.webhooks = Counter(
+            "api_carrier_webhooks",
+            "Webhooks from carriers, by what became of them.",
+            ("carrier", "result"),
+            registry=registry,
+        )
+        self.alarms = Counter(
+            "api_carrier_alarms",
+            "What carriers say is wrong with trunks, by their code; `other` for codes not about trunks.",
+            ("carrier", "code"),
+            registry=registry,
+        )
         self.publish_errors = Counter(
             "api_publish_errors", "Failed attempts to bring changes to Redis.", registry=registry
         )

@@ -43,6 +43,11 @@ KINDS: Final[Mapping[str, Kind]] = {
         "Not allowed with this key",
         "The key lacks the scope that the operation needs. Use one that has it.",
     ),
+    "bad-signature": Kind(
+        403,
+        "Signature not valid",
+        "A webhook must be signed by the carrier: check the integration's key, and `carriers.public_url`.",
+    ),
     "not-found": Kind(404, "Not found", "Nothing is at this address: check the id, or list what there is."),
     "method-not-allowed": Kind(
         405,

@@ -10,6 +10,7 @@ crash or an outage the carrier is asked what became of it, and the purchase is f
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -27,6 +28,7 @@ from api.carriers.base import (
     NumberUnavailable,
     QueryRefused,
 )
+from api.carriers.events import CarrierEvent
 from api.identifiers import timestamp
 from api.number_records import NumberRecords
 from api.operations import Operation, Reply, Request
@@ -79,6 +81,7 @@ class Purchases:
         self._records = records
         self._carriers = carriers
         self._seller = carriers[seller]
+        self._hastened = asyncio.Event()
 
     def operations(self) -> list[Operation]:
         """What can be asked."""
@@ -189,12 +192,20 @@ class Purchases:
         """Finish or undo what was left half-way, until cancelled."""
         wait = RETRY_SECONDS
         while True:
-            await asyncio.sleep(wait)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._hastened.wait()
+            self._hastened.clear()
             try:
                 left = await self.recover()
             except StoreUnavailable:
                 left = 1
             wait = min(MAX_RETRY_SECONDS, wait * 2) if left else RETRY_SECONDS
+
+    async def hasten(self, event: CarrierEvent) -> None:
+        """An order came through, says its carrier: look after what is half-way now, not at the next turn."""
+        log.info("order came through", order=event.order, status=event.status)
+        self._hastened.set()
 
     async def recover(self, grace: float = GRACE_SECONDS) -> int:
         """Look after each number that has been half-way for so many seconds; returns how many still are."""

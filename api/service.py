@@ -18,6 +18,7 @@ from api.access import Principal
 from api.agents import Agents
 from api.api_keys import ApiKeys, KeyRing, bootstrap
 from api.carrier_setup import CarrierSetup
+from api.carrier_webhooks import CarrierWebhooks
 from api.carriers.connect import CarrierUrls, connect
 from api.carriers.sandbox import FILE, SandboxCarrier
 from api.carriers.wiring import MAX_NODES, Node, Place
@@ -69,6 +70,7 @@ class ApiService:
         verify_interval: seconds between comparisons of the whole cache with the store.
         carrier_nodes: where carriers reach this deployment, as `api.carriers.wiring.Node` reads it.
         carrier_urls: where Twilio's and Telnyx's APIs are; empty for theirs.
+        public_url: where carriers reach us with webhooks; empty for what a request names.
         metrics: counts.
 
     """
@@ -86,6 +88,7 @@ class ApiService:
         verify_interval: float = 300.0,
         carrier_nodes: Sequence[str] = (),
         carrier_urls: tuple[str, str] = ("", ""),
+        public_url: str = "",
         metrics: ApiMetrics | None = None,
     ) -> None:
         self._directory = directory
@@ -98,6 +101,7 @@ class ApiService:
         self._verify_interval = verify_interval
         self._carrier_nodes = carrier_nodes
         self._carrier_urls = CarrierUrls(*carrier_urls)
+        self._public_url = public_url
         self.metrics = metrics or ApiMetrics()
         self.first_key: str | None = None
         """Made by this start, because there was none; to be shown once."""
@@ -186,6 +190,14 @@ class ApiService:
             self.database, self.keys, self._replays, self.metrics, rate=self._rate_limit, clock=time.monotonic
         )
         operations = self.operations()
+        webhooks = CarrierWebhooks(
+            self.database,
+            self.integrations,
+            self.metrics,
+            public_url=self._public_url,
+            on_order=self.purchases.hasten,
+        )
+        webhooks.install(app)
         install(app, operations, pipeline)
         pages = await asyncio.to_thread(ReferencePages, document_of(operations, self._version))
         pages.install(app)

@@ -312,11 +312,23 @@ class IntegrationMetadata(Struct, frozen=True, omit_defaults=True):
     """What belongs to the credentials.
 
     account_sid: of the carrier's account; sip_trunk: the trunk's domain.
+    public_key: Telnyx's, for checking its webhooks; not secret.
     """
 
     account_sid: Short | None = None
     phone_number: E164 | None = None
     sip_trunk: Host | None = None
+    public_key: (
+        Annotated[
+            str,
+            Meta(
+                pattern=r"^[A-Za-z0-9+/]{43}=" + END,
+                examples=["nzB5v1mVxFCb9bSzyAvMKCNiM0Y8yC7ZJYqXBUVJp3M="],
+                extra={"fix": "copy it from the Telnyx portal: Account, Keys & credentials, Public key"},
+            ),
+        ]
+        | None
+    ) = None
 
 
 class IntegrationUpdate(Struct, frozen=True, omit_defaults=True, kw_only=True):

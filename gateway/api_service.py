@@ -49,6 +49,7 @@ def make_service(settings: Settings, registry: CollectorRegistry | None = None) 
         verify_interval=api.verify_interval,
         carrier_nodes=carrier_nodes(settings),
         carrier_urls=(settings.carriers.twilio_url, settings.carriers.telnyx_url),
+        public_url=settings.carriers.public_url,
         metrics=ApiMetrics(registry),
     )
 
