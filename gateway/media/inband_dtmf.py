@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gateway.media.g711 import FRAME_SAMPLES, PCMA, PCMU, SAMPLE_RATE
+from gateway.media.g711 import FRAME_SAMPLES, SAMPLE_RATE
 from gateway.media.tones import amplitude
 
 if TYPE_CHECKING:
@@ -54,10 +54,6 @@ OVERTONE = 10 ** (-10 / 10)
 CLEAR_OF = 120.0
 """Hz: an overtone this close to the other tone tells nothing."""
 
-_QUIET = 8
-"""Mean magnitude, in steps of 16, below which a frame of G.711 holds no two tones of -30 dBm0: a third of
-theirs."""
-
 
 class InbandDtmf:
     """Finds key presses in 20 ms frames of PCM16 mono 8 kHz.
@@ -88,9 +84,12 @@ class InbandDtmf:
         for key in keys:
             self._look(key)
 
+    def resume(self, pcm: bytes) -> None:
+        """The frame before the one to be heard next, after others were skipped."""
+        self._past = np.frombuffer(pcm, "<i2")[HOP - WINDOW :].astype(np.float32)
+
     def skip(self) -> None:
         """A frame that is known to hold no tones: cheaper than hearing it."""
-        self._past = np.zeros(WINDOW - HOP, np.float32) if self._past.any() else self._past
         for _ in range(FRAME_SAMPLES // HOP):
             self._look(None)
 
@@ -103,11 +102,6 @@ class InbandDtmf:
         elif self._same == AGREEING and key != self._key:
             self._key = key
             self._on_digit(key)
-
-
-def may_hold_tones(payload: bytes, law: str) -> bool:
-    """Whether a frame of G.711 is loud enough for a key at all: a look at its bytes, before decoding it."""
-    return sum(payload.translate(_COARSE[law])) >= _QUIET * len(payload)
 
 
 def _key(parts: NDArray[np.float32], energy: float) -> str | None:
@@ -148,12 +142,3 @@ def _probes() -> NDArray[np.float32]:
 
 
 _PROBES = _probes()
-
-
-def _coarse(law: str) -> bytes:
-    codec = PCMU if law == "PCMU" else PCMA
-    values = np.frombuffer(codec.decode(bytes(range(256))), "<i2").astype(int)
-    return bytes(np.minimum(np.abs(values) // 16, 255).astype(np.uint8))
-
-
-_COARSE = {law: _coarse(law) for law in ("PCMU", "PCMA")}

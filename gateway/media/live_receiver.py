@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from gateway.media.codecs import LINEAR, PCMA, PCMU, AudioCodec
+from gateway.media.codecs import AudioCodec
 from gateway.media.dtmf import DtmfReceiver
-from gateway.media.g711 import SAMPLE_RATE
-from gateway.media.inband_dtmf import InbandDtmf, may_hold_tones
 from gateway.media.jitter_buffer import JitterStats
 from gateway.media.key_presses import EVENT, TONE
 from gateway.media.playout import Playout
 from gateway.media.rtp import RtpError, RtpPacket
-from gateway.media.transcoder import converter
+from gateway.media.tone_gate import ToneListener
 
 
 class LiveReceiver:
@@ -31,11 +29,9 @@ class LiveReceiver:
 
     __slots__ = (
         "_events",
-        "_law",
         "_on_key",
         "_playout",
         "_ssrc",
-        "_to_telephone",
         "_tones",
         "dtmf_payload_type",
     )
@@ -53,9 +49,7 @@ class LiveReceiver:
         self._playout = Playout(codecs, codec.clock_rate, form)
         self._events = DtmfReceiver(self._event)
         self._ssrc: int | None = None
-        self._tones: InbandDtmf | None = InbandDtmf(lambda key: on_key(key, TONE))
-        self._to_telephone = converter(form, LINEAR[SAMPLE_RATE])
-        self._law = form.name if form in (PCMU, PCMA) else None
+        self._tones: ToneListener | None = ToneListener(form, lambda key: on_key(key, TONE))
 
     @property
     def stats(self) -> JitterStats:
@@ -83,12 +77,8 @@ class LiveReceiver:
     def frame(self, now: float) -> bytes:
         """The frame of this beat."""
         frame = self._playout.frame(now)
-        tones = self._tones
-        if tones is not None:
-            if self._law is not None and not may_hold_tones(frame, self._law):
-                tones.skip()
-            else:
-                tones.hear(self._to_telephone(frame))
+        if self._tones is not None:
+            self._tones.hear(frame)
         return frame
 
     def _event(self, key: str) -> None:

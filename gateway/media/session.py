@@ -10,7 +10,6 @@ from typing import Protocol
 
 from gateway.media.codecs import LINEAR, AudioCodec, Encoder, find, pcm_frame_bytes
 from gateway.media.g711 import FRAME_SECONDS, SAMPLE_RATE
-from gateway.media.inband_dtmf import InbandDtmf
 from gateway.media.jitter_buffer import JitterStats
 from gateway.media.key_presses import EVENT, INFO, TONE, KeyPresses
 from gateway.media.live_receiver import LiveReceiver
@@ -19,6 +18,7 @@ from gateway.media.ports import MediaPort
 from gateway.media.receiver import STATIC, AudioReceiver, AudioSink
 from gateway.media.rtp_port import discard
 from gateway.media.sender import AudioSender
+from gateway.media.tone_gate import ToneListener
 from gateway.media.transcoder import FrameConverter, converter
 
 
@@ -140,8 +140,8 @@ class AudioSession:
             )
             port.sink = self._receiver.receive
         # Who sends keys as events needs no ear for tones; a live receiver decides that for itself.
-        listens = not live and dtmf_payload_type is None and rate == SAMPLE_RATE
-        self._tones = InbandDtmf(lambda key: self._take_key(key, TONE)) if listens else None
+        listens = not live and dtmf_payload_type is None
+        self._tones = ToneListener(LINEAR[rate], lambda key: self._take_key(key, TONE)) if listens else None
         self._closed = False
         if live:
             self._sender.start(random_bits(16) / 0x10000 * FRAME_SECONDS)
