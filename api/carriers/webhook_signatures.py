@@ -1,4 +1,4 @@
-"""Whether a webhook comes from the carrier: Twilio's HMAC of address and form, Telnyx's Ed25519 of time and body."""
+"""Whether the carrier signed: Twilio by an HMAC of address and form, Telnyx by Ed25519 over time and body."""
 
 from __future__ import annotations
 
