@@ -79,7 +79,9 @@ class Attempt:
                 call.leg_heard(self._agent.id, path.agent_stats)
 
     def _path(self) -> AudioPath:
-        if self._endpoint.direct_media:
+        # Who was given early media of ours stays with our port: an answer repeats what it was shown.
+        early = self._call.audio.through_port and not self._call.answered
+        if self._endpoint.direct_media and not early:
             return DirectPath(self._call.audio)
         return RelayedPath(
             self._call.audio, self._call.waiting_sound.stop, transcodes=self._trunk.transcoding

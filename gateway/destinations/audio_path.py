@@ -10,12 +10,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 from gateway.destinations.caller_audio import CallerAudio, rtp_address
-from gateway.destinations.codec_bridge import SpokenOnLeg, answer_for, spoken_on_leg, widened
+from gateway.destinations.codec_bridge import Carried, SpokenOnLeg, carry, spoken_on_leg, voice_in, widened
 from gateway.media.ports import PacketSink
 from gateway.media.reception import PortStats
 from gateway.media.relay import Relay
 from gateway.media.stream_transcoder import StreamTranscoder
-from gateway.sip.sdp import make_offer, with_media_address
+from gateway.sip.sdp import Codec, SdpError, make_offer, with_media_address
 
 
 class AudioPath(Protocol):
@@ -186,22 +186,29 @@ class RelayedPath:
 
     def answer_to_agent(self, answer: bytes, offer: bytes) -> bytes:
         """See `AudioPath`."""
-        carried = answer_for(offer, answer) if self._transcodes else answer
-        self._agent_knows = with_media_address(carried, *self._agent_port.address)
-        self._join(
-            caller=spoken_on_leg(self._audio.shown, answer, answer),
-            agent=spoken_on_leg(self._agent_knows, offer, self._agent_knows),
-        )
-        return self._agent_knows
+        carried = self._carry(offer, answer)
+        self._agent_knows = ours = with_media_address(carried.description, *self._agent_port.address)
+        if carried.transcoded:
+            self._transcode(
+                caller=spoken_on_leg(self._audio.shown, answer, answer),
+                agent=spoken_on_leg(ours, offer, ours),
+            )
+        else:
+            self._pass(carried.voice)
+        return ours
 
     def answer_to_caller(self, answer: bytes, offer: bytes | None = None) -> bytes:
         """See `AudioPath`."""
         offer = self._asked if offer is None else offer
-        carried = answer_for(offer, answer) if self._transcodes else answer
-        ours = with_media_address(carried, *self._caller_port.address)
-        self._join(
-            caller=spoken_on_leg(ours, offer, ours), agent=spoken_on_leg(self._agent_knows, answer, answer)
-        )
+        carried = self._carry(offer, answer)
+        ours = with_media_address(carried.description, *self._caller_port.address)
+        if carried.transcoded:
+            self._transcode(
+                caller=spoken_on_leg(ours, offer, ours),
+                agent=spoken_on_leg(self._agent_knows, answer, answer),
+            )
+        else:
+            self._pass(carried.voice)
         return self._audio.present(ours, through_port=True)
 
     def settle(self, answer: bytes) -> None:
@@ -209,10 +216,14 @@ class RelayedPath:
         audio = self._audio
         if not audio.theirs:  # the caller has our offer and has not answered it yet
             return
-        self._join(
-            caller=spoken_on_leg(audio.shown, audio.theirs, audio.shown),
-            agent=spoken_on_leg(self._agent_knows, answer, answer),
-        )
+        carried = self._carry(self._asked, answer)
+        if carried.transcoded:
+            self._transcode(
+                caller=spoken_on_leg(audio.shown, audio.theirs, audio.shown),
+                agent=spoken_on_leg(self._agent_knows, answer, answer),
+            )
+        else:
+            self._pass(carried.voice)
 
     def follow_caller(self, description: bytes) -> None:
         """See `AudioPath`."""
@@ -233,27 +244,33 @@ class RelayedPath:
             self._closed = True
             self._relay.detach()
 
-    def _join(self, caller: SpokenOnLeg | None, agent: SpokenOnLeg | None) -> None:
-        """Let packets through as they are, or transcode them."""
-        for leg, port in ((caller, self._caller_port), (agent, self._agent_port)):
-            if leg is not None:
-                port.stats.speaks(leg.voice.name.upper(), leg.voice.clock_rate)
-        if caller is None or agent is None or caller.form is None or agent.form is None:
-            legs = None
-        else:
-            legs = (caller, agent) if self._transcodes and caller.voice.key != agent.voice.key else None
-        if legs == self._legs:
+    def _carry(self, offer: bytes, answer: bytes) -> Carried:
+        return carry(offer, answer) if self._transcodes else Carried(answer, voice_in(answer))
+
+    def _pass(self, voice: Codec | None) -> None:
+        """Let packets through as they are."""
+        if voice is not None:
+            for port in (self._caller_port, self._agent_port):
+                port.stats.speaks(voice.name.upper(), voice.clock_rate)
+        self._legs = None
+        self._join(self._agent_port.send, self._caller_port.send)
+
+    def _transcode(self, caller: SpokenOnLeg | None, agent: SpokenOnLeg | None) -> None:
+        """Give each side what it speaks. Raises SdpError where one of them speaks nothing of ours."""
+        if caller is None or agent is None:
+            raise SdpError("no codec to transcode")
+        if self._legs == (caller, agent):
             return  # a hold, a refresh: streams go on as they are
-        self._legs = legs
-        to_caller: PacketSink
-        if legs is None or caller is None or agent is None or caller.form is None or agent.form is None:
-            self._caller_port.sink = self._agent_port.send
-            to_caller = self._caller_port.send
-        else:
-            there = StreamTranscoder(caller.codecs, caller.events, agent.form, self._agent_port.send)
-            back = StreamTranscoder(agent.codecs, agent.events, caller.form, self._caller_port.send)
-            self._caller_port.sink = there.receive
-            to_caller = back.receive
+        self._legs = caller, agent
+        for leg, port in ((caller, self._caller_port), (agent, self._agent_port)):
+            port.stats.speaks(leg.voice.name.upper(), leg.voice.clock_rate)
+        there = StreamTranscoder(caller.codecs, caller.events, agent.form, self._agent_port.send)
+        back = StreamTranscoder(agent.codecs, agent.events, caller.form, self._caller_port.send)
+        self._join(there.receive, back.receive)
+
+    def _join(self, to_agent: PacketSink, to_caller: PacketSink) -> None:
+        """Where packets of either side go from now on; the agent's first one still passes by `on_agent`."""
+        self._caller_port.sink = to_agent
         if self._agent_port.sink == self._to_caller:
             self._agent_port.sink = to_caller
         self._to_caller = to_caller

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gateway.destinations.described import described
+from gateway.destinations.direction import RECEIVING
 from gateway.media.ports import MediaPort, MediaPorts, Network
 from gateway.media.reception import PortStats
-from gateway.sip.sdp import Codec, Media, SdpError, SessionDescription, restrict_to
+from gateway.sip.sdp import Codec, Media, restrict_to
 
 SECURE = b"/SAVP"
 """In the transport field of a media line: RTP/SAVP or RTP/SAVPF (RFC 3711, 5124)."""
@@ -68,6 +70,11 @@ class CallerAudio:
         """Whether the caller insists on SRTP."""
         return SECURE in self.theirs
 
+    @property
+    def listening(self) -> bool:
+        """Whether the caller wants to hear anything (RFC 3264 §8.4): it does not hold."""
+        return not self.theirs or described(self.theirs).audio.direction in RECEIVING
+
     def open_port(self) -> MediaPort:
         """Our port towards the caller, opened at the first need and aimed at the caller's address.
 
@@ -109,16 +116,15 @@ class CallerAudio:
 
         Of several it is the first that the caller speaks, too: what was shown may have been an offer.
         """
-        audio = SessionDescription.parse(self.shown).audio if self.shown else None
-        if audio is None:
+        if not self.shown:
             return None
-        theirs = SessionDescription.parse(self.theirs).audio if self.theirs else None
-        spoken = None if theirs is None else {codec.key for codec in theirs.codecs}
-        voices = [codec for codec in audio.codecs if codec.is_voice]
+        shown = described(self.shown)
+        spoken = {codec.key for codec in described(self.theirs).codecs} if self.theirs else None
+        voices = [codec for codec in shown.codecs if codec.is_voice]
         voice = next((codec for codec in voices if spoken is None or codec.key in spoken), None)
         if voice is None:
             return None
-        return voice, events_for(voice, audio)
+        return voice, events_for(voice, shown.audio)
 
     def offer(self) -> bytes:
         """What the next destination is offered: the caller's own offer, narrowed to what was agreed already.
@@ -153,10 +159,7 @@ def rtp_address(description: bytes) -> tuple[str, int, int | None]:
         SdpError: it has no audio, or makes no sense.
 
     """
-    audio = SessionDescription.parse(description).audio
-    if audio is None:
-        raise SdpError("no audio in the session description")
-    return audio.addresses
+    return described(description).audio.addresses
 
 
 def events_for(voice: Codec, audio: Media) -> Codec | None:

@@ -9,27 +9,33 @@ transcoded. An offer without any codec that we speak passes as it came.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
 
 from gateway.destinations.caller_audio import events_for
+from gateway.destinations.described import described
 from gateway.destinations.spoken import spoken
 from gateway.media.codecs import G722, L16_8000, L16_16000, OPUS, PCMA, PCMU, AudioCodec, available
 from gateway.media.stream_transcoder import SpokenForm
 from gateway.sip.sdp import (
     Codec,
-    Media,
     SdpError,
-    SessionDescription,
-    free_payload_types,
     with_codecs,
     with_more_codecs,
 )
+from gateway.sip.session_description import TELEPHONE_EVENT
 
 OFFERED = (PCMU, PCMA, G722, L16_16000, L16_8000, OPUS)
 """Codecs of ours in the order in which agents are offered them: what costs least first."""
 
 EVENTS = "0-15"
+
+NO_NUMBER = -1
+"""Stands for a payload type that is yet to be given."""
+
+KNOWN_OFFERS = 64
+"""Offers' codecs of which is remembered what is added to them: carriers offer the same in every call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +43,29 @@ class SpokenOnLeg:
     """What is spoken on one leg.
 
     voice: as the peer's description numbers it: what we send.
-    form: the same for a transcoder; None for a codec that we do not speak.
+    form: the same for a transcoder.
     codecs, events: what the peer may send, by the payload types that we gave it; events with their clock
         rates.
     """
 
     voice: Codec
-    form: SpokenForm | None
+    form: SpokenForm
     codecs: Mapping[int, AudioCodec]
     events: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """An answer that has crossed the relay.
+
+    description: as whoever made the offer may see it.
+    voice: what the answerer speaks; None if nobody can tell.
+    transcoded: whether the offerer speaks something else.
+    """
+
+    description: bytes
+    voice: Codec | None
+    transcoded: bool = False
 
 
 def widened(offer: bytes, agreed: Codec | None = None) -> bytes:
@@ -57,65 +77,44 @@ def widened(offer: bytes, agreed: Codec | None = None) -> bytes:
         SdpError: the offer has no audio, or makes no sense.
 
     """
-    audio = _audio(offer)
-    own = {codec.key for codec in audio.codecs}
-    if not any(spoken(codec) for codec in audio.codecs):
-        return offer
-    free = free_payload_types(audio)
-    taken = {int(each) for each in audio.formats if each.isdigit()}
-    before: list[Codec] = []
-    behind: list[Codec] = []
-    if agreed is not None and agreed.key not in own and spoken(agreed) is not None:
-        number = agreed.payload_type if agreed.payload_type not in taken else next(free, None)
-        if number is not None:
-            before.append(Codec(number, agreed.name, agreed.clock_rate, agreed.channels, agreed.fmtp))
-            own.add(agreed.key)
-            taken.add(number)
-    installed = available()
-    clocks = {codec.clock_rate for codec in audio.codecs if codec.is_dtmf}
-    for codec in OFFERED:
-        key = Codec(0, codec.name, codec.clock_rate, codec.channels)
-        if codec not in installed or key.key in own:
-            continue
-        number = codec.payload_type
-        if number is None or number in taken:
-            number = next((each for each in free if each not in taken), None)
-        if number is None:
-            break
-        behind.append(Codec(number, codec.name, codec.clock_rate, codec.channels))
-    for clock in dict.fromkeys(codec.clock_rate for codec in (*before, *behind)):
-        number = next((each for each in free if each not in taken), None)
-        if clocks and clock not in clocks and number is not None:
-            behind.append(Codec(number, "telephone-event", clock, 1, EVENTS))
-    return with_more_codecs(offer, before, behind)
+    offered = described(offer)
+    before, behind = _additions(offered.audio.formats, offered.codecs, agreed)
+    return with_more_codecs(offer, before, behind) if before or behind else offer
 
 
-def answer_for(offer: bytes, answer: bytes) -> bytes:
-    """The answer to a widened offer, as whoever made the offer may see it.
+def carry(offer: bytes, answer: bytes) -> Carried:
+    """Bring the answer to a widened offer before whoever made the offer.
 
     Raises:
-        SdpError: one of them has no audio, or makes no sense.
+        SdpError: one of them has no audio, or makes no sense; or the answer is none to that offer.
 
     """
-    offered, answered = _audio(offer), _audio(answer)
+    offered, answered = described(offer), described(answer)
+    voice = next((codec for codec in answered.codecs if codec.is_voice), None)
     target = next((codec for codec in offered.codecs if spoken(codec) is not None), None)
-    if target is None:
-        return answer  # nothing was added to that offer, and its answer passes as it came, too
+    if target is None:  # nothing was added to that offer, and its answer passes as it came, too
+        return Carried(answer, voice)
     own = {codec.key for codec in offered.codecs}
-    voice = _voice(answered)
     if voice is None:
         raise SdpError("no voice codec in the answer")
     if voice.key in own:
         kept = [codec for codec in answered.codecs if codec.key in own]
-        return answer if len(kept) == len(answered.codecs) else with_codecs(answer, kept)
+        whole = len(kept) == len(answered.codecs)
+        return Carried(answer if whole else with_codecs(answer, kept), voice)
     if spoken(voice) is None:
         raise SdpError(f"{voice.key} was not offered")
-    events = events_for(target, offered) if any(codec.is_dtmf for codec in answered.codecs) else None
-    return with_codecs(answer, [target, events] if events else [target])
+    keys = any(codec.is_dtmf for codec in answered.codecs)
+    events = events_for(target, offered.audio) if keys else None
+    return Carried(with_codecs(answer, [target, events] if events else [target]), voice, transcoded=True)
+
+
+def voice_in(answer: bytes) -> Codec | None:
+    """What an answerer speaks. Raises SdpError."""
+    return next((codec for codec in described(answer).codecs if codec.is_voice), None)
 
 
 def spoken_on_leg(ours: bytes, theirs: bytes, answer: bytes) -> SpokenOnLeg | None:
-    """What is spoken on a leg; None if nothing that both descriptions have.
+    """What is spoken on a leg; None if nothing that both descriptions have and that we speak.
 
     ours: what the peer has from us; theirs: what we have from it; answer: whichever of them answered the
         other.
@@ -124,27 +123,75 @@ def spoken_on_leg(ours: bytes, theirs: bytes, answer: bytes) -> SpokenOnLeg | No
         SdpError: one of them has no audio, or makes no sense.
 
     """
-    given, taken = _audio(ours), _audio(theirs)
+    given, taken = described(ours), described(theirs)
     known = {codec.key: codec for codec in taken.codecs}
     both = known.keys() & {codec.key for codec in given.codecs}
-    chosen = next((codec for codec in _audio(answer).codecs if codec.key in both and codec.is_voice), None)
-    if chosen is None:
+    chosen = next((codec for codec in described(answer).codecs if codec.key in both and codec.is_voice), None)
+    codec = spoken(chosen) if chosen is not None else None
+    if chosen is None or codec is None:
         return None
     voice = known[chosen.key]
-    codec, events = spoken(voice), events_for(voice, taken)
-    keys = events.payload_type if events is not None else None
-    form = None if codec is None else SpokenForm(codec, voice.payload_type, keys)
-    codecs = {each.payload_type: ours_is for each in given.codecs if (ours_is := spoken(each)) is not None}
+    events = events_for(voice, taken.audio)
+    form = SpokenForm(codec, voice.payload_type, events.payload_type if events is not None else None)
+    codecs = {each.payload_type: coder for each in given.codecs if (coder := spoken(each)) is not None}
     clocks = {each.payload_type: each.clock_rate for each in given.codecs if each.is_dtmf}
     return SpokenOnLeg(voice, form, codecs, clocks)
 
 
-def _audio(description: bytes) -> Media:
-    audio = SessionDescription.parse(description).audio
-    if audio is None:
-        raise SdpError("no audio in the session description")
-    return audio
+@cache
+def _ours() -> tuple[Codec, ...]:
+    """Our codecs as session descriptions name them, in the order in which they are offered."""
+    installed = available()
+    return tuple(
+        Codec(
+            NO_NUMBER if codec.payload_type is None else codec.payload_type,
+            codec.name,
+            codec.clock_rate,
+            codec.channels,
+        )
+        for codec in OFFERED
+        if codec in installed
+    )
 
 
-def _voice(audio: Media) -> Codec | None:
-    return next((codec for codec in audio.codecs if codec.is_voice), None)
+@lru_cache(KNOWN_OFFERS)
+def _additions(
+    formats: tuple[str, ...], codecs: tuple[Codec, ...], agreed: Codec | None
+) -> tuple[list[Codec], list[Codec]]:
+    """What is put before and behind the codecs of an offer; carriers offer the same in every call."""
+    if not any(spoken(codec) for codec in codecs):
+        return [], []
+    own = {codec.key for codec in codecs}
+    numbers = _Numbers(formats)
+    before: list[Codec] = []
+    if agreed is not None and agreed.key not in own and spoken(agreed) is not None:
+        before = numbers.give([agreed])
+        own.add(agreed.key)
+    behind = numbers.give([codec for codec in _ours() if codec.key not in own])
+    clocks = {codec.clock_rate for codec in codecs if codec.is_dtmf}
+    if clocks:
+        missing = dict.fromkeys(codec.clock_rate for codec in (*before, *behind))
+        events = (
+            Codec(NO_NUMBER, TELEPHONE_EVENT, clock, 1, EVENTS) for clock in missing if clock not in clocks
+        )
+        behind += numbers.give(events)
+    return before, behind
+
+
+class _Numbers:
+    """The payload types that an offer leaves free (RFC 3551 §6: dynamic ones are 96 to 127)."""
+
+    def __init__(self, formats: tuple[str, ...]) -> None:
+        self._taken = set(formats)
+
+    def give(self, codecs: Iterable[Codec]) -> list[Codec]:
+        """Each with its own payload type if that is free, else another; those for which none is left, not."""
+        given = []
+        for codec in codecs:
+            number: int | None = codec.payload_type
+            if number == NO_NUMBER or str(number) in self._taken:
+                number = next((each for each in range(96, 128) if str(each) not in self._taken), None)
+            if number is not None:
+                self._taken.add(str(number))
+                given.append(replace(codec, payload_type=number))
+        return given

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 
 from gateway.media.codecs import AudioCodec, available, find
 from gateway.sip.sdp import Codec
 
+KNOWN_CODECS = 256
+"""Lines of session descriptions of which is remembered whether we speak them; peers write a few dozen."""
 
+
+@lru_cache(KNOWN_CODECS)
 def spoken(codec: Codec) -> AudioCodec | None:
     """Our coders for a codec of a session description; None if we have none, or it is stereo."""
     found = find(codec.name, codec.clock_rate)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -45,8 +45,7 @@ _DROPPED_ATTRIBUTES: Final = (
 """What names addresses or joins ports: a relay is neither the address nor does it join RTP and RTCP."""
 
 
-_MAPS: Final = ("rtpmap:", "fmtp:")
-_ABOUT_FORMATS: Final = (*_MAPS, "rtcp-fb:", "ptime:", "maxptime:")
+_ABOUT_FORMATS: Final = ("rtpmap:", "fmtp:", "rtcp-fb:", "ptime:", "maxptime:")
 """Attributes that say something of the formats of an m= line."""
 
 _NO_ADDRESS: Final = re.compile(rb"^c=IN IP(?:4 0\.0\.0\.0|6 ::)\r?$", re.MULTILINE)
@@ -218,25 +217,29 @@ def with_codecs(description: bytes, codecs: Sequence[Codec]) -> bytes:
 
 
 def with_more_codecs(description: bytes, before: Sequence[Codec], behind: Sequence[Codec]) -> bytes:
-    """The same description, its first audio with further codecs; its own are left as they are.
+    """The same description, its first audio with further codecs; line by line, the rest passes untouched.
 
-    Payload types are the callers' business: those of `free_payload_types`. Raises SdpError.
+    Payload types are the caller's business. Raises SdpError.
     """
-    session = SessionDescription.parse(description)
-    audio = session.audio
-    if audio is None:
+    lines = description.replace(b"\r\n", b"\n").rstrip(b"\n").split(b"\n")
+    out: list[bytes] = []
+    described = [f"a={line}".encode() for codec in (*before, *behind) for line in codec.lines()]
+    found = False
+    for line in lines:
+        if line.startswith(b"m="):
+            if found and described:
+                out += described
+                described = []
+            parts = line.split(b" ")
+            if not found and line.startswith(b"m=audio ") and len(parts) > 3 and parts[1] != b"0":
+                found = True
+                parts[3:3] = [b"%d" % codec.payload_type for codec in before]
+                parts += [b"%d" % codec.payload_type for codec in behind]
+                line = b" ".join(parts)
+        out.append(line)
+    if not found:
         raise SdpError("No audio in the session description")
-    first, last = ([str(codec.payload_type) for codec in codecs] for codecs in (before, behind))
-    described = tuple(line for codec in (*before, *behind) for line in codec.lines())
-    changed = replace(audio, formats=(*first, *audio.formats, *last), attributes=described + audio.attributes)
-    return replace(session, media=tuple(changed if one is audio else one for one in session.media)).to_bytes()
-
-
-def free_payload_types(audio: Media) -> Iterator[int]:
-    """Dynamic payload types that a media description does not use (RFC 3551 §6)."""
-    maps = [line for line in audio.attributes if line.startswith(_MAPS)]
-    taken = {line.partition(":")[2].partition(" ")[0] for line in maps} | set(audio.formats)
-    return (number for number in range(96, 128) if str(number) not in taken)
+    return b"\r\n".join([*out, *described, b""])
 
 
 def _ours(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from gateway.sip.offer_answer import (
     Answer,
     answer_offer,
-    free_payload_types,
     make_offer,
     restrict_to,
     with_codecs,
@@ -22,7 +21,6 @@ __all__ = [
     "SdpError",
     "SessionDescription",
     "answer_offer",
-    "free_payload_types",
     "make_offer",
     "restrict_to",
     "with_codecs",

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.destinations.codec_bridge import answer_for, spoken_on_leg, widened
+from gateway.destinations.codec_bridge import carry, spoken_on_leg, widened
 from gateway.media import codecs
 from gateway.media.codecs import AudioCodec
 from gateway.media.rtp import RtpPacket, pack
@@ -277,13 +277,13 @@ def test_stereo_is_not_ours() -> None:
 def test_an_answer_of_both_kinds_is_cut_down_to_what_was_asked() -> None:
     asked = offer(PCMU, EVENTS)
     answer = offer(PCMU, G722, EVENTS)
-    assert voices(answer_for(asked, answer)) == ["PCMU/8000"]
-    assert answer_for(asked, offer(PCMU, EVENTS)) == offer(PCMU, EVENTS)
+    assert voices(carry(asked, answer).description) == ["PCMU/8000"]
+    assert carry(asked, offer(PCMU, EVENTS)).description == offer(PCMU, EVENTS)
 
 
 def test_without_keys_on_the_agents_side_the_caller_is_told_so() -> None:
     """Its carrier sends tones then, and those go across."""
-    assert keys(answer_for(offer(PCMU, EVENTS), offer(G722))) == ["PCMU/8000"]
+    assert keys(carry(offer(PCMU, EVENTS), offer(G722)).description) == ["PCMU/8000"]
 
 
 def test_nothing_in_common_is_nothing_spoken() -> None:
@@ -321,7 +321,7 @@ def test_whatever_is_offered_keeps_its_order_and_every_payload_type_means_one_co
 def test_an_answer_holds_nothing_that_was_not_offered(asked: bytes, answer: bytes) -> None:
     wide = widened(asked)
     try:
-        carried = answer_for(asked, answer)
+        carried = carry(asked, answer).description
         spoken_on_leg(wide, answer, answer)
     except SdpError:
         return
@@ -333,7 +333,7 @@ def test_an_answer_holds_nothing_that_was_not_offered(asked: bytes, answer: byte
 @given(st.binary(max_size=200), st.binary(max_size=200))
 def test_what_is_no_description_raises_its_own_error(one: bytes, other: bytes) -> None:
     for attempt in (
-        lambda: widened(one), lambda: answer_for(one, other), lambda: spoken_on_leg(one, other, one)
+        lambda: widened(one), lambda: carry(one, other), lambda: spoken_on_leg(one, other, one)
     ):  # fmt: skip
         with contextlib.suppress(SdpError):
             attempt()

@@ -145,6 +145,35 @@ async def test_a_carrier_may_want_early_media_or_not_whatever_the_default(rig: R
 
 
 @in_virtual_time
+async def test_with_early_media_an_agent_with_direct_media_is_relayed(rig: Rig):
+    rig.dispatcher._waiting = WaitingSounds(early=True)
+    agent = await rig.agent(answering(after=1.0))
+    rig.line(agent, parameters=";media=direct")
+    rig.dial()
+    await asyncio.sleep(2)
+    assert b"c=IN IP4 10.0.0.1" in agent.invite.body
+    early = next(
+        event for event in rig.caller.events if isinstance(event, ProvisionalReceived) and event.response.body
+    )
+    assert rig.caller.response(200).body == early.response.body
+
+
+@in_virtual_time
+async def test_a_caller_who_holds_hears_nothing(rig: Rig):
+    primary, fallback = await rig.agent(answering()), await rig.agent(answering(after=4.0))
+    rig.line(primary, fallback)
+    leg = rig.dial()
+    await asyncio.sleep(1)
+    leg.reinvite(rig.caller.sdp(6000, direction="sendonly"))
+    await asyncio.sleep(1)
+    primary.peer.deaf = True
+    leg.reinvite(rig.caller.sdp(6000, direction="sendonly"))  # finds out that the agent is gone
+    await asyncio.sleep(38)
+    assert fallback.requests("INVITE")
+    assert not rig.ports.opened[0].sent
+
+
+@in_virtual_time
 async def test_a_caller_whose_codec_we_do_not_speak_just_rings(rig: Rig):
     rig.dispatcher._waiting = WaitingSounds(early=True)
     agent = await rig.agent(lambda leg: leg.ring())

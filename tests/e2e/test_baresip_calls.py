@@ -92,11 +92,11 @@ def test_the_agent_hangs_up(exchange: Exchange, tmp_path):
             caller.wait_for("session closed")
 
 
-def test_baresip_hears_the_voicemail(exchange: Exchange, tmp_path):
+@pytest.mark.parametrize("codec", ["PCMU", "G722/16000/1"])
+def test_baresip_hears_the_voicemail(exchange: Exchange, tmp_path, codec):
     line = exchange.line(None, voicemail_message="You have reached the voicemail of the third witness.")
-    with Baresip(
-        tmp_path / "caller", audio.tone(440, 15), dials=_uri(exchange, line.number, "udp")
-    ) as caller:
+    dials = _uri(exchange, line.number, "udp")
+    with Baresip(tmp_path / "caller", audio.tone(440, 15), codec=codec, dials=dials) as caller:
         caller.wait_for("incoming rtp")
         time.sleep(1.5)
         caller.hang_up()
