@@ -21,6 +21,7 @@ from gateway.admission.carriers import CarriersError, CarrierTable
 from gateway.admission.carriers_file import load_carriers
 from gateway.admission.limits import AdmissionLimits
 from gateway.calls.dispatcher import Dispatcher
+from gateway.calls.recording import CallRecordings
 from gateway.calls.registry import Registry
 from gateway.calls.remote_calls import RemoteCalls
 from gateway.config import Settings
@@ -31,6 +32,7 @@ from gateway.destinations.trunk import Trunk
 from gateway.destinations.voicemail import VoicemailBox
 from gateway.destinations.waiting_sound import Kind, WaitingSounds
 from gateway.faults import StartError
+from gateway.media.disk import Disk
 from gateway.media.g711 import CODECS
 from gateway.media.port_pool import PortPool
 from gateway.media.quality import stream_mos
@@ -221,6 +223,7 @@ class Gateway:
             max_duration=settings.dispatch.max_call_duration,
             transcoding=settings.media.transcoding,
         )
+        disk = Disk()
         box = VoicemailBox(
             self._speech,
             local_directory(settings),
@@ -228,8 +231,22 @@ class Gateway:
             silence_seconds=settings.voicemail.silence_seconds,
             finish_key=settings.voicemail.finish_key,
             on_underruns=self.metrics.underruns.inc,
-            on_error=lambda error: log.error("recording failed", error=str(error), key="voicemail.directory"),
+            on_error=_recording_failed,
+            disk=disk,
+            min_free=settings.recording.min_free_bytes,
         )
+        recordings = CallRecordings(
+            local_directory(settings),
+            disk,
+            clock=time.monotonic,
+            wall_clock=time.time,
+            on_error=_recording_failed,
+            on_recorded=lambda path: None,
+            max_seconds=settings.dispatch.max_call_duration,
+            min_free=settings.recording.min_free_bytes,
+            consent_interval=_consent_interval(settings),
+        )
+        self._exit.push_async_callback(recordings.close)
         return Dispatcher(
             directory=self.replica,
             limits=self.limits,
@@ -243,6 +260,8 @@ class Gateway:
             default_voicemail=settings.voicemail.default_message,
             endpoint_template=settings.agents.endpoint_template,
             waiting=waiting,
+            recordings=recordings,
+            default_recording=settings.recording.policy,
         )
 
     async def _load_carriers(self) -> CarrierTable:
@@ -501,6 +520,21 @@ def web_address(text: str) -> tuple[str, int]:
     if not host or not port.isdigit():
         raise StartError(f"web.listen: {text!r} is not host:port")
     return host.strip("[]"), int(port)
+
+
+def _recording_failed(error: Exception) -> None:
+    log.error("recording failed", error=str(error), key="voicemail.directory")
+
+
+def _consent_interval(settings: Settings) -> float | None:
+    """Seconds between consent tones; 0 for one, None for none."""
+    match settings.recording.consent_tone:
+        case "off":
+            return None
+        case "tone":
+            return 0.0
+        case "repeat":
+            return settings.recording.consent_interval
 
 
 def _media_host(settings: Settings) -> str:

@@ -327,6 +327,29 @@ class Voicemail(Section):
     )
 
 
+class Recording(Section):
+    """Recording of calls and messages."""
+
+    policy: Literal["off", "voicemail", "all"] = Field(
+        default="voicemail",
+        description=(
+            "What is recorded unless the number or its agent says otherwise: nothing (voicemail speaks its"
+            " message and says goodbye), messages in the voicemail, or whole calls as well."
+        ),
+    )
+    consent_tone: Literal["off", "tone", "repeat"] = Field(
+        default="off",
+        description="A tone that both sides hear while a whole call is recorded: none, at the start, or again"
+        " and again.",
+    )
+    consent_interval: float = Field(default=15.0, ge=2, description="Seconds between the tones of `repeat`.")
+    min_free_bytes: int = Field(
+        default=536_870_912,
+        ge=0,
+        description="Free space on the disk below which nothing is recorded; calls go on.",
+    )
+
+
 class Storage(Section):
     """Where finished recordings are kept."""
 
@@ -408,6 +431,7 @@ class Settings(BaseSettings):
     agents: Agents = Agents()
     media: Media = Media()
     voicemail: Voicemail = Voicemail()
+    recording: Recording = Recording()
     storage: Storage = Storage()
     speech: Speech = Speech()
     drain: Drain = Drain()

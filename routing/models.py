@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from msgspec import Struct, field
 
 DIRECT_MEDIA = "media=direct"
 """URI parameter of a sip endpoint: session descriptions pass through and RTP never touches us."""
 
+
+RecordingPolicy: TypeAlias = Literal["off", "voicemail", "all"]
+"""What of calls is recorded: nothing, messages in the voicemail, or messages and whole calls."""
 
 KNOWN_URLS = 10_000
 """Endpoint URLs whose parts are remembered: asked for by every call."""
@@ -69,12 +72,14 @@ class Agent(Struct, frozen=True, omit_defaults=True):
     """A voice agent: who takes the call, and where.
 
     voicemail_message: spoken when nobody takes a call meant for it, unless the number has its own.
+    recording: of calls meant for it, unless the number has its own policy.
     """
 
     id: str
     name: str
     endpoints: tuple[Endpoint, ...] = ()
     voicemail_message: str | None = None
+    recording: RecordingPolicy | None = None
 
 
 class Fallback(Struct, frozen=True):
@@ -90,6 +95,7 @@ class InboundRouting(Struct, frozen=True, omit_defaults=True):
     voicemail: False means a 480 instead of voicemail when no agent takes the call, so that carriers fail
         over.
     answer_first: answer the caller before any agent is tried, for agents that take long.
+    recording: what of its calls is recorded; None leaves it to the agent, and then to the configuration.
     """
 
     agent_id: str | None = None
@@ -97,6 +103,7 @@ class InboundRouting(Struct, frozen=True, omit_defaults=True):
     voicemail_message: str | None = None
     voicemail: bool = True
     answer_first: bool = False
+    recording: RecordingPolicy | None = None
 
 
 class PhoneNumber(Struct, frozen=True, omit_defaults=True):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol, TypeAlias
 
-from routing.models import Agent, Endpoint, InboundRouting, PhoneNumber
+from routing.models import Agent, Endpoint, InboundRouting, PhoneNumber, RecordingPolicy
 
 Role: TypeAlias = Literal["agent", "fallback"]
 
@@ -47,11 +48,13 @@ class Plan:
 
     explanation: one line a decision, for people.
     answer_first: the caller is answered before any of them is tried.
+    recording: what of the call is recorded.
     """
 
     destinations: tuple[Destination, ...]
     explanation: tuple[str, ...]
     answer_first: bool = False
+    recording: RecordingPolicy = "voicemail"
 
     @property
     def voicemail(self) -> bool:
@@ -77,6 +80,7 @@ def make_plan(
     *,
     default_voicemail: str,
     endpoint_template: str | None = None,
+    default_recording: RecordingPolicy = "voicemail",
 ) -> Plan | Refusal:
     """Which destinations a call to this number has.
 
@@ -84,6 +88,7 @@ def make_plan(
     default_voicemail: spoken when neither the number nor its agent has a message.
     endpoint_template: names the endpoint of agents that nothing describes, e.g.
         ``sip:{agent_id}@agents.internal``.
+    default_recording: what is recorded when neither the number nor its agent says.
     """
     if number is None:
         return Refusal(NOT_FOUND, "number not known", ("the number is not in the routes: register it",))
@@ -98,11 +103,46 @@ def make_plan(
             "number is outbound-only",
             (f"{number.id} has no inbound_routing: add it to take calls",),
         )
-    return _plan(number, routing, agents, default_voicemail, endpoint_template)
+    return _plan(number, routing, agents, default_voicemail, endpoint_template, default_recording)
+
+
+def recording_policy(
+    routing: InboundRouting, primary: Agent | None, default: RecordingPolicy
+) -> tuple[RecordingPolicy, str]:
+    """What of a call is recorded, and who says so: the number, else its agent, else the configuration."""
+    if routing.recording is not None:
+        return routing.recording, "the number's policy"
+    if primary is not None and primary.recording is not None:
+        return primary.recording, "the agent's policy"
+    return default, "the default policy"
+
+
+RECORDED: Final[dict[RecordingPolicy, str]] = {
+    "off": "nothing is recorded: voicemail speaks its message and says goodbye",
+    "voicemail": "messages left in the voicemail are recorded",
+    "all": "the whole call is recorded, so its audio goes through us",
+}
+
+
+def _recording_lines(
+    policy: RecordingPolicy, origin: str, destinations: Sequence[Destination]
+) -> Iterator[str]:
+    yield f"recording {policy} ({origin}): {RECORDED[policy]}"
+    if policy == "all":
+        for each in destinations:
+            if isinstance(each, AgentDestination) and any(
+                endpoint.direct_media for endpoint in each.agent.endpoints
+            ):
+                yield f"{each.agent.id}: media=direct does not hold for calls that are recorded"
 
 
 def _plan(
-    number: PhoneNumber, routing: InboundRouting, agents: Agents, default_voicemail: str, template: str | None
+    number: PhoneNumber,
+    routing: InboundRouting,
+    agents: Agents,
+    default_voicemail: str,
+    template: str | None,
+    default_recording: RecordingPolicy,
 ) -> Plan | Refusal:
     destinations: list[Destination] = []
     lines: list[str] = ["the caller is answered first"] if routing.answer_first else []
@@ -134,7 +174,9 @@ def _plan(
         lines.append("voicemail is switched off for this number: 480 when no agent takes the call")
     if not destinations:
         return Refusal(480, "no agent and no voicemail", tuple(lines))
-    return Plan(tuple(destinations), tuple(lines), routing.answer_first)
+    recording, origin = recording_policy(routing, primary, default_recording)
+    lines += _recording_lines(recording, origin, destinations)
+    return Plan(tuple(destinations), tuple(lines), routing.answer_first, recording)
 
 
 def find_agent(agent_id: str | None, agents: Agents, template: str | None) -> Agent | None:
@@ -145,7 +187,8 @@ def find_agent(agent_id: str | None, agents: Agents, template: str | None) -> Ag
     if (agent is None or not agent.endpoints) and template:
         endpoint = Endpoint(template.replace("{agent_id}", agent_id))
         message = agent.voicemail_message if agent else None
-        return Agent(agent_id, agent.name if agent else agent_id, (endpoint,), message)
+        name, recording = (agent.name, agent.recording) if agent else (agent_id, None)
+        return Agent(agent_id, name, (endpoint,), message, recording)
     return agent
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
+from gateway.calls.recording import CallRecording
 from gateway.calls.records import CallObserver, CallRecord, RecordSink
 from gateway.calls.retries import Remembered
 from gateway.destinations.base import CallerLeft, Tried, ignore
@@ -69,6 +70,7 @@ class Call:
         "max_forwards",
         "moves",
         "record",
+        "recording",
         "rescued",
         "waiting_sound",
     )
@@ -97,6 +99,7 @@ class Call:
         self.answered = False
         self.rescued = False
         self.moves = 0
+        self.recording: CallRecording | None = None
         self._remembered = remembered
         self._observer = observer
         self._sink = sink
@@ -204,6 +207,8 @@ class Call:
         self.answered = True
         self.record.status = 200
         self.caller.answer(body)
+        if self.recording is not None:
+            self.recording.begin()
         self.observe("answer", self._clock() - self._began)
         self._remembered.answered(body)
 
@@ -237,6 +242,8 @@ class Call:
         record.outcome = f"{outcome}_rescued" if self.rescued else outcome
         record.cause = cause
         record.seconds = self._clock() - self._began
+        if self.recording is not None:
+            self.recording.end(record)
         self._observer.leg_closed("caller")
         self._sink(record)
 

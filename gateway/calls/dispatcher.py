@@ -15,6 +15,7 @@ from gateway.admission.carriers import Carrier
 from gateway.admission.limits import AdmissionLimits
 from gateway.calls.call import Call
 from gateway.calls.identity import caller_number, dialled_number, max_forwards, passed_headers
+from gateway.calls.recording import CallRecording, CallRecordings
 from gateway.calls.records import CallObserver, CallRecord, RecordSink
 from gateway.calls.registry import Registry
 from gateway.calls.retries import Key, Retries, dialog_key
@@ -30,7 +31,7 @@ from gateway.destinations.waiting_sound import WaitingSound, WaitingSounds
 from gateway.media.ports import MediaPorts, NoPortLeft
 from gateway.sip.inbound_leg import InboundLeg
 from gateway.sip.sdp import SdpError
-from routing.models import PhoneNumber
+from routing.models import PhoneNumber, RecordingPolicy
 from routing.numbering import normalise
 from routing.plan import AgentDestination, Agents, Plan, Refusal, find_agent, make_plan
 
@@ -73,6 +74,8 @@ class Dispatcher:
         observer, sink: who counts stages and legs, and who takes the record of each call.
         default_voicemail, endpoint_template: see `make_plan`.
         waiting: what callers hear meanwhile.
+        recordings: how whole calls are recorded; None: they are not.
+        default_recording: see `make_plan`.
         clock: seconds, for deadlines and measurements; wall_clock: seconds since the epoch.
         new_id: makes call ids.
 
@@ -93,6 +96,8 @@ class Dispatcher:
         default_voicemail: str,
         endpoint_template: str | None = None,
         waiting: WaitingSounds | None = None,
+        recordings: CallRecordings | None = None,
+        default_recording: RecordingPolicy = "voicemail",
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         new_id: Callable[[], str] = lambda: secrets.token_hex(8),
@@ -109,6 +114,8 @@ class Dispatcher:
         self._default_voicemail = default_voicemail
         self._endpoint_template = endpoint_template
         self._waiting = waiting or WaitingSounds()
+        self._recordings = recordings
+        self._default_recording: RecordingPolicy = default_recording
         self._clock = clock
         self._wall_clock = wall_clock
         self._new_id = new_id
@@ -169,6 +176,7 @@ class Dispatcher:
             if isinstance(plan, Refusal):
                 call.close("refused", plan.reason, plan.status)
             else:
+                self._record(call, plan)
                 early = self._waiting.early if carrier.early_media is None else carrier.early_media
                 await self._dispatch(call, plan, early=early)
         except CallerLeft as left:
@@ -179,6 +187,16 @@ class Dispatcher:
         except asyncio.CancelledError:
             call.close("failed", "cut off", 503)
             raise
+
+    def _record(self, call: Call, plan: Plan) -> None:
+        """Have the whole call recorded, if that is its policy."""
+        if plan.recording != "all" or self._recordings is None:
+            return
+        if call.audio.secure:
+            log.warning("call not recorded", reason="its audio is encrypted between caller and agent")
+            return
+        call.recording = CallRecording(self._recordings, call.id, call.audio)
+        call.audio.tap = call.recording
 
     async def _dispatch(self, call: Call, plan: Plan, *, early: bool) -> None:
         destinations = self._destinations(plan)
@@ -243,6 +261,7 @@ class Dispatcher:
             self._directory.agents,
             default_voicemail=self._default_voicemail,
             endpoint_template=self._endpoint_template,
+            default_recording=self._default_recording,
         )
 
     async def _route(self, call: Call, carrier: Carrier) -> Plan | Refusal:
@@ -263,7 +282,7 @@ class Dispatcher:
         return [
             VoiceAgent(each.agent, each.role, self._trunk, self._streams)
             if isinstance(each, AgentDestination)
-            else Voicemail(each.message, self._voicemail)
+            else Voicemail(each.message, self._voicemail, records=plan.recording != "off")
             for each in plan.destinations
         ]
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from gateway.admission.carriers import Carrier
 from gateway.admission.limits import AdmissionLimits
-from routing.models import Agent, Endpoint, PhoneNumber
+from routing.models import Agent, Endpoint, PhoneNumber, RecordingPolicy
 from routing.numbering import normalise
 from routing.plan import Agents, Destination, Refusal, VoicemailDestination, make_plan
 
@@ -60,6 +60,7 @@ def explain(
     health: Obstacles,
     default_voicemail: str,
     endpoint_template: str | None = None,
+    default_recording: RecordingPolicy = "voicemail",
     caller: str | None = None,
 ) -> tuple[Step, ...]:
     """The decisions about a call, in order; the last one is the result.
@@ -88,13 +89,14 @@ def explain(
         agents,
         default_voicemail=default_voicemail,
         endpoint_template=endpoint_template,
+        default_recording=default_recording,
     )
     steps += [Step("plan", not isinstance(plan, Refusal), line) for line in plan.explanation]
     if isinstance(plan, Refusal):
         return (*steps, Step("result", False, f"{plan.status}: {plan.reason}"))
     taker = ""
     for destination in plan.destinations:
-        role, told = _destination(destination, health)
+        role, told = _destination(destination, health, records=plan.recording != "off")
         steps += told
         if not taker and told[-1].passed:
             taker = role
@@ -102,10 +104,11 @@ def explain(
     return tuple(steps)
 
 
-def _destination(destination: Destination, health: Obstacles) -> tuple[str, list[Step]]:
+def _destination(destination: Destination, health: Obstacles, *, records: bool) -> tuple[str, list[Step]]:
     """What the destination is called as a result, and the steps about it; the last says if it is tried."""
     if isinstance(destination, VoicemailDestination):
-        return "voicemail", [Step("voicemail", True, f"speaks {destination.message!r}, then records")]
+        then = "records" if records else "says goodbye: nothing is recorded"
+        return "voicemail", [Step("voicemail", True, f"speaks {destination.message!r}, then {then}")]
     agent, role = destination.agent, destination.role
     obstacles = [(endpoint, health.obstacle(agent, endpoint)) for endpoint in agent.endpoints]
     steps = [

@@ -55,6 +55,7 @@ async def _run(
         health=EndpointHealth(time.monotonic),
         default_voicemail=settings.voicemail.default_message,
         endpoint_template=settings.agents.endpoint_template,
+        default_recording=settings.recording.policy,
         caller=caller,
     )
     console.print(f"[dim]routes from {escape(origin)}; endpoints are taken to be up[/dim]")

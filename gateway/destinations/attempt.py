@@ -81,7 +81,8 @@ class Attempt:
     def _path(self) -> AudioPath:
         # Who was given early media of ours stays with our port: an answer repeats what it was shown.
         early = self._call.audio.through_port and not self._call.answered
-        if self._endpoint.direct_media and not early:
+        through_us = early or self._call.audio.tap is not None  # what is recorded
+        if self._endpoint.direct_media and not through_us:
             return DirectPath(self._call.audio)
         return RelayedPath(
             self._call.audio, self._call.waiting_sound.stop, transcodes=self._trunk.transcoding

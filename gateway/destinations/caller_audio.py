@@ -7,12 +7,15 @@ continuous session description as the caller sees it (RFC 3264 §8).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, TypeAlias
 
 from gateway.destinations.described import described
 from gateway.destinations.direction import RECEIVING
+from gateway.media.codecs import AudioCodec, find
 from gateway.media.ports import MediaPort, MediaPorts, Network
 from gateway.media.reception import PortStats
-from gateway.sip.sdp import Codec, Media, restrict_to
+from gateway.media.tapped_port import PacketTap, TappedPort
+from gateway.sip.sdp import Codec, Media, SdpError, restrict_to
 
 SECURE = b"/SAVP"
 """In the transport field of a media line: RTP/SAVP or RTP/SAVPF (RFC 3711, 5124)."""
@@ -32,6 +35,8 @@ class CallerAudio:
         shown: the latest one that the caller has from us, as an answer or as early media.
         port: our RTP port for the caller; None until a destination needs one.
         through_port: what was shown points at our port (and not at an agent's own address).
+        tap: hears whatever goes through the port, for a recording; all audio has to go through it then. Set
+            before the port is opened.
 
     """
 
@@ -40,9 +45,11 @@ class CallerAudio:
         "_latch_ranges",
         "_origin",
         "_ports",
+        "_spoken",
         "port",
         "session_id",
         "shown",
+        "tap",
         "theirs",
         "through_port",
     )
@@ -60,6 +67,8 @@ class CallerAudio:
         self.shown = b""
         self.port: MediaPort | None = None
         self.through_port = False
+        self.tap: PacketTap | None = None
+        self._spoken: tuple[bytes, bytes, _Forms] = (b"", b"", {})
         self._ports = ports
         self._latch_ranges = latch_ranges
         self._origin: _Origin | None = None
@@ -85,7 +94,8 @@ class CallerAudio:
         """
         if self.port is None:
             target = rtp_address(self.theirs) if self.theirs else None
-            self.port = self._ports.open(self._latch_ranges)
+            port = self._ports.open(self._latch_ranges)
+            self.port = port if self.tap is None else TappedPort(port, self.tap)
             if target is not None:
                 self.port.set_remote(*target)
         return self.port
@@ -98,6 +108,16 @@ class CallerAudio:
 
         """
         return self._ports.open()
+
+    def codec_of(self, side: Literal["caller", "agent"], payload_type: int) -> AudioCodec | None:
+        """What a packet between the caller and us is in, by the descriptions of both.
+
+        side: who sends it. Both number alike as a rule; where not, what one side asked for counts
+            (RFC 3264 §5.1).
+        """
+        if self._spoken[0] is not self.shown or self._spoken[1] is not self.theirs:
+            self._spoken = self.shown, self.theirs, _forms(self.shown, self.theirs)
+        return self._spoken[2].get((side, payload_type))
 
     @property
     def heard(self) -> PortStats | None:
@@ -150,6 +170,29 @@ class CallerAudio:
         self.shown = description
         self.through_port = through_port
         return description
+
+
+_Forms: TypeAlias = dict[tuple[Literal["caller", "agent"], int], AudioCodec]
+
+
+def _forms(shown: bytes, theirs: bytes) -> _Forms:
+    """By who sends it and its payload type."""
+    forms: _Forms = {}
+    sides: tuple[tuple[Literal["caller", "agent"], tuple[bytes, bytes]], ...] = (
+        ("caller", (theirs, shown)),
+        ("agent", (shown, theirs)),
+    )
+    for side, descriptions in sides:
+        for description in descriptions:  # the last one counts: it is what the receiver asked for
+            try:
+                codecs = described(description).codecs
+            except SdpError:  # or there is none yet
+                continue
+            for codec in codecs:
+                form = find(codec.name, codec.clock_rate)
+                if form is not None:
+                    forms[side, codec.payload_type] = form
+    return forms
 
 
 def rtp_address(description: bytes) -> tuple[str, int, int | None]:

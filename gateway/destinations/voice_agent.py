@@ -40,7 +40,8 @@ class VoiceAgent:
         offer must have a codec of ours, too.
         """
         endpoints = self._agent.endpoints
-        if any(endpoint.direct_media for endpoint in endpoints):
+        direct = any(endpoint.direct_media for endpoint in endpoints)
+        if direct and call.audio.tap is None:  # whose audio is recorded comes through us
             return None
         if endpoints and not any(endpoint.is_sip for endpoint in endpoints):
             return terminating.obstacle(call)

@@ -11,6 +11,7 @@ from gateway.destinations.attending import attended
 from gateway.destinations.base import Call, CallerLeft, Declined, Finished, Outcome, Tried
 from gateway.destinations.terminating import NOT_ACCEPTABLE, Terms, answer_here, obstacle
 from gateway.destinations.voicemail_session import VoicemailSession
+from gateway.media.disk import Disk
 from gateway.media.ports import NoPortLeft
 from gateway.sip.sdp import SdpError
 from gateway.speech.cache import SpeechCache
@@ -28,6 +29,10 @@ def _uncounted(frames: int) -> None:
     """What happens to counts that nobody asked for."""
 
 
+def _unheard(path: Path) -> None:
+    """What happens to recordings that nobody waits for."""
+
+
 @dataclass(frozen=True, slots=True)
 class VoicemailBox:
     """What every voicemail needs; one for the whole gateway.
@@ -38,6 +43,9 @@ class VoicemailBox:
     silence_seconds: of silence that end a recording; 0 for never.
     finish_key: ends a recording; empty for none.
     on_error: hears of a disk that did not take a recording.
+    on_recorded: takes each recording that is finished, its record beside it.
+    disk: where recordings are written; by default each has one of its own.
+    min_free: bytes that stay free on the disk; below it nothing is recorded.
     on_underruns: hears how many frames of a message were sent late.
     wall_clock: seconds since the epoch, for the record and file names.
     """
@@ -50,14 +58,23 @@ class VoicemailBox:
     on_error: Callable[[Exception], None] = _ignore
     on_underruns: Callable[[int], None] = _uncounted
     wall_clock: Callable[[], float] = time.time
+    on_recorded: Callable[[Path], None] = _unheard
+    disk: Disk | None = None
+    min_free: int = 0
 
 
 class Voicemail:
-    """A destination: one message, spoken to one caller."""
+    """A destination: one message, spoken to one caller.
 
-    __slots__ = ("_box", "_message", "name", "role")
+    Args:
+        records: whether the caller is recorded after it; else that is all, and goodbye.
 
-    def __init__(self, message: str, box: VoicemailBox) -> None:
+    """
+
+    __slots__ = ("_box", "_message", "_records", "name", "role")
+
+    def __init__(self, message: str, box: VoicemailBox, *, records: bool = True) -> None:
+        self._records = records
         self.name = self.role = "voicemail"
         self._message = message
         self._box = box
@@ -82,7 +99,7 @@ class Voicemail:
         call.tried.append(Tried(self.name, "", "answered", call.now() - began))
         session = VoicemailSession(call, terms, self._box)
         try:
-            ending = Finished(await session.run(message))
+            ending = Finished(await session.run(message, records=self._records))
         except CallerLeft as left:
             ending = Finished(left.cause, left.status)
         finally:

@@ -26,6 +26,7 @@ def make_record(
 ) -> dict[str, Any]:
     """The record of one recording; times are seconds since the epoch, written as RFC 3339 in UTC."""
     return {
+        "kind": "voicemail",
         "call_id": call.id,
         "carrier": call.carrier,
         "caller": call.caller_number,

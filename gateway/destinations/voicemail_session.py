@@ -66,8 +66,10 @@ class VoicemailSession:
             clock=call.now,
         )
 
-    async def run(self, message: RenderedMessage) -> str:
+    async def run(self, message: RenderedMessage, *, records: bool = True) -> str:
         """Speak and record; what ended it.
+
+        records: False: only speak.
 
         Raises:
             CallerLeft: that ended it.
@@ -78,7 +80,11 @@ class VoicemailSession:
         else:  # each frame is encoded when it is due
             self._audio.play(message.pcm)
         self._call.observe("voicemail_start", self._call.now() - self._terms.acknowledged_at)
-        await self._play_tone()
+        if not records:
+            await self._played(self._audio.play(silence(PAUSE)))
+            self._cause = "nothing is recorded"
+            return self._cause
+        await self._played(self._audio.play(silence(PAUSE) + beep()))
         self._cause = "caller hung up"
         self._cause = await self._record()
         return self._cause
@@ -101,13 +107,15 @@ class VoicemailSession:
                 await asyncio.to_thread(write_record, record, recording.path)
             except OSError as error:
                 self._box.on_error(error)
+            else:
+                self._box.on_recorded(recording.path)
 
-    async def _play_tone(self) -> None:
+    async def _played(self, sound: asyncio.Future[bool]) -> None:
+        """Until a sound, and whatever was queued before it, has been heard."""
         call = self._call
-        tone = self._audio.play(silence(PAUSE) + beep())
-        tone.add_done_callback(call.deliver)
+        sound.add_done_callback(call.deliver)
         deadline = call.now() + MESSAGE_PATIENCE
-        while not tone.done():
+        while not sound.done():
             event = await call.next_event(deadline)
             if event is None:
                 return
@@ -121,6 +129,8 @@ class VoicemailSession:
             max_seconds=self._box.max_seconds,
             on_full=lambda: call.deliver(_RecordingFull()),
             on_error=self._box.on_error,
+            min_free=self._box.min_free,
+            disk=self._box.disk,
         )
 
         def hear(frame: bytes) -> None:

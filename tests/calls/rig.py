@@ -15,12 +15,14 @@ from typing import Any
 from gateway.admission.carriers import Carrier
 from gateway.admission.limits import AdmissionLimits
 from gateway.calls.dispatcher import Dispatcher
+from gateway.calls.recording import CallRecordings
 from gateway.calls.records import CallRecord
 from gateway.calls.registry import Registry
 from gateway.destinations.remote_control import RemoteControls
 from gateway.destinations.stream_trunk import StreamTrunk
 from gateway.destinations.trunk import Trunk
 from gateway.destinations.voicemail import VoicemailBox
+from gateway.media.disk import Disk
 from gateway.media.g711 import CODECS
 from gateway.media.ports import NoPortLeft
 from gateway.sip.endpoint import SipEndpoint
@@ -31,7 +33,7 @@ from gateway.sip.outbound_leg import OutboundLeg
 from gateway.sip.sdp import answer_offer, make_offer
 from gateway.speech.cache import SpeechCache
 from routing.health import EndpointHealth
-from routing.models import Agent, Endpoint, Fallback, InboundRouting, PhoneNumber
+from routing.models import Agent, Endpoint, Fallback, InboundRouting, PhoneNumber, RecordingPolicy
 from tests.simulation import virtual_time
 from tests.simulation.media import SimulatedPort, SimulatedPorts
 from tests.simulation.network import Faults, SimulatedNetwork
@@ -251,6 +253,7 @@ class Rig:
             Voice(), None, encoders={name: codec.frames for name, codec in CODECS.items()}
         )
         await self.speech.start()
+        self.recorded: list[Path] = []
         self.recording_errors: list[Exception] = []
         self.box = VoicemailBox(
             self.speech,
@@ -259,6 +262,15 @@ class Rig:
             silence_seconds=4.0,
             on_error=self.recording_errors.append,
             wall_clock=self.now,
+            on_recorded=lambda path: self.recorded.append(path),
+        )
+        self.recordings = CallRecordings(
+            self.directory / "recordings",
+            Disk(),
+            clock=self.now,
+            wall_clock=self.now,
+            on_error=self.recording_errors.append,
+            on_recorded=lambda path: self.recorded.append(path),
         )
         self.web = SimulatedWeb()
         self.streams = StreamTrunk(self.web, RemoteControls())
@@ -282,6 +294,7 @@ class Rig:
             observer=self,
             sink=self.records.append,
             default_voicemail="Nobody is here.",
+            recordings=self.recordings,
             clock=self.now,
             wall_clock=self.now,
             new_id=lambda: f"call-{next(ids)}",
@@ -304,6 +317,7 @@ class Rig:
         fallback: Party | None = None,
         *,
         voicemail: bool = True,
+        recording: RecordingPolicy | None = None,
         parameters: str = "",
         **endpoint: Any,
     ) -> None:
@@ -329,6 +343,7 @@ class Rig:
                 fallback=Fallback("agt_fallback") if fallback else None,
                 voicemail_message="Leave a message.",
                 voicemail=voicemail,
+                recording=recording,
             ),
         )
         self.speech.prerender("Leave a message.")

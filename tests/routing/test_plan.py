@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from routing.models import Agent, Endpoint, Fallback, InboundRouting, PhoneNumber
+from routing.models import Agent, Endpoint, Fallback, InboundRouting, PhoneNumber, RecordingPolicy
 from routing.plan import AgentDestination, Plan, Refusal, VoicemailDestination, make_plan
 
 AGENTS = {
@@ -98,3 +98,37 @@ def test_direct_media_is_for_us_and_not_for_the_wire() -> None:
     assert endpoint.direct_media
     assert endpoint.request_uri == "sip:a@h;transport=tcp"
     assert not Endpoint("sip:a@h;media=relay").direct_media
+
+
+@pytest.mark.parametrize(
+    ("numbers", "agents", "default", "policy", "origin"),
+    [
+        ("off", "all", "voicemail", "off", "the number's policy"),
+        (None, "all", "voicemail", "all", "the agent's policy"),
+        (None, None, "off", "off", "the default policy"),
+    ],
+)
+def test_what_is_recorded_is_the_numbers_else_the_agents_else_the_default(
+    numbers: RecordingPolicy | None,
+    agents: RecordingPolicy | None,
+    default: RecordingPolicy,
+    policy: RecordingPolicy,
+    origin: str,
+) -> None:
+    known = {"a": Agent("a", "A", (Endpoint("sip:a@h"),), recording=agents)}
+    made = make_plan(
+        number(InboundRouting("a", recording=numbers)),
+        known,
+        default_voicemail="the default",
+        default_recording=default,
+    )
+    assert isinstance(made, Plan)
+    assert made.recording == policy
+    assert any(line.startswith(f"recording {policy} ({origin})") for line in made.explanation)
+
+
+def test_recording_and_direct_media_exclude_each_other_and_it_is_said() -> None:
+    known = {"a": Agent("a", "A", (Endpoint("sip:a@h;media=direct"),), recording="all")}
+    made = make_plan(number(InboundRouting("a")), known, default_voicemail="the default")
+    assert isinstance(made, Plan)
+    assert any("a: media=direct does not hold" in line for line in made.explanation)
