@@ -33,7 +33,7 @@ async def asked(call: Awaitable[Result]) -> Result:
     """The result of one call. Raises CarrierError for whatever goes wrong."""
     try:
         async with asyncio.timeout(CALL_SECONDS):
-            return await call
+            result = await call
     except TimeoutError:
         raise CarrierUnavailable("no answer in time") from None
     except telnyx.APIStatusError as error:
@@ -43,6 +43,9 @@ async def asked(call: Awaitable[Result]) -> Result:
     except (telnyx.TelnyxError, ValueError, TypeError, KeyError, AttributeError) as error:
         # What is no JSON, or lacks what the SDK reads: a proxy's error page, for instance.
         raise CarrierUnavailable(f"an answer that its SDK cannot read: {type(error).__name__}") from None
+    if isinstance(result, str):  # what it gives back, whatever its types say, when a success is no JSON
+        raise CarrierUnavailable("an answer that is no JSON")
+    return result
 
 
 def _of_telnyx(error: telnyx.APIStatusError) -> CarrierError:
