@@ -36,6 +36,7 @@ from gateway.media.disk import Disk
 from gateway.media.g711 import CODECS
 from gateway.media.port_pool import PortPool
 from gateway.media.quality import stream_mos
+from gateway.media.session import AudioSession
 from gateway.media.sound_file import SoundFileError, load_sound
 from gateway.recordings_place import local_directory
 from gateway.sip.endpoint import SipEndpoint
@@ -171,6 +172,7 @@ class Gateway:
             open_session(trusted),
             RemoteControls(),
             first_audio_timeout=settings.dispatch.first_audio_timeout,
+            on_session_over=self._count_session,
         )
         self._exit.push_async_callback(self.streams.close)
         self.dispatcher = self._make_dispatcher(await self._load_waiting_sounds())
@@ -263,6 +265,15 @@ class Gateway:
             recordings=recordings,
             default_recording=settings.recording.policy,
         )
+
+    def _count_session(self, session: AudioSession) -> None:
+        """What became of the audio of a session with an agent, for the metrics."""
+        reception = session.reception
+        self.metrics.underruns.inc(session.underruns)
+        if reception is not None:
+            self.metrics.underruns.inc(reception.underruns)
+            self.metrics.concealed.inc(reception.concealed)
+            self.metrics.playout_delay.observe(session.delay)
 
     async def _load_carriers(self) -> CarrierTable:
         paths = [Path(name) for name in self.settings.admission.carriers_files]

@@ -98,6 +98,7 @@ class MediaStreamAttempt:
                 return await self._converse(conversation, session, told, terms)
             finally:
                 session.detach()
+                self._streams.on_session_over(session)
         finally:
             self._streams.finish(conversation.end() if conversation else _close(socket))
 
@@ -184,7 +185,7 @@ class MediaStreamAttempt:
                     return Moved(event.target)
                 case InfoReceived() if event.leg is call.caller:
                     if (key := key_in(event.request)) is not None:
-                        conversation.press(key, "info")
+                        session.take_info_key(key)
                 case None if call.now() >= ends_at:
                     return Finished(f"longer than {self._trunk.max_duration:g} s", 408)
                 case None if first_audio and not conversation.heard_agent and call.now() >= speaks_by:

@@ -45,9 +45,6 @@ MAX_NONSENSE: Final = 200
 TURN: Final = 16
 """Messages read before others get their turn: what has arrived already is read without waiting."""
 
-SAME_KEY_SECONDS: Final = 0.4
-"""Within which the same key by another way (INFO, RFC 4733, tone) is the same press."""
-
 GOODBYE_CODES: Final = frozenset({1000, 1005})
 """Close codes of an agent that means it (RFC 6455 §7.4.1): normal closure, and none given. 1001, a server
 that goes away, is a loss: its callers want to go on."""
@@ -94,7 +91,6 @@ class StreamConversation:
         self._nonsense = 0
         self._outgoing: deque[str] = deque()
         self._wanted: asyncio.Future[None] | None = None
-        self._keys: dict[str, tuple[str, float]] = {}
         self._over = False
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -103,19 +99,11 @@ class StreamConversation:
         self._outgoing += self._protocol.opening()
         session = self._session
         session.on_audio = self._hear_caller
-        session.on_dtmf = lambda digit: self.press(digit, "audio")
+        session.on_dtmf = lambda digit: self._send(self._protocol.key(digit))
         session.on_mark = lambda name: self._send(self._protocol.reached(name))
         self._tasks = [asyncio.ensure_future(self._write()), asyncio.ensure_future(self._read())]
         for task in self._tasks:
             task.add_done_callback(self._ended)
-
-    def press(self, digit: str, way: str) -> None:
-        """The caller pressed a key, as we hear on one of the ways on which keys come."""
-        now = self._call.now()
-        before = self._keys.get(digit)
-        self._keys[digit] = way, now
-        if before is None or before[0] == way or now - before[1] > SAME_KEY_SECONDS:
-            self._send(self._protocol.key(digit))
 
     async def end(self) -> None:
         """Say goodbye to the agent. Bounded: by the socket's time limit for closing, twice."""

@@ -7,7 +7,7 @@ import base64
 import hashlib
 import hmac
 import ssl
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, TypeAlias
 import aiohttp
 
 from gateway.destinations.remote_control import RemoteControls
+from gateway.media.session import AudioSession
 from routing.models import Endpoint
 
 DNS_SECONDS: Final = 30
@@ -34,6 +35,10 @@ AgentSocket: TypeAlias = aiohttp.ClientWebSocketResponse[Literal[False]]
 """Gives texts as bytes: JSON is decoded from them, and a second copy would be made for nothing."""
 
 
+def _uncounted(session: AudioSession) -> None:
+    """Where nobody counts."""
+
+
 class TrustError(Exception):
     """Certificates cannot be read; the message says which."""
 
@@ -45,11 +50,13 @@ class StreamTrunk:
     session: of HTTP; see `open_session`.
     controls: by which agents' frameworks end and move their calls over HTTP.
     first_audio_timeout: seconds within which an agent must have said something; 0 for never.
+    on_session_over: hears of each session when it is over, to count what became of its audio.
     """
 
     session: aiohttp.ClientSession
     controls: RemoteControls
     first_audio_timeout: float = 0.0
+    on_session_over: Callable[[AudioSession], None] = _uncounted
     _closing: set[asyncio.Task[Any]] = field(default_factory=set)
 
     async def connect(self, endpoint: Endpoint) -> AgentSocket:

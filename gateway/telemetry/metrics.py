@@ -114,6 +114,17 @@ class Metrics:
         self.underruns = Counter(
             "gateway_media_underruns", "Frames that were due and not there.", registry=registry
         )
+        self.concealed = Counter(
+            "gateway_media_concealed_frames",
+            "Frames of 20 ms made up for live listeners in place of lost or late packets.",
+            registry=registry,
+        )
+        self.playout_delay = Histogram(
+            "gateway_media_playout_delay_seconds",
+            "Target of each live session's jitter buffer at its end.",
+            buckets=JITTER_BUCKETS,
+            registry=registry,
+        )
         self.overload_level = Gauge(
             "gateway_overload_level", "Share of max_active_calls in use; 1 refuses calls.", registry=registry
         )
