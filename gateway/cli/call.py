@@ -16,6 +16,7 @@ from rich.console import Console
 from gateway.cli.errors import UsageError
 from gateway.media.g711 import FRAME_SAMPLES, SAMPLE_RATE
 from gateway.media.port_pool import PortPool
+from gateway.media.quality import stream_mos
 from gateway.media.session import AudioSession
 from gateway.media.wav_file import wav_header
 from gateway.sip.endpoint import SipEndpoint
@@ -262,9 +263,12 @@ def _report(console: Console, witness: _Witness, talk: _Talk) -> None:
     if not talk.answered:
         return
     stats = talk.stats
+    way, score = stats.round_trip, stream_mos(stats)
     console.print(
         f"audio      {stats.packets_out} packets sent, {stats.packets_in} received, {stats.lost} lost,"
         f" jitter {stats.jitter * 1000:.1f} ms"
+        + (f", round trip {way * 1000:.1f} ms" if way is not None else "")
+        + (f", estimated MOS {score:.1f}" if score is not None else "")
     )
 
 

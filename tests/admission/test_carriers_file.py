@@ -32,6 +32,7 @@ def test_every_key(path: Path) -> None:
         passed_headers = ["X-Office-", "X-Pbx-"]
         documentation = "https://pbx.example/addresses"
         checked = 2026-11-23
+        early_media = true
         development = false
 
         [[trunk]]
@@ -47,6 +48,7 @@ def test_every_key(path: Path) -> None:
     assert office.passed_headers == ("X-Office-", "X-Pbx-")
     assert office.documentation == "https://pbx.example/addresses"
     assert office.checked == date(2026, 11, 23)
+    assert (office.early_media, other.early_media) == (True, None)
     assert (other.default_country, other.media_sources, other.call_id_header) == ("US", (), None)
     assert (other.passed_headers, other.development, other.checked) == ((), False, None)
 

@@ -154,6 +154,15 @@ def test_check_gives_a_line_and_a_fix_for_each_fault(config: Path) -> None:
         assert any(line.startswith(f"✓ {what}") for line in lines), what
 
 
+@pytest.mark.parametrize("command", ["check", "serve"])
+def test_a_waiting_sound_that_is_not_there_is_named(config: Path, command: str) -> None:
+    sound = str(config.parent / "missing.wav")
+    result = run(command, "-c", str(config), cwd=config.parent, VOICE_GATEWAY_MEDIA__WAITING_SOUND=sound)
+    assert result.returncode != 0
+    assert "media.waiting_sound" in result.stdout + result.stderr
+    assert "missing.wav" in result.stdout + result.stderr
+
+
 API_LINES = {
     "a store to be made": ("serve = true", "✓ api", "made at the first start"),
     "a database that is not there": (

@@ -27,6 +27,15 @@ def test_the_address_of_the_sdp_is_the_first_target_and_is_believed_at_once() ->
     assert latch.accepted == SDP
 
 
+def test_before_anybody_is_named_nobody_is_heard() -> None:
+    """An agent's port is open while it rings, and strangers may find it."""
+    latch = SymmetricLatch()
+    for sequence in range(10):
+        assert latch.offer(packet(sequence), STRANGER) is None
+    latch.expect(*SDP)
+    assert latch.offer(packet(1), SDP) == (packet(1),)
+
+
 def test_another_address_is_believed_after_three_packets_in_sequence_and_none_is_lost() -> None:
     latch = expecting()
     assert latch.offer(packet(65534), NAT) == ()
