@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from api import types
+from api import types, voicemail_types
 
 _TIMES: Final = {"created_at": "2026-11-23T12:00:00.000Z", "updated_at": "2026-11-23T12:00:00.000Z"}
 
@@ -94,6 +94,22 @@ _AVAILABLE: Final = {
 }
 
 
+_VOICEMAIL: Final = {
+    "id": "vm_5d1f0c9a7b3e2468",
+    "phone_number": "+14155550100",
+    "from_number": "+14155550111",
+    "call_id": "5d1f0c9a7b3e2468",
+    "carrier": "twilio",
+    "agent_id": "agt_sales",
+    "duration_seconds": 12.5,
+    "too_short": False,
+    "heard": False,
+    "audio_url": "/v1/voicemails/vm_5d1f0c9a7b3e2468/audio",
+    **_TIMES,
+    "version": 1,
+}
+
+
 def _page(item: Mapping[str, Any]) -> dict[str, Any]:
     return {"items": [item], "total": 1, "limit": 20, "offset": 0}
 
@@ -114,6 +130,14 @@ EXAMPLES: Final[Mapping[type, Mapping[str, Any]]] = {
     types.IntegrationPage: _page(_INTEGRATION),
     types.ApiKeyMade: {**_KEY, "key": "oi_sk_Ab3dXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX"},
     types.ApiKeyPage: _page(_KEY),
+    voicemail_types.VoicemailShown: _VOICEMAIL,
+    voicemail_types.VoicemailPage: _page(_VOICEMAIL),
+    voicemail_types.VoicemailCursorPage: {
+        "items": [_VOICEMAIL],
+        "next_cursor": "czE",
+        "has_more": True,
+        "limit": 100,
+    },
     types.AvailableNumbers: {"items": [_AVAILABLE]},
     types.ImportResult: {
         "created": 1,

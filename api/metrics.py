@@ -48,3 +48,21 @@ class ApiMetrics:
         self.publish_errors = Counter(
             "api_publish_errors", "Failed attempts to bring changes to Redis.", registry=registry
         )
+        self.events = Counter(
+            "api_call_events",
+            "Events of calls that were taken into the store.",
+            ("event",),
+            registry=registry,
+        )
+        self.deliveries = Counter(
+            "api_deliveries",
+            "Attempts to deliver an event: delivered, retried, failed (given up).",
+            ("event", "result"),
+            registry=registry,
+        )
+        self.delivery_seconds = Histogram(
+            "api_delivery_seconds",
+            "How long receivers of webhooks took to answer.",
+            buckets=BUCKETS,
+            registry=registry,
+        )

@@ -29,6 +29,10 @@ SHARED: Final = ("unauthorized", "too-many-requests", "internal", "unavailable")
 _HEADERS: Final[Mapping[str, Mapping[str, Any]]] = {
     "ETag": {"description": "Changes whenever the resource does.", "schema": {"type": "string"}},
     "Location": {"description": "Where it is from now on.", "schema": {"type": "string"}},
+    "Content-Range": {
+        "description": "Which part this is, and of how many bytes (RFC 9110 §14.4).",
+        "schema": {"type": "string"},
+    },
     "Retry-After": {
         "description": "Seconds to wait.",
         "schema": {"type": "integer", "minimum": 0},
@@ -125,6 +129,11 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
     if operation.method == "GET" and operation.etag:
         told = "An ETag: answer 304 if it has not changed."
         parameters.append(_header("If-None-Match", told, {"type": "string"}))
+    if operation.content is not None:
+        told = "The part that is wanted, as in `bytes=0-65535` (RFC 9110 §14.2)."
+        parameters.append(_header("Range", told, {"type": "string"}))
+        told = "An ETag: if it is another one now, answer with the whole."
+        parameters.append(_header("If-Range", told, {"type": "string"}))
     return parameters
 
 
@@ -142,6 +151,12 @@ def _responses(operation: Operation) -> dict[str, Any]:
         }
     if operation.method == "GET" and operation.etag:
         responses["304"] = {"description": "Not changed.", "headers": _headers("ETag")}
+    if operation.content is not None:
+        responses["206"] = {
+            "description": "Part of it.",
+            "content": _binary(operation.content_types),
+            "headers": _headers("ETag", "Content-Range"),
+        }
     by_status: dict[int, list[str]] = {}
     for kind in problems_of(operation):
         by_status.setdefault(KINDS[kind].status, []).append(kind)
@@ -154,6 +169,8 @@ def _success(operation: Operation) -> dict[str, Any]:
     response: dict[str, Any] = {"description": operation.summary.partition(";")[0] + "."}
     if operation.response is not None:
         response["content"] = _content(operation.response)
+    if operation.content is not None:
+        response["content"] = _binary(operation.content_types)
     names = ["ETag"] if operation.etag else []
     names += ["Location"] if operation.status == 201 else []
     names += ["Idempotency-Replayed"] if operation.method == "POST" else []
@@ -167,6 +184,10 @@ def _content(kind: type) -> dict[str, Any]:
     if kind in EXAMPLES:
         media["example"] = EXAMPLES[kind]
     return {JSON: media}
+
+
+def _binary(types: Sequence[str]) -> dict[str, Any]:
+    return {each: {"schema": {"type": "string", "format": "binary"}} for each in types}
 
 
 def _problem(status: int, kinds: Sequence[str]) -> dict[str, Any]:
@@ -191,6 +212,8 @@ def _problem(status: int, kinds: Sequence[str]) -> dict[str, Any]:
     }
     if status in {429, 503}:
         response["headers"] = _headers("Retry-After")
+    if status == 416:
+        response["headers"] = _headers("Content-Range")
     return response
 
 

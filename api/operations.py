@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
+from aiohttp import web
 from msgspec import Struct
 from sqlalchemy.orm import Session
 
@@ -68,6 +69,7 @@ class Reply:
 Read: TypeAlias = Callable[[Session, Request], Reply]
 Write: TypeAlias = Callable[[Transaction, Request], Reply]
 Act: TypeAlias = Callable[[Request], Awaitable[Reply]]
+Content: TypeAlias = Callable[[Request, web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,8 +78,9 @@ class Operation:
 
     id: OpenAPI's operationId; path: with names in braces; status: of success.
     scope: what the key must allow; None needs no key.
-    read, write, act: what does it; exactly one. `read` and `write` run in a transaction of that sort, `act`
-        opens its own, because it also talks to others.
+    read, write, act, content: what does it; exactly one. `read` and `write` run in a transaction of that
+        sort, `act` opens its own, because it also talks to others; `content` answers by itself, with
+        something of `content_types`, whole or in part, and to HEAD too.
     query, request, response: types; None for none.
     accepted: what is answered with 202, if that may be.
     problems: kinds that it may answer with, beyond those that all operations share.
@@ -93,6 +96,8 @@ class Operation:
     read: Read | None = None
     write: Write | None = None
     act: Act | None = None
+    content: Content | None = None
+    content_types: tuple[str, ...] = ()
     query: type[Struct] | None = None
     request: type[Struct] | None = None
     response: type[Struct] | None = None

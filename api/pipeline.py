@@ -91,7 +91,7 @@ class Pipeline:
         """What serves an operation."""
         seconds = self._metrics.request_seconds.labels(operation.path)
 
-        async def handle(request: web.Request) -> web.Response:
+        async def handle(request: web.Request) -> web.StreamResponse:
             began = self._clock()
             status = 499  # as nginx counts a client that did not wait
             try:
@@ -104,10 +104,11 @@ class Pipeline:
 
         return handle
 
-    async def _answer(self, operation: Operation, request: web.Request) -> web.Response:
+    async def _answer(self, operation: Operation, request: web.Request) -> web.StreamResponse:
         if self._in_progress >= MAX_IN_PROGRESS:
             return respond(_busy("too many requests are in progress"))
-        self._in_progress += 1
+        counted = operation.content is None  # content takes long, and has a cap of its own
+        self._in_progress += counted
         try:
             return await self._serve(operation, request)
         except Problem as problem:
@@ -128,11 +129,13 @@ class Pipeline:
             detail = "something went wrong here; it is in the log"
             return respond(Problem("internal", detail, extra={"request_id": request_id}))
         finally:
-            self._in_progress -= 1
+            self._in_progress -= counted
 
-    async def _serve(self, operation: Operation, request: web.Request) -> web.Response:
+    async def _serve(self, operation: Operation, request: web.Request) -> web.StreamResponse:
         principal = await self._authenticated(operation, request)
         parsed, fingerprint, idempotency_key = await self._parsed(operation, request, principal)
+        if operation.content is not None:
+            return await operation.content(parsed, request)
         if operation.read is not None:
             read = operation.read
             return _response(

@@ -87,6 +87,9 @@ KINDS: Final[Mapping[str, Kind]] = {
         "`If-Match` names an older state. Get the resource again, and repeat the change with its new ETag.",
     ),
     "too-large": Kind(413, "Request too large", "Send less: the problem names the limit in bytes."),
+    "range-not-satisfiable": Kind(
+        416, "No such part", "`Range` begins after the end: `Content-Range` tells how many bytes there are."
+    ),
     "unsupported-media-type": Kind(
         415,
         "Unsupported media type",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -13,7 +15,7 @@ import structlog
 from aiohttp import web
 from redis.asyncio import Redis
 
-from api import seed
+from api import event_intake, seed, voicemails
 from api.access import Principal
 from api.agents import Agents
 from api.api_keys import ApiKeys, KeyRing, bootstrap
@@ -22,6 +24,7 @@ from api.carrier_webhooks import CarrierWebhooks
 from api.carriers.connect import CarrierUrls, connect
 from api.carriers.sandbox import FILE, SandboxCarrier
 from api.carriers.wiring import MAX_NODES, Node, Place
+from api.event_intake import EventIntake
 from api.idempotency import Replays
 from api.integrations import Integrations
 from api.metrics import ApiMetrics
@@ -40,13 +43,16 @@ from api.secret_keys import KEY_FILE, KeyFileWatch, Rotation, check_keys, obtain
 from api.seed import SeedError
 from api.store.database import StoreUnavailable, Transaction, open_database
 from api.store.schema import SchemaError
+from api.voicemails import Voicemails
 from api.web import install
 from routing.cache import RoutingCache
+from routing.event_stream import EventReader
+from storage.objects import ObjectStore, StorageError
 
 log = structlog.get_logger("api")
 
 CLEANING_SECONDS: Final = 600.0
-"""Between deletions of answers that nobody will ask for again."""
+"""Between deletions of what nobody will ask for again."""
 
 RESTART_SECONDS: Final = 5.0
 """Before background work that failed by a fault of ours is tried again."""
@@ -71,6 +77,7 @@ class ApiService:
         carrier_nodes: where carriers reach this deployment, as `api.carriers.wiring.Node` reads it.
         carrier_urls: where Twilio's and Telnyx's APIs are; empty for theirs.
         public_url: where carriers reach us with webhooks; empty for what a request names.
+        recordings: opens the store of recordings, if there is one; may block, and raise StorageError.
         metrics: counts.
 
     """
@@ -89,6 +96,7 @@ class ApiService:
         carrier_nodes: Sequence[str] = (),
         carrier_urls: tuple[str, str] = ("", ""),
         public_url: str = "",
+        recordings: Callable[[], ObjectStore] | None = None,
         metrics: ApiMetrics | None = None,
     ) -> None:
         self._directory = directory
@@ -102,6 +110,7 @@ class ApiService:
         self._carrier_nodes = carrier_nodes
         self._carrier_urls = CarrierUrls(*carrier_urls)
         self._public_url = public_url
+        self._open_recordings = recordings
         self.metrics = metrics or ApiMetrics()
         self.first_key: str | None = None
         """Made by this start, because there was none; to be shown once."""
@@ -119,6 +128,9 @@ class ApiService:
         except (SecretKeyError, SchemaError, SeedError) as error:
             await self._exit.aclose()
             raise ApiStartError(str(error)) from error
+        except StorageError as error:
+            await self._exit.aclose()
+            raise ApiStartError(f"storage.url: {error}") from error
         except StoreUnavailable as error:
             await self._exit.aclose()
             text = str(error)
@@ -140,6 +152,11 @@ class ApiService:
         self.database = await asyncio.to_thread(open_database, self._database_url, self._directory)
         self._exit.push_async_callback(self.database.close)
         await self.database.open()
+        recordings = None
+        if self._open_recordings is not None:
+            recordings = await asyncio.to_thread(self._open_recordings)
+            self._exit.push_async_callback(recordings.close)
+        self.voicemails = Voicemails(self.database, recordings)
         self.records = NumberRecords(self.box)
         self.agents = Agents(self.box, self.records)
         self.integrations = Integrations(self.box, self.records)
@@ -180,6 +197,7 @@ class ApiService:
             self.agents,
             self.integrations,
             self.carrier_setup,
+            self.voicemails,
             ApiKeys(self.keys),
         )
         return [operation for part in parts for operation in part.operations()]
@@ -224,7 +242,12 @@ class ApiService:
         self.database.on_committed = publisher.wake
         return publisher
 
-    async def run(self, publisher: Publisher | None) -> None:
+    def intake(self, redis: Redis) -> EventIntake:
+        """Takes what gateways tell of calls; redis: a client with timeouts."""
+        reader = EventReader(redis, f"{socket.gethostname()}-{os.getpid()}")
+        return EventIntake(self.database, reader, [self.voicemails.take], self.metrics)
+
+    async def run(self, publisher: Publisher | None, intake: EventIntake | None = None) -> None:
         """Do what goes on besides requests, until cancelled. Failures are logged and tried again."""
         work: list[tuple[str, Callable[[], Awaitable[None]]]] = [
             ("purchases", self.purchases.run),
@@ -232,6 +255,8 @@ class ApiService:
         ]
         if publisher is not None:
             work.append(("publisher", publisher.run))
+        if intake is not None:
+            work.append(("call events", intake.run))
         if not self._secret_key:
             work.append(("key file", KeyFileWatch(self._directory / KEY_FILE, self.box).run))
         async with asyncio.TaskGroup() as group:
@@ -241,9 +266,10 @@ class ApiService:
     async def _clean(self) -> None:
         while True:
             try:
-                await self.database.write(self._replays.forget_old)
+                for forget in (self._replays.forget_old, event_intake.forget_old, voicemails.forget_old):
+                    await self.database.write(forget)
             except StoreUnavailable as error:
-                log.warning("old answers not deleted", detail=str(error))
+                log.warning("old records not deleted", detail=str(error))
             await asyncio.sleep(CLEANING_SECONDS)
 
 

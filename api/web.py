@@ -26,7 +26,10 @@ def install(app: web.Application, operations: Sequence[Operation], pipeline: Pip
         app.router.add_route("*", path, _refusal({each.method for each in operations if each.path == path}))
     for operation in operations:
         if "{" in operation.path:
-            app.router.add_route(operation.method, operation.path, pipeline.handler(operation))
+            handler = pipeline.handler(operation)
+            app.router.add_route(operation.method, operation.path, handler)
+            if operation.content is not None:
+                app.router.add_route("HEAD", operation.path, handler)
     app.middlewares.append(_problems)
 
 

@@ -59,7 +59,7 @@ async def serve_api(
         )
         exit_stack.push_async_callback(redis.aclose)
         publisher = service.publisher(redis)
-        work = asyncio.create_task(service.run(publisher))
+        work = asyncio.create_task(service.run(publisher, service.intake(redis)))
 
         async def end() -> None:
             work.cancel()

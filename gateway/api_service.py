@@ -17,6 +17,7 @@ from api.service import FIRST_SYNC_SECONDS, ApiService, ApiStartError
 from api.store.database import StoreUnavailable
 from api.store.schema import SchemaError
 from gateway.config import Settings
+from gateway.recordings_place import open_store
 
 __all__ = [
     "FIRST_SYNC_SECONDS",
@@ -50,6 +51,7 @@ def make_service(settings: Settings, registry: CollectorRegistry | None = None) 
         carrier_nodes=carrier_nodes(settings),
         carrier_urls=(settings.carriers.twilio_url, settings.carriers.telnyx_url),
         public_url=settings.carriers.public_url,
+        recordings=lambda: open_store(settings),
         metrics=ApiMetrics(registry),
     )
 

@@ -20,8 +20,10 @@ from redis.asyncio import Redis
 from gateway.admission.carriers import CarriersError, CarrierTable
 from gateway.admission.carriers_file import load_carriers
 from gateway.admission.limits import AdmissionLimits
+from gateway.calls.announcing import CallAnnouncer
 from gateway.calls.dispatcher import Dispatcher
 from gateway.calls.recording import CallRecordings
+from gateway.calls.records import CallRecord
 from gateway.calls.registry import Registry
 from gateway.calls.remote_calls import RemoteCalls
 from gateway.config import Settings
@@ -30,6 +32,7 @@ from gateway.destinations.remote_control import RemoteControls
 from gateway.destinations.stream_trunk import StreamTrunk, TrustError, open_session, trust
 from gateway.destinations.trunk import Trunk
 from gateway.destinations.voicemail import VoicemailBox
+from gateway.destinations.voicemail_outbox import VoicemailOutbox
 from gateway.destinations.waiting_sound import Kind, WaitingSounds
 from gateway.faults import StartError
 from gateway.media.disk import Disk
@@ -55,6 +58,8 @@ from gateway.telemetry.metrics import Metrics
 from gateway.web import twilio_calls
 from gateway.web.server import PortTaken, WebServer, make_app
 from routing.cache import RoutingCache
+from routing.event_stream import FAILURES as EVENT_FAILURES
+from routing.event_stream import EventWriter
 from routing.follower import FAILURES
 from routing.health import EndpointHealth
 from routing.models import Agent, PhoneNumber
@@ -74,6 +79,9 @@ FIRST_LOOK_SECONDS: Final = 10.0
 
 LAST_WORDS_SECONDS: Final = 1.0
 """For BYEs to be answered before the sockets are closed."""
+
+LAST_EVENTS_SECONDS: Final = 2.0
+"""For the events of calls that ended with us to be in Redis."""
 
 GC_THRESHOLD: Final = (20_000, 1_000, 1_000)
 """Allocations between collections. A finished call leaves no reference cycle (tested in `tests/sip`), so
@@ -97,6 +105,8 @@ class Gateway:
         self.api: ApiService | None = None
         self._sync: FileSync | None = None
         self._remote: RemoteSync | None = None
+        self._events: EventWriter | None = None
+        self._outbox: VoicemailOutbox | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._exit = contextlib.AsyncExitStack()
 
@@ -232,6 +242,8 @@ class Gateway:
             max_seconds=settings.voicemail.max_seconds,
             silence_seconds=settings.voicemail.silence_seconds,
             finish_key=settings.voicemail.finish_key,
+            min_seconds=settings.voicemail.min_seconds,
+            outbox=self._outbox,
             on_underruns=self.metrics.underruns.inc,
             on_error=_recording_failed,
             disk=disk,
@@ -249,6 +261,14 @@ class Gateway:
             consent_interval=_consent_interval(settings),
         )
         self._exit.push_async_callback(recordings.close)
+        call_log = CallLog(self.metrics)
+        announcer = None if self._events is None else CallAnnouncer(self._events.put)
+
+        def over(record: CallRecord) -> None:
+            call_log(record)
+            if announcer is not None:
+                announcer.ended(record)
+
         return Dispatcher(
             directory=self.replica,
             limits=self.limits,
@@ -258,7 +278,8 @@ class Gateway:
             voicemail=box,
             registry=self.registry,
             observer=self.metrics,
-            sink=CallLog(self.metrics),
+            sink=over,
+            on_started=announcer.started if announcer is not None else lambda record: None,
             default_voicemail=settings.voicemail.default_message,
             endpoint_template=settings.agents.endpoint_template,
             waiting=waiting,
@@ -320,6 +341,8 @@ class Gateway:
             self._run(partial(self._sync.watch, settings.routing.reload_interval), "numbers-file")
         elif settings.api.serve and not settings.api.remote_url:
             await self._start_api(self._writer(url))
+        if settings.routing.numbers_file is None and not settings.api.remote_url:
+            self._start_events(self._writer(url))
         self.replica = Replica(
             url,
             self.metrics,
@@ -350,6 +373,31 @@ class Gateway:
             on_looked=lambda result: self.metrics.remote_looks.labels(result).inc(),
         )
 
+    def _start_events(self, redis: Redis) -> None:
+        """Tell the API, wherever it runs, of calls and of voicemails."""
+        settings = self.settings
+        self._events = EventWriter(
+            redis,
+            on_dropped=self.metrics.events_dropped.inc,
+            on_error=lambda text: log.error("events not written", detail=text, key="redis.url"),
+        )
+        self._exit.push_async_callback(self._last_events, self._events)
+        self._run(self._events.run, "call-events")
+        self._outbox = VoicemailOutbox(
+            settings.data.dir / "voicemail-outbox",
+            local_directory(settings),
+            self._events,
+            min_seconds=settings.voicemail.min_seconds,
+            on_error=lambda text: log.error("voicemail not delivered yet", detail=text),
+        )
+        self._exit.push_async_callback(self._outbox.close)
+        self._run(self._outbox.run, "voicemail-outbox")
+
+    async def _last_events(self, events: EventWriter) -> None:
+        with contextlib.suppress(*EVENT_FAILURES):
+            async with asyncio.timeout(LAST_EVENTS_SECONDS):
+                await events.flush()
+
     def _writer(self, url: str) -> Redis:
         writer = connect(url, BACKGROUND_TIMEOUT)
         self._exit.push_async_callback(writer.aclose)
@@ -366,7 +414,7 @@ class Gateway:
             raise StartError(str(error)) from error
         self._exit.push_async_callback(self.api.close)
         publisher = self.api.publisher(writer)
-        self._run(partial(self.api.run, publisher), "api")
+        self._run(partial(self.api.run, publisher, self.api.intake(writer)), "api")
         with contextlib.suppress(TimeoutError):  # Redis may be away: then there may be a snapshot
             async with asyncio.timeout(FIRST_SYNC_SECONDS):
                 await publisher.synced.wait()

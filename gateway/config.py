@@ -325,6 +325,11 @@ class Voicemail(Section):
     finish_key: str = Field(
         default="#", pattern=r"^[0-9*#A-D]?$", description="Key that ends a recording; empty for none."
     )
+    min_seconds: float = Field(
+        default=1.0,
+        ge=0,
+        description="Seconds of voice below which a message is marked as too short: the caller hung up.",
+    )
 
 
 class Recording(Section):

@@ -6,7 +6,19 @@ Times are RFC 3339 texts in UTC with milliseconds, which sort as in time. Secret
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Float, ForeignKey, Index, Integer, LargeBinary, String, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 Sequential = BigInteger().with_variant(Integer, "sqlite")
@@ -161,6 +173,94 @@ class OutboxRow(Base):
     value: Mapped[bytes | None] = mapped_column(LargeBinary)
     accepted_at: Mapped[float] = mapped_column(Float(53))
     mark: Mapped[str] = mapped_column(String(16))
+
+
+class VoicemailRow(Base):
+    """A message that a caller left.
+
+    number, caller: as in `routing.call_events`; audio: the key of its recording.
+    """
+
+    __tablename__ = "voicemails"
+    __table_args__ = (
+        Index("ix_voicemails_number", "number", "seq"),
+        Index("ix_voicemails_agent_id", "agent_id", "seq"),
+        Index("ix_voicemails_created_at", "created_at"),
+        {"sqlite_autoincrement": True},  # a cursor must never meet a message again
+    )
+
+    seq: Mapped[int] = mapped_column(Sequential, primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(64), unique=True)
+    number: Mapped[str] = mapped_column(String(64))
+    caller: Mapped[str] = mapped_column(Text)
+    call_id: Mapped[str] = mapped_column(String(64))
+    carrier: Mapped[str] = mapped_column(Text)
+    agent_id: Mapped[str | None] = mapped_column(String(64))
+    audio: Mapped[str] = mapped_column(Text)
+    duration_seconds: Mapped[float] = mapped_column(Float(53))
+    too_short: Mapped[bool] = mapped_column(Boolean)
+    heard: Mapped[bool] = mapped_column(Boolean)
+    created_at: Mapped[str] = mapped_column(String(24))
+    updated_at: Mapped[str] = mapped_column(String(24))
+    version: Mapped[int] = mapped_column(Integer)
+
+
+class EventRow(Base):
+    """An event that was taken in: it may come again, and happens once."""
+
+    __tablename__ = "events"
+
+    id: Mapped[str] = mapped_column(String(80), primary_key=True)
+    taken_at: Mapped[str] = mapped_column(String(24), index=True)
+
+
+class WebhookRow(Base):
+    """An address that hears of events. events: separated by spaces; secret: sealed, signs what is sent."""
+
+    __tablename__ = "webhooks"
+
+    seq: Mapped[int] = mapped_column(Sequential, primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(64), unique=True)
+    name: Mapped[str] = mapped_column(Text)
+    url: Mapped[str] = mapped_column(Text)
+    events: Mapped[str] = mapped_column(Text)
+    status: Mapped[str] = mapped_column(String(16))
+    secret: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[str] = mapped_column(String(24))
+    updated_at: Mapped[str] = mapped_column(String(24))
+    version: Mapped[int] = mapped_column(Integer)
+
+
+class DeliveryRow(Base):
+    """One event for one receiver, until it has arrived or was given up.
+
+    webhook_id: whose. body: what is sent, JSON.
+    due_at: seconds since the epoch, of the next attempt; while one is under way, of the time at which it is
+        taken for lost. None when there will be none.
+    error: what became of the last attempt; empty if it arrived.
+    """
+
+    __tablename__ = "deliveries"
+    __table_args__ = (
+        Index("ix_deliveries_webhook_id", "webhook_id", "seq"),
+        Index("ix_deliveries_due_at", "due_at"),
+        UniqueConstraint("webhook_id", "event_id", name="uq_deliveries_event"),
+        {"sqlite_autoincrement": True},
+    )
+
+    seq: Mapped[int] = mapped_column(Sequential, primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(64), unique=True)
+    webhook_id: Mapped[str] = mapped_column(String(64))
+    event_id: Mapped[str] = mapped_column(String(80))
+    event: Mapped[str] = mapped_column(String(32))
+    body: Mapped[str] = mapped_column(Text)
+    status: Mapped[str] = mapped_column(String(16))
+    attempts: Mapped[int] = mapped_column(Integer)
+    due_at: Mapped[float | None] = mapped_column(Float(53))
+    response_status: Mapped[int | None] = mapped_column(Integer)
+    error: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[str] = mapped_column(String(24))
+    updated_at: Mapped[str] = mapped_column(String(24))
 
 
 class StateRow(Base):

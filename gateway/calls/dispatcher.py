@@ -72,6 +72,7 @@ class Dispatcher:
         voicemail: what every voicemail needs.
         registry: the calls alive.
         observer, sink: who counts stages and legs, and who takes the record of each call.
+        on_started: told of each call that has a plan; must be fast, and not raise.
         default_voicemail, endpoint_template: see `make_plan`.
         waiting: what callers hear meanwhile.
         recordings: how whole calls are recorded; None: they are not.
@@ -98,6 +99,7 @@ class Dispatcher:
         waiting: WaitingSounds | None = None,
         recordings: CallRecordings | None = None,
         default_recording: RecordingPolicy = "voicemail",
+        on_started: RecordSink = lambda record: None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         new_id: Callable[[], str] = lambda: secrets.token_hex(8),
@@ -116,6 +118,7 @@ class Dispatcher:
         self._waiting = waiting or WaitingSounds()
         self._recordings = recordings
         self._default_recording: RecordingPolicy = default_recording
+        self._on_started = on_started
         self._clock = clock
         self._wall_clock = wall_clock
         self._new_id = new_id
@@ -204,6 +207,7 @@ class Dispatcher:
         if (obstacle := _obstacle(call, destinations)) is not None:
             call.close("refused", obstacle.reason, obstacle.status)
             return
+        self._on_started(call.record)
         call.ring(early_media(call) if early else b"")
         if plan.answer_first and (refusal := await _answer_first(call)) is not None:
             call.close("refused", refusal.reason, refusal.status)

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
 from urllib.parse import quote, urlencode
 
 from gateway.cli.errors import UsageError
@@ -102,6 +102,24 @@ class ApiClient:
                 wait = min(int(after) if after.isdigit() else 1, MAX_RETRY_SECONDS)
                 return response.status, wait, json.loads(text) if text else None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise UsageError(f"{self._root}: the API cannot be reached: {error or 'no answer'}") from None
+        except ValueError:
+            raise UsageError(f"{self._root}: what answers there is not the phone-number API") from None
+
+    async def download(self, path: str, out: BinaryIO) -> int:
+        """Write what is at a path to a file; how many bytes that is. Raises Refused, UsageError, OSError."""
+        import aiohttp
+
+        try:
+            async with self._session.get(f"{self._root}/v1{path}", headers=self._headers) as response:
+                if response.status >= 400:
+                    answer = json.loads(await response.read() or b"{}")
+                    raise Refused(answer if isinstance(answer, dict) else {"status": response.status})
+                size = 0
+                async for piece in response.content.iter_any():
+                    size += out.write(piece)
+                return size
+        except (aiohttp.ClientError, TimeoutError) as error:
             raise UsageError(f"{self._root}: the API cannot be reached: {error or 'no answer'}") from None
         except ValueError:
             raise UsageError(f"{self._root}: what answers there is not the phone-number API") from None

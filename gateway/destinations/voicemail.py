@@ -10,6 +10,7 @@ from pathlib import Path
 from gateway.destinations.attending import attended
 from gateway.destinations.base import Call, CallerLeft, Declined, Finished, Outcome, Tried
 from gateway.destinations.terminating import NOT_ACCEPTABLE, Terms, answer_here, obstacle
+from gateway.destinations.voicemail_outbox import VoicemailOutbox
 from gateway.destinations.voicemail_session import VoicemailSession
 from gateway.media.disk import Disk
 from gateway.media.ports import NoPortLeft
@@ -42,6 +43,8 @@ class VoicemailBox:
     max_seconds: of one recording.
     silence_seconds: of silence that end a recording; 0 for never.
     finish_key: ends a recording; empty for none.
+    min_seconds: of voice; a message with less is too short.
+    outbox: brings messages to the API; None if there is none.
     on_error: hears of a disk that did not take a recording.
     on_recorded: takes each recording that is finished, its record beside it.
     disk: where recordings are written; by default each has one of its own.
@@ -55,6 +58,8 @@ class VoicemailBox:
     max_seconds: float = 180.0
     silence_seconds: float = 5.0
     finish_key: str = "#"
+    min_seconds: float = 1.0
+    outbox: VoicemailOutbox | None = None
     on_error: Callable[[Exception], None] = _ignore
     on_underruns: Callable[[int], None] = _uncounted
     wall_clock: Callable[[], float] = time.time

@@ -10,6 +10,7 @@ from typing import Any
 
 from gateway.destinations.base import Call
 from gateway.media.recorder import Recording
+from routing.call_events import VOICEMAIL_PREFIX, VoicemailCreated, moment
 
 
 def recording_path(directory: Path, answered_at: float, call_id: str) -> Path:
@@ -17,8 +18,8 @@ def recording_path(directory: Path, answered_at: float, call_id: str) -> Path:
 
     answered_at: seconds since the epoch.
     """
-    moment = datetime.fromtimestamp(answered_at, UTC)
-    return directory / f"{moment:%Y-%m-%d}" / f"{moment:%H%M%S}-{call_id}.wav"
+    began = datetime.fromtimestamp(answered_at, UTC)
+    return directory / f"{began:%Y-%m-%d}" / f"{began:%H%M%S}-{call_id}.wav"
 
 
 def make_record(
@@ -39,6 +40,28 @@ def make_record(
         "recording_error": None if recording.error is None else str(recording.error),
         "tried": [asdict(tried) for tried in call.tried],
     }
+
+
+def new_message(call: Call, recording_key: str, answered_at: float) -> VoicemailCreated:
+    """The message of a call whose recording begins.
+
+    answered_at: seconds since the epoch.
+    """
+    agents = (tried.destination for tried in call.tried if tried.endpoint)
+    return VoicemailCreated(
+        id=f"evt_{VOICEMAIL_PREFIX}{call.id}",
+        call_id=call.id,
+        created_at=moment(answered_at),
+        agent_id=next(agents, None),
+        to_number=call.dialled,
+        from_number=call.caller_number,
+        carrier=call.carrier,
+        voicemail_id=f"{VOICEMAIL_PREFIX}{call.id}",
+        recording_key=recording_key,
+        duration_seconds=0.0,
+        speech_seconds=0.0,
+        too_short=True,
+    )
 
 
 def write_record(record: dict[str, Any], path: Path) -> None:

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from gateway.destinations.base import Call
 from gateway.destinations.info_keys import key_in
 from gateway.destinations.terminating import Terms, negotiate
-from gateway.destinations.voicemail_record import make_record, recording_path, write_record
-from gateway.media.g711 import CODECS
-from gateway.media.recorder import Recorder
+from gateway.destinations.voicemail_record import make_record, new_message, recording_path, write_record
+from gateway.media.g711 import CODECS, SAMPLE_RATE
+from gateway.media.recorder import Recorder, Recording
 from gateway.media.session import AudioSession
 from gateway.media.tones import beep, silence
 from gateway.media.voice_activity import VoiceActivity
+from gateway.media.wav_file import shorten
 from gateway.sip.events import InfoReceived
 from gateway.speech.message import RenderedMessage
+from routing.call_events import VoicemailCreated
 
 if TYPE_CHECKING:
     from gateway.destinations.voicemail import VoicemailBox
 
 PAUSE = 0.2
 """Seconds between message and tone."""
+
+BYTES_PER_SECOND = 2 * SAMPLE_RATE
+"""Of a recording: PCM16 mono."""
+
+TAIL_BYTES = BYTES_PER_SECOND // 2
+"""Kept after the last voice: half a second, in which the last syllable fades."""
 
 ROUNDING = 0.001
 """Seconds by which a timer and the sum of two times may differ."""
@@ -56,6 +66,9 @@ class VoicemailSession:
         self._box = box
         self._answered_at = box.wall_clock()
         self._recorder: Recorder | None = None
+        self._message: VoicemailCreated | None = None
+        self._activity = VoiceActivity(call.now())
+        self._heard = self._voiced = 0  # bytes: of all audio, and up to the last voice
         self._cause = "caller left during the message"
         self._audio = AudioSession(
             call.audio.open_port(),
@@ -96,6 +109,7 @@ class VoicemailSession:
         self._call.caller.hangup()
         if self._recorder is not None:
             recording = await self._recorder.close()
+            recording = await self._trimmed(recording)
             record = make_record(
                 self._call,
                 recording,
@@ -109,6 +123,35 @@ class VoicemailSession:
                 self._box.on_error(error)
             else:
                 self._box.on_recorded(recording.path)
+            await self._deliver(recording.seconds)
+
+    async def _trimmed(self, recording: Recording) -> Recording:
+        """The recording without the silence at its end.
+
+        A message without any voice stays as it is: who speaks too softly for us may be understood by people.
+        """
+        keep = self._voiced + TAIL_BYTES
+        seconds = keep / BYTES_PER_SECOND
+        if not self._voiced or seconds >= recording.seconds:
+            return recording
+        try:
+            await asyncio.to_thread(shorten, recording.path, keep)
+        except OSError as error:
+            self._box.on_error(error)
+            return recording
+        return replace(recording, seconds=seconds)
+
+    async def _deliver(self, seconds: float) -> None:
+        if self._box.outbox is None or self._message is None:
+            return
+        voiced = self._activity.voiced_seconds
+        message = msgspec.structs.replace(
+            self._message,
+            duration_seconds=round(seconds, 3),
+            speech_seconds=round(voiced, 3),
+            too_short=voiced < self._box.min_seconds,
+        )
+        await self._box.outbox.finished(message)
 
     async def _played(self, sound: asyncio.Future[bool]) -> None:
         """Until a sound, and whatever was queued before it, has been heard."""
@@ -123,9 +166,10 @@ class VoicemailSession:
 
     async def _record(self) -> str:
         call, limit = self._call, self._box.silence_seconds
-        activity = VoiceActivity(call.now())
+        self._activity = activity = VoiceActivity(call.now())
+        path = recording_path(self._box.directory, self._answered_at, call.id)
         self._recorder = recorder = Recorder(
-            recording_path(self._box.directory, self._answered_at, call.id),
+            path,
             max_seconds=self._box.max_seconds,
             on_full=lambda: call.deliver(_RecordingFull()),
             on_error=self._box.on_error,
@@ -133,9 +177,18 @@ class VoicemailSession:
             disk=self._box.disk,
         )
 
+        if self._box.outbox is not None:
+            place = path.relative_to(self._box.directory).as_posix()
+            self._message = new_message(call, place, self._answered_at)
+            self._box.outbox.begun(self._message)
+
         def hear(frame: bytes) -> None:
             recorder.write(frame)
-            activity.hear(frame, call.now())
+            now = call.now()
+            activity.hear(frame, now)
+            self._heard += len(frame)
+            if not activity.silence(now):
+                self._voiced = self._heard
 
         self._audio.on_audio = hear
         self._audio.on_dtmf = lambda key: call.deliver(_KeyPressed(key))

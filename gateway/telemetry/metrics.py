@@ -140,6 +140,11 @@ class Metrics:
             ("agent", "endpoint"),
             registry=registry,
         )
+        self.events_dropped = Counter(
+            "gateway_events_dropped",
+            "Call events given up because Redis was away for too long; voicemails never are.",
+            registry=registry,
+        )
         self.agent_calls = Gauge("gateway_agent_calls", "Calls at an agent.", ("agent",), registry=registry)
         self.lookups = Counter("routing_lookups", "Route lookups.", ("source", "result"), registry=registry)
         self.lookup_seconds = Histogram(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import wave
 from pathlib import Path
@@ -20,6 +21,7 @@ from gateway.sip.offer_answer import DTMF
 from gateway.sip.offer_answer import PCMA as PCMA_ONLY
 from gateway.sip.sdp import SessionDescription, make_offer
 from gateway.speech.errors import SpeechError
+from routing.call_events import VoicemailCreated
 from tests.calls.rig import CALLING, NUMBER, Port, Rig, Voice, answering, in_virtual_time, refusing
 from tests.e2e.audio import tone_share
 
@@ -347,3 +349,59 @@ async def test_callers_with_other_codecs_are_spoken_to_and_recorded_in_theirs(ri
     with wave.open(str(path)) as recording:
         heard = np.frombuffer(recording.readframes(10**6), np.int16)
     assert np.abs(heard[4000:]).mean() > 3000
+
+
+@in_virtual_time
+async def test_silence_at_the_end_is_cut_off_and_the_message_goes_to_the_outbox(rig: Rig):
+    kept: list[VoicemailCreated] = []
+
+    class Outbox:
+        def begun(self, message: VoicemailCreated) -> None:
+            kept.append(message)
+
+        async def finished(self, message: VoicemailCreated) -> None:
+            kept.append(message)
+
+    rig.box = dataclasses.replace(rig.box, outbox=Outbox())
+    rig.dispatcher._voicemail = rig.box
+    rig.line()
+    port, _ = await reach(rig)
+    await asyncio.sleep(UNTIL_RECORDING)
+    speaker = Speaker(port)
+    await speaker.say(2)
+    await speaker.say(5, frame=PCMU.encode(bytes(320)))
+    await asyncio.sleep(1)
+    record, path = written(rig)
+    assert record["ended_by"] == "silence for 4 s"
+    with wave.open(str(path)) as recording:
+        assert 2.3 < recording.getnframes() / 8000 < 2.7
+    begun, finished = kept
+    assert begun.recording_key == finished.recording_key == path.relative_to(rig.box.directory).as_posix()
+    assert finished.voicemail_id == "vm_call-1"
+    assert 2.3 < finished.duration_seconds < 2.7
+    assert 1.8 < finished.speech_seconds <= 2.0
+    assert not finished.too_short
+
+
+@in_virtual_time
+async def test_a_caller_who_says_nothing_leaves_a_message_that_is_too_short(rig: Rig):
+    kept: list[VoicemailCreated] = []
+
+    class Outbox:
+        def begun(self, message: VoicemailCreated) -> None:
+            assert message.too_short
+
+        async def finished(self, message: VoicemailCreated) -> None:
+            kept.append(message)
+
+    rig.box = dataclasses.replace(rig.box, outbox=Outbox())
+    rig.dispatcher._voicemail = rig.box
+    rig.line()
+    port, leg = await reach(rig)
+    await asyncio.sleep(UNTIL_RECORDING)
+    await Speaker(port).say(0.6, frame=PCMU.encode(bytes(320)))
+    leg.hangup()
+    await asyncio.sleep(1)
+    (message,) = kept
+    assert message.too_short
+    assert 0.4 < message.duration_seconds <= 0.6

@@ -13,6 +13,9 @@ from typing import Any
 from aiohttp import ClientSession, web
 
 from api.service import ApiService
+from routing.call_events import Event, VoicemailCreated
+from routing.redis_clients import connect
+from storage.local import LocalStore
 
 KEY = "oi_sk_bootstrap-key-of-the-tests"
 
@@ -33,8 +36,10 @@ class Answer:
 class Api:
     """A running API."""
 
-    def __init__(self, service: ApiService, address: str, session: ClientSession) -> None:
+    def __init__(self, service: ApiService, address: str, session: ClientSession, recordings: Path) -> None:
         self.service = service
+        self.intake = service.intake(connect("redis://nowhere.invalid", 1.0))
+        self.recordings = recordings
         self.address = address
         self._session = session
 
@@ -82,6 +87,39 @@ class Api:
         assert answer.status == 201, answer
         return dict(answer.body)
 
+    async def voicemail(
+        self, voicemail_id: str, *, audio: bytes = b"RIFF0123456789", **fields: Any
+    ) -> dict[str, Any]:
+        """Have a message come in."""
+        event = VoicemailCreated(
+            **{
+                "id": f"evt_{voicemail_id}",
+                "call_id": voicemail_id.removeprefix("vm_"),
+                "created_at": "2026-11-27T12:00:00.000Z",
+                "agent_id": "agt_sales",
+                "to_number": "+14155550100",
+                "from_number": "+14155550111",
+                "carrier": "twilio",
+                "voicemail_id": voicemail_id,
+                "recording_key": f"2026-11-27/{voicemail_id}.wav",
+                "duration_seconds": 3.25,
+                "speech_seconds": 2.0,
+                "too_short": False,
+                **fields,
+            }
+        )
+        await self.take(event)
+        path = self.recordings / event.recording_key
+        await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
+        await asyncio.to_thread(path.write_bytes, audio)
+        answer = await self.get(f"/v1/voicemails/{voicemail_id}")
+        assert answer.status == 200, answer
+        return dict(answer.body)
+
+    async def take(self, *events: Event) -> None:
+        """Have the gateway tell of something."""
+        await self.service.database.write(lambda tx: self.intake.take(tx, events))
+
     async def number(self, phone_number: str, **fields: Any) -> dict[str, Any]:
         """Register a number."""
         answer = await self.post(
@@ -94,7 +132,12 @@ class Api:
 @contextlib.asynccontextmanager
 async def running_api(directory: Path, **options: Any) -> AsyncIterator[Api]:
     """An API that runs for as long as the block does, without Redis."""
-    service = ApiService(directory, version="0", **{"bootstrap_key": KEY, "rate_limit": 10_000.0, **options})
+    given = {
+        "bootstrap_key": KEY,
+        "rate_limit": 10_000.0,
+        "recordings": lambda: LocalStore(directory / "rec"),
+    }
+    service = ApiService(directory, version="0", **{**given, **options})
     await service.open()
     app = web.Application()
     await service.install(app)
@@ -105,7 +148,7 @@ async def running_api(directory: Path, **options: Any) -> AsyncIterator[Api]:
     host, port = runner.addresses[0][:2]
     try:
         async with ClientSession() as session:
-            yield Api(service, f"http://{host}:{port}", session)
+            yield Api(service, f"http://{host}:{port}", session, directory / "rec")
     finally:
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)

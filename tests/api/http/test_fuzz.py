@@ -24,6 +24,7 @@ async def test_the_api_keeps_what_its_description_promises(tmp_path: Path) -> No
         await api.agent("agt_sales")
         await api.agent("agt_overflow")
         await api.number("+14155550100", agent_id="agt_sales", inbound_routing={"agent_id": "agt_sales"})
+        await api.voicemail("vm_1")
         process = await asyncio.create_subprocess_exec(
             str(Path(sys.executable).with_name("st")),
             "run",

@@ -1,0 +1,171 @@
+"""`voice-gateway voicemails`: messages that callers left."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from gateway.cli.api_client import ApiClient, ApiTarget, with_api
+from gateway.cli.errors import UsageError
+from gateway.cli.options import ConfigOption, JsonOption, KeyOption, UrlOption
+from gateway.cli.output import print_fields, print_json, print_table, say
+
+app = typer.Typer(help="Voicemails: list, get, download, mark as heard, delete.", no_args_is_help=True)
+
+MessageArgument = Annotated[str, typer.Argument(help="The message's id, as `voicemails list` shows it.")]
+
+
+@app.command("list")
+def list_voicemails(
+    number: Annotated[str | None, typer.Option(help="Left for this number.")] = None,
+    agent: Annotated[str | None, typer.Option(help="Missed by this agent.")] = None,
+    heard: Annotated[
+        bool | None, typer.Option("--heard/--new", help="Heard ones, or new ones alone.")
+    ] = None,
+    since: Annotated[str | None, typer.Option(help="Then or later, e.g. 2026-11-27T00:00:00Z.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 50,
+    config: ConfigOption = None,
+    url: UrlOption = None,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List messages, newest first."""
+    filters = {
+        "phone_number": number,
+        "agent_id": agent,
+        "heard": None if heard is None else str(heard).lower(),
+        "created_since": since,
+    }
+
+    async def work(api: ApiClient) -> Any:
+        return await api.request("GET", "/voicemails/cursor", limit=limit, **filters)
+
+    page = with_api(ApiTarget(config, url, key), work)
+    items = page["items"]
+    if as_json:
+        print_json({"items": items})
+        return
+    rows = (
+        (
+            each["created_at"],
+            each["phone_number"],
+            each["from_number"] or "withheld",
+            f"{each['duration_seconds']:.0f} s",
+            _state(each),
+            each["id"],
+        )
+        for each in items
+    )
+    more = "; there are older ones: --limit shows more" if page["has_more"] else ""
+    print_table(
+        ("when", "for", "from", "length", "state", "id"), rows, caption=f"{len(items)} messages{more}"
+    )
+
+
+@app.command("get")
+def get_voicemail(
+    voicemail_id: MessageArgument,
+    config: ConfigOption = None,
+    url: UrlOption = None,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one message."""
+
+    async def work(api: ApiClient) -> Any:
+        return await api.request("GET", _path(voicemail_id))
+
+    message = with_api(ApiTarget(config, url, key), work)
+    if as_json:
+        print_json(message)
+        return
+    print_fields(
+        (
+            ("id", message["id"]),
+            ("when", message["created_at"]),
+            ("for", message["phone_number"]),
+            ("from", message["from_number"] or "withheld"),
+            ("length", f"{message['duration_seconds']} s"),
+            ("state", _state(message)),
+            ("missed by", message["agent_id"]),
+            ("carrier", message["carrier"]),
+            ("call", message["call_id"]),
+        )
+    )
+
+
+@app.command("download")
+def download_voicemail(
+    voicemail_id: MessageArgument,
+    file: Annotated[
+        Path | None, typer.Argument(help="Where to; the id and .wav unless given, - for stdout.")
+    ] = None,
+    config: ConfigOption = None,
+    url: UrlOption = None,
+    key: KeyOption = None,
+) -> None:
+    """Save a message's audio."""
+    target = file or Path(f"{os.path.basename(voicemail_id)}.wav")  # noqa: PTH119 - an id is no path
+
+    async def work(api: ApiClient) -> int:
+        if str(target) == "-":
+            return await api.download(f"{_path(voicemail_id)}/audio", sys.stdout.buffer)
+        draft = target.with_name(target.name + ".part")
+        try:
+            with draft.open("wb") as out:
+                size = await api.download(f"{_path(voicemail_id)}/audio", out)
+            draft.replace(target)
+        finally:
+            draft.unlink(missing_ok=True)
+        return size
+
+    try:
+        size = with_api(ApiTarget(config, url, key), work)
+    except OSError as error:
+        raise UsageError(f"{target}: {error.strerror or error}") from None
+    if str(target) != "-":
+        say(f"{size} bytes in {target}")
+
+
+@app.command("heard")
+def mark_voicemail(
+    voicemail_id: MessageArgument,
+    new: Annotated[bool, typer.Option("--new", help="Mark it as not heard instead.")] = False,
+    config: ConfigOption = None,
+    url: UrlOption = None,
+    key: KeyOption = None,
+) -> None:
+    """Mark a message as heard."""
+
+    async def work(api: ApiClient) -> Any:
+        return await api.request("PATCH", _path(voicemail_id), {"heard": not new})
+
+    message = with_api(ApiTarget(config, url, key), work)
+    say(f"{message['id']} is {_state(message)}.")
+
+
+@app.command("delete")
+def delete_voicemail(
+    voicemail_id: MessageArgument, config: ConfigOption = None, url: UrlOption = None, key: KeyOption = None
+) -> None:
+    """Delete a message and its audio."""
+
+    async def work(api: ApiClient) -> Any:
+        return await api.request("DELETE", _path(voicemail_id))
+
+    with_api(ApiTarget(config, url, key), work)
+    say(f"{voicemail_id} is gone.")
+
+
+def _path(voicemail_id: str) -> str:
+    return f"/voicemails/{quote(voicemail_id, safe='')}"
+
+
+def _state(message: dict[str, Any]) -> str:
+    state = "heard" if message["heard"] else "new"
+    return f"{state}, too short" if message["too_short"] else state

@@ -1,0 +1,66 @@
+"""Calls as events."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.calls.announcing import CallAnnouncer
+from gateway.calls.records import CallRecord
+from gateway.destinations.base import Tried
+from routing.call_events import CallEnded, CallFailed, CallStarted, Event
+
+
+def a_record(outcome: str = "", **fields) -> CallRecord:
+    return CallRecord(
+        call_id="c1",
+        sip_call_id="x",
+        carrier="twilio",
+        caller="+14155550111",
+        dialled="14155550100",
+        started_at=1_700_000_000.5,
+        number="+14155550100",
+        plan=("agt_sales", "agt_overflow", "voicemail"),
+        outcome=outcome,
+        **fields,
+    )
+
+
+def told(record: CallRecord) -> list[Event]:
+    events: list[Event] = []
+    announcer = CallAnnouncer(events.append)
+    announcer.started(record)
+    announcer.ended(record)
+    return events
+
+
+@pytest.mark.parametrize(
+    ("outcome", "tried", "kind", "agent"),
+    [
+        ("agent", ["agt_sales"], CallEnded, "agt_sales"),
+        ("fallback", ["agt_sales", "agt_overflow"], CallEnded, "agt_overflow"),
+        ("voicemail_rescued", ["agt_sales", "voicemail"], CallEnded, "agt_sales"),
+        ("abandoned", [], CallEnded, "agt_sales"),
+        ("failed", ["agt_sales"], CallFailed, "agt_sales"),
+        ("refused", [], CallFailed, "agt_sales"),
+    ],
+)
+def test_a_call_begins_and_ends(outcome: str, tried: list[str], kind: type, agent: str) -> None:
+    record = a_record(outcome, seconds=12.25, cause="caller hung up")
+    record.tried += [Tried(name, "", "200 OK", 0.1) for name in tried]
+    first, last = told(record)
+    assert isinstance(first, CallStarted)
+    assert isinstance(last, kind)
+    assert isinstance(last, CallEnded | CallFailed)
+    assert (first.created_at, last.created_at) == ("2023-11-14T22:13:20.500Z", "2023-11-14T22:13:32.750Z")
+    assert (last.agent_id, last.to_number, last.from_number) == (agent, "+14155550100", "+14155550111")
+    assert (last.duration_seconds, last.end_reason, last.outcome) == (12.25, "caller hung up", outcome)
+    assert last.status == ("failed" if kind is CallFailed else "completed")
+    assert first.id != last.id
+
+
+def test_nobody_hears_of_numbers_that_are_not_ours() -> None:
+    record = a_record("refused")
+    record.plan = ()
+    events: list[Event] = []
+    CallAnnouncer(events.append).ended(record)
+    assert events == []
