@@ -41,6 +41,7 @@ MORE = {
     "routing_remote_age_seconds": (),
     "gateway_rtp_round_trip_seconds": (),
     "gateway_rtp_mos": (),
+    "gateway_events_dropped": (),
     "gateway_media_concealed_frames": (),
     "gateway_media_playout_delay_seconds": (),
 }
