@@ -107,15 +107,17 @@ class Exchange:
         fallback: str | Sequence[str] | None = None,
         *,
         max_calls: int | None = None,
+        endpoint: dict[str, Any] | None = None,
         **fields: Any,
     ) -> Line:
         """Add a number whose agents have these endpoint URLs, and return once the gateway routes it.
 
-        max_calls: of each endpoint of the primary agent; None for no limit.
+        max_calls: of each endpoint of the primary agent; None for no limit. endpoint: more keys of each.
         fields: more keys of the number, as in the numbers file; ``voicemail_message`` and ``voicemail``
         go into its ``inbound_routing``, and ``inbound_routing=None`` leaves it outbound-only.
         """
-        line = self._add(primary, fallback, fields, max_calls)
+        more = {} if max_calls is None else {"max_calls": max_calls}
+        line = self._add(primary, fallback, fields, more | (endpoint or {}))
         self._take_up()
         return line
 
@@ -133,10 +135,11 @@ class Exchange:
         """A number that nobody has."""
         return f"+1415555{9999 - next(self._suffixes):04d}"
 
-    def _agent(self, role: str, suffix: str, urls: str | Sequence[str], max_calls: int | None = None) -> str:
+    def _agent(
+        self, role: str, suffix: str, urls: str | Sequence[str], more: dict[str, Any] | None = None
+    ) -> str:
         listed = [urls] if isinstance(urls, str) else list(urls)
-        limit = {} if max_calls is None else {"max_calls": max_calls}
-        endpoints = [{"url": url, "priority": 10 * (i + 1)} | limit for i, url in enumerate(listed)]
+        endpoints = [{"url": url, "priority": 10 * (i + 1)} | (more or {}) for i, url in enumerate(listed)]
         agent_id = f"agt_{role}_{suffix}"
         self._agents.append({"id": agent_id, "name": f"{role} {suffix}", "endpoints": endpoints})
         return agent_id
@@ -146,16 +149,16 @@ class Exchange:
         primary: str | Sequence[str] | None,
         fallback: str | Sequence[str] | None,
         fields: dict[str, Any],
-        max_calls: int | None = None,
+        more: dict[str, Any] | None = None,
     ) -> Line:
         suffix = f"01{next(self._suffixes):02d}"
         number = f"+1415555{suffix}"
-        first = self._agent("primary", suffix, primary or "sip:nobody@127.0.0.1:9", max_calls)
+        first = self._agent("primary", suffix, primary or "sip:nobody@127.0.0.1:9", more)
         second = self._agent("fallback", suffix, fallback) if fallback else None
         routing: dict[str, Any] = {"agent_id": first}
         if second:
             routing["fallback"] = {"agent_id": second}
-        for key in ("voicemail_message", "voicemail"):
+        for key in ("voicemail_message", "voicemail", "answer_first"):
             if key in fields:
                 routing[key] = fields.pop(key)
         row = {"id": f"phn_{suffix}", "phone_number": number, "agent_id": first, "inbound_routing": routing}

@@ -55,13 +55,18 @@ async def test_get_tells_of_the_call():
     assert not calls.delivered
 
 
-@pytest.mark.parametrize(
-    "path",
-    [PATH.replace(CALL, "CA" + "3" * 32), PATH.replace(ACCOUNT, "AC" + "3" * 32)],
-)
-async def test_a_call_that_is_not_there_is_twilios_20404(path: str):
-    status, body = await ask(Calls(), {"Status": "completed"}, path=path)
+async def test_a_call_that_is_not_there_is_twilios_20404():
+    status, body = await ask(Calls(), {"Status": "completed"}, path=PATH.replace(CALL, "CA" + "3" * 32))
     assert (status, body["code"]) == (404, 20404)
+
+
+async def test_the_account_is_whichever_the_agent_was_configured_with():
+    calls, other = Calls(), "AC" + "3" * 32
+    headers = {"Authorization": aiohttp.encode_basic_auth(other, TOKEN)}
+    status, body = await ask(
+        calls, {"Status": "completed"}, path=PATH.replace(ACCOUNT, other), headers=headers
+    )
+    assert (status, body["account_sid"]) == (200, ACCOUNT) and calls.delivered == [HangUpAsked()]
 
 
 @pytest.mark.parametrize(
