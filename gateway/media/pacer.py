@@ -47,9 +47,13 @@ class Pacer:
             self.underruns += 1
         self.number += 1
 
+    def frames_late(self, now: float) -> int:
+        """Whole frame times since the next frame was due."""
+        return int((now - self.deadline) / FRAME_SECONDS)
+
     def give_up_late(self, now: float) -> bool:
         """After a stall longer than `MAX_BURST` frames, skip the numbers beyond it; True if any were."""
-        late = int((now - self.deadline) / FRAME_SECONDS) - MAX_BURST
+        late = self.frames_late(now) - MAX_BURST
         if late <= 0:
             return False
         self.number += late

@@ -14,7 +14,7 @@ from itertools import chain
 
 from gateway.media.dtmf import event_payloads
 from gateway.media.g711 import FRAME_SAMPLES
-from gateway.media.pacer import Pacer
+from gateway.media.pacer import MAX_BURST, Pacer
 from gateway.media.rtp import pack
 
 DTMF_PAUSE = 3
@@ -40,8 +40,7 @@ class AudioSender:
         silence: a frame sent between playbacks, or None to send nothing then.
         live: asked for a frame when nothing plays, before silence is sent; None of it: nothing to say.
         frame_units: of the RTP timestamp in 20 ms of the codec.
-        on_beat: called once each frame time after sending, with the frame's number, which skips what a stall
-            made late, and what was sent as audio (None: nothing, or a key).
+        on_beat: called once each frame time, after sending.
         random_bits: where SSRC, first sequence number and first timestamp come from (RFC 3550 §5.1).
 
     """
@@ -74,7 +73,7 @@ class AudioSender:
         silence: bytes | None = None,
         live: Callable[[], bytes | None] | None = None,
         frame_units: int = FRAME_SAMPLES,
-        on_beat: Callable[[int, bytes | None], None] | None = None,
+        on_beat: Callable[[], None] | None = None,
         random_bits: Callable[[int], int] = secrets.randbits,
     ) -> None:
         self.payload_type = payload_type
@@ -92,7 +91,7 @@ class AudioSender:
         self._queue: deque[_Playback] = deque()
         self._spurt = False
         self._closed = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
 
     @property
     def underruns(self) -> int:
@@ -151,10 +150,17 @@ class AudioSender:
             self._wake(self._pacer)
         return playback.done
 
-    def _wake(self, pacer: Pacer) -> None:
-        """Send every frame that is due, then sleep until the next one, or for good if nothing is left."""
+    def _wake(self, pacer: Pacer, turns: int = 0) -> None:
+        """Send every frame that is due, then sleep until the next one, or for good if nothing is left.
+
+        turns: of the loop that were waited after a stall: before late beats hear anything, the packets that
+            have come meanwhile are to be read, one a turn, or they would be missing for no reason.
+        """
         self._timer = None
         now = self._loop.time()
+        if self._on_beat is not None and turns < min(pacer.frames_late(now), MAX_BURST):
+            self._timer = self._loop.call_soon(self._wake, pacer, turns + 1)
+            return
         if pacer.give_up_late(now):
             self._spurt = True
         going_on = True
@@ -178,7 +184,7 @@ class AudioSender:
             if payload:
                 self._send_event(playback, playback.event_payload_type, timestamp, payload)
                 if self._on_beat is not None:
-                    self._on_beat(number, None)
+                    self._on_beat()
                 return True
             playback.event_timestamp = payload = None
         if not payload and self._live is not None:
@@ -188,7 +194,7 @@ class AudioSender:
             self._send_packet(self.payload_type, timestamp, payload, marker=self._spurt)
         self._spurt = payload is None
         if self._on_beat is not None:
-            self._on_beat(number, payload)
+            self._on_beat()
         return payload is not None or playback is not None or self._on_beat is not None
 
     def _next_payload(self) -> tuple[_Playback | None, bytes | None]:

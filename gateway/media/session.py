@@ -6,7 +6,6 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
 
 from gateway.media.codecs import LINEAR, AudioCodec, Encoder, find, pcm_frame_bytes
 from gateway.media.g711 import FRAME_SECONDS, SAMPLE_RATE
@@ -19,22 +18,7 @@ from gateway.media.receiver import STATIC, AudioReceiver, AudioSink
 from gateway.media.rtp_port import discard
 from gateway.media.sender import AudioSender
 from gateway.media.tone_gate import ToneListener
-from gateway.media.transcoder import FrameConverter, converter
-
-
-class AudioTap(Protocol):
-    """Hears both directions of a live session; a recording is one.
-
-    Each frame is 20 ms of PCM16 mono at the session's rate. `at` is its place in the conversation in seconds
-    since the session's beat began; both directions of one moment come with the same `at`, one after the other
-    in each beat. It grows by 0.02; by more only where a stall of this process lost beats.
-    """
-
-    def caller(self, frame: bytes, at: float) -> None:
-        """Take what the peer said."""
-
-    def agent(self, frame: bytes, at: float) -> None:
-        """Take what was said to the peer."""
+from gateway.media.transcoder import converter
 
 
 class AudioSession:
@@ -71,7 +55,6 @@ class AudioSession:
             session concealed.
         on_dtmf: assign a callable to get each key (``0``–``9``, ``*``, ``#``, ``A``–``D``), once a press.
         on_mark: assign a callable to get the names of marks that are reached.
-        tap: assign an `AudioTap` to have both directions of a live session recorded.
 
     Raises:
         KeyError: an unknown codec.
@@ -101,7 +84,6 @@ class AudioSession:
         self.on_audio: AudioSink = discard
         self.on_dtmf: Callable[[str], None] = _ignore
         self.on_mark: Callable[[str], None] = _ignore
-        self.tap: AudioTap | None = None
         payload_type = codec.payload_type if payload_type is None else payload_type
         if payload_type is None:
             raise ValueError(f"{codec.name} has no static payload type")
@@ -112,7 +94,6 @@ class AudioSession:
         self._pushed.on_mark = lambda name: self.on_mark(name)
         self._quiet = bytes(pcm_frame_bytes(rate))
         self._keys = KeyPresses()
-        self._taps: tuple[FrameConverter, FrameConverter] | None = None
         self._sender = AudioSender(
             port.send,
             payload_type,
@@ -242,22 +223,12 @@ class AudioSession:
         if self._live is not None:
             self._live.receive(packet, self._clock())
 
-    def _beat(self, number: int, sent: bytes | None) -> None:
+    def _beat(self) -> None:
         """The other half of a live session's beat: what was sent is sent, now what was heard."""
         self._pushed.sent()
         if self._live is None or self._closed:  # a mark may have ended it
             return
-        frame = self._live.frame(self._clock())
-        if self.tap is not None:
-            self._record(self.tap, number * FRAME_SECONDS, frame, sent)
-        self.on_audio(frame)
-
-    def _record(self, tap: AudioTap, at: float, heard: bytes, sent: bytes | None) -> None:
-        if self._taps is None:
-            self._taps = converter(self.form, LINEAR[self.rate]), converter(self.codec, LINEAR[self.rate])
-        from_form, from_peer_codec = self._taps
-        tap.caller(from_form(heard), at)
-        tap.agent(from_peer_codec(sent) if sent else self._quiet, at)
+        self.on_audio(self._live.frame(self._clock()))
 
     def _hear(self, frame: bytes) -> None:
         if self._tones is not None:
