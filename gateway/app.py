@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import signal
 import socket
@@ -41,7 +42,9 @@ from gateway.media.port_pool import PortPool
 from gateway.media.quality import stream_mos
 from gateway.media.session import AudioSession
 from gateway.media.sound_file import SoundFileError, load_sound
-from gateway.recordings_place import local_directory
+from gateway.recordings.retention import Limits, Swept, keep_swept
+from gateway.recordings.shelf import Shelf
+from gateway.recordings_place import local_directory, open_store
 from gateway.sip.endpoint import SipEndpoint
 from gateway.sip.inbound_leg import InboundLeg
 from gateway.sip.leg import HeaderList
@@ -70,6 +73,7 @@ from routing.remote_api import RemoteApi
 from routing.remote_sync import RemoteSync
 from routing.replica import Replica
 from routing.sync import FileSync, Synced
+from storage.objects import StorageError
 
 if TYPE_CHECKING:
     from gateway.api_service import ApiService
@@ -236,6 +240,7 @@ class Gateway:
             transcoding=settings.media.transcoding,
         )
         disk = Disk()
+        shelf = self._start_shelf()
         box = VoicemailBox(
             self._speech,
             local_directory(settings),
@@ -245,7 +250,8 @@ class Gateway:
             min_seconds=settings.voicemail.min_seconds,
             outbox=self._outbox,
             on_underruns=self.metrics.underruns.inc,
-            on_error=_recording_failed,
+            on_error=self._recording_failed,
+            on_recorded=shelf.take,
             disk=disk,
             min_free=settings.recording.min_free_bytes,
         )
@@ -254,8 +260,8 @@ class Gateway:
             disk,
             clock=time.monotonic,
             wall_clock=time.time,
-            on_error=_recording_failed,
-            on_recorded=lambda path: None,
+            on_error=self._recording_failed,
+            on_recorded=shelf.take,
             max_seconds=settings.dispatch.max_call_duration,
             min_free=settings.recording.min_free_bytes,
             consent_interval=_consent_interval(settings),
@@ -295,6 +301,36 @@ class Gateway:
             self.metrics.underruns.inc(reception.underruns)
             self.metrics.concealed.inc(reception.concealed)
             self.metrics.playout_delay.observe(session.delay)
+
+    def _start_shelf(self) -> Shelf:
+        """What happens to recordings when they are finished."""
+        settings, metrics = self.settings, self.metrics
+        try:
+            store = open_store(settings)
+        except StorageError as error:
+            raise StartError(f"storage.url: {error}") from error
+        self._exit.push_async_callback(store.close)
+        shelf = Shelf(
+            local_directory(settings),
+            store,
+            form=settings.recording.format,
+            on_available=lambda key, record: metrics.recordings.labels("stored").inc(),
+            on_waiting=metrics.recordings_waiting.set,
+            on_failure=metrics.recordings.labels("upload_failed").inc,
+        )
+        self._exit.push_async_callback(shelf.close)
+        self._run(shelf.run, "recordings")
+        limits = Limits(settings.recording.retention_days, settings.recording.max_total_bytes)
+        self._run(partial(keep_swept, store, limits, self._swept), "retention")
+        return shelf
+
+    def _swept(self, swept: Swept) -> None:
+        self.metrics.recordings_swept(swept.files, swept.total_bytes, swept.deleted, swept.failed)
+
+    def _recording_failed(self, error: Exception) -> None:
+        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        self.metrics.recordings.labels("disk_full" if full else "disk_failed").inc()
+        log.error("recording failed", error=str(error), key="voicemail.directory")
 
     async def _load_carriers(self) -> CarrierTable:
         paths = [Path(name) for name in self.settings.admission.carriers_files]
@@ -579,10 +615,6 @@ def web_address(text: str) -> tuple[str, int]:
     if not host or not port.isdigit():
         raise StartError(f"web.listen: {text!r} is not host:port")
     return host.strip("[]"), int(port)
-
-
-def _recording_failed(error: Exception) -> None:
-    log.error("recording failed", error=str(error), key="voicemail.directory")
 
 
 def _consent_interval(settings: Settings) -> float | None:

@@ -348,6 +348,16 @@ class Recording(Section):
         " and again.",
     )
     consent_interval: float = Field(default=15.0, ge=2, description="Seconds between the tones of `repeat`.")
+    format: Literal["wav", "ogg"] = Field(
+        default="wav",
+        description="What finished recordings are kept as; `ogg` (Opus) has a tenth of the size.",
+    )
+    retention_days: float = Field(
+        default=0.0, ge=0, description="Days after which recordings are deleted; 0: never."
+    )
+    max_total_bytes: int = Field(
+        default=0, ge=0, description="Room for recordings; beyond it the oldest are deleted. 0: no limit."
+    )
     min_free_bytes: int = Field(
         default=536_870_912,
         ge=0,

@@ -16,6 +16,7 @@ ALLOWED = {
     **{room: {room} for room in LEAVES},
     "admission": {"admission", "sip"},
     "destinations": {"destinations", "routing", *LEAVES},
+    "recordings": {"recordings", "storage"},
     "calls": {"calls", "destinations", "admission", "routing", *LEAVES},
     "web": {"web", "telemetry", "calls", "routing"},
     "demo": {"demo", *LEAVES},

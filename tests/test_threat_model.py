@@ -13,7 +13,19 @@ PAGE = (ROOT / "docs" / "threat-model.md").read_text()
 ROW = re.compile(r"\| `([\w.]+)\.([A-Z_]+)` \| (\d+) \|")
 CONSTANT = re.compile(r"^((?:MAX|KNOWN)_[A-Z_]+)(?:: Final)? = [\d(]", re.MULTILINE)
 
-ROOMS = ["admission", "calls", "cli", "destinations", "media", "sip", "speech", "streams", "telemetry", "web"]
+ROOMS = [
+    "admission",
+    "calls",
+    "cli",
+    "destinations",
+    "media",
+    "recordings",
+    "sip",
+    "speech",
+    "streams",
+    "telemetry",
+    "web",
+]
 """Of `gateway`: those that peers reach."""
 
 NO_CAPS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 from pathlib import Path
@@ -19,6 +20,15 @@ def wav_header(data_bytes: int, rate: int = SAMPLE_RATE, channels: int = 1) -> b
     return form + layout + struct.pack("<4sI", b"data", data_bytes)
 
 
+def _create(path: Path) -> io.FileIO:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return path.open("xb", buffering=0)
+    except FileNotFoundError:  # the directory was empty, and whoever tidies up was quicker
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("xb", buffering=0)
+
+
 class WavFile:
     """PCM16, append only. Blocking: belongs into an executor, one call at a time.
 
@@ -29,10 +39,9 @@ class WavFile:
 
     def __init__(self, path: Path, rate: int = SAMPLE_RATE, channels: int = 1) -> None:
         """Create the file (it must not exist) and its directory."""
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._rate = rate
         self._channels = channels
-        self._file = path.open("xb", buffering=0)
+        self._file = _create(path)
         self.data_bytes = 0
         self._write(0, wav_header(0, rate, channels))
 

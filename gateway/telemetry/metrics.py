@@ -40,6 +40,11 @@ OTHER: Final = "other"
 LEGS: Final = ("caller", "agent")
 TRANSACTION_KINDS: Final = ("invite_client", "invite_server", "client", "server")
 
+RECORDING_RESULTS: Final = (
+    *("stored", "upload_failed", "disk_full"),
+    *("disk_failed", "deleted", "delete_failed"),
+)
+
 MAX_CHILDREN: Final = 2_000
 """Label combinations of one family that are kept bound; what comes after is counted under `other`."""
 
@@ -158,6 +163,26 @@ class Metrics:
             "routing_sync_age_seconds", "Since the routes were last known to be current.", registry=registry
         )
         self.sync_errors = Counter("routing_sync_errors", "Failed synchronisations.", registry=registry)
+        self.recordings = Counter(
+            "gateway_recordings",
+            "Recordings: stored; upload_failed (a try of several); disk_full and disk_failed (given"
+            " up, the call went on); deleted by retention, delete_failed (files).",
+            ("result",),
+            registry=registry,
+        )
+        for result in RECORDING_RESULTS:
+            self.recordings.labels(result)
+        self.recordings_waiting = Gauge(
+            "gateway_recordings_waiting",
+            "Finished recordings that the store does not have yet.",
+            registry=registry,
+        )
+        self.recordings_files = Gauge(
+            "gateway_recordings_files", "Recordings and their records in the store, files.", registry=registry
+        )
+        self.recordings_bytes = Gauge(
+            "gateway_recordings_bytes", "What they take in the store.", registry=registry
+        )
         self.remote_looks = Counter(
             "routing_remote_looks",
             "Looks at api.remote_url: changed, unchanged, held_back (deletions not believed), error.",
@@ -231,6 +256,13 @@ class Metrics:
     def leg_closed(self, leg: str) -> None:
         """A leg is not active any more."""
         self._legs[leg].dec()
+
+    def recordings_swept(self, files: int, total_bytes: int, deleted: int, failed: int) -> None:
+        """Retention has looked through the store; what is left there, and what it deleted or could not."""
+        self.recordings_files.set(files)
+        self.recordings_bytes.set(total_bytes)
+        self.recordings.labels("deleted").inc(deleted)
+        self.recordings.labels("delete_failed").inc(failed)
 
     def call_ended(self, carrier: str, outcome: str, seconds: float) -> None:
         """A call is over."""

@@ -1,0 +1,1 @@
+"""What happens to recordings when they are finished: into the store, and deleted in time."""
