@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from redis.asyncio import Redis
@@ -21,7 +21,7 @@ from redis.asyncio import Redis
 from gateway.admission.carriers import CarriersError, CarrierTable
 from gateway.admission.carriers_file import load_carriers
 from gateway.admission.limits import AdmissionLimits
-from gateway.calls.announcing import CallAnnouncer
+from gateway.calls.announcing import CallAnnouncer, recording_available
 from gateway.calls.dispatcher import Dispatcher
 from gateway.calls.recording import CallRecordings
 from gateway.calls.records import CallRecord
@@ -314,7 +314,7 @@ class Gateway:
             local_directory(settings),
             store,
             form=settings.recording.format,
-            on_available=lambda key, record: metrics.recordings.labels("stored").inc(),
+            on_available=self._recording_available,
             on_waiting=metrics.recordings_waiting.set,
             on_failure=metrics.recordings.labels("upload_failed").inc,
         )
@@ -323,6 +323,11 @@ class Gateway:
         limits = Limits(settings.recording.retention_days, settings.recording.max_total_bytes)
         self._run(partial(keep_swept, store, limits, self._swept), "retention")
         return shelf
+
+    def _recording_available(self, key: str, record: dict[str, Any]) -> None:
+        self.metrics.recordings.labels("stored").inc()
+        if record.get("kind") == "call" and self._events is not None:
+            self._events.put(recording_available(key, record))
 
     def _swept(self, swept: Swept) -> None:
         self.metrics.recordings_swept(swept.files, swept.total_bytes, swept.deleted, swept.failed)

@@ -17,7 +17,7 @@ ALLOWED = {
     "admission": {"admission", "sip"},
     "destinations": {"destinations", "routing", *LEAVES},
     "recordings": {"recordings", "storage"},
-    "calls": {"calls", "destinations", "admission", "routing", *LEAVES},
+    "calls": {"calls", "destinations", "admission", "recordings", "routing", *LEAVES},
     "web": {"web", "telemetry", "calls", "routing"},
     "demo": {"demo", *LEAVES},
 }

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from gateway.calls.records import CallRecord
-from routing.call_events import CallEnded, CallFailed, CallStarted, Event, moment
+from gateway.recordings.names import recorded_at
+from routing.call_events import CallEnded, CallFailed, CallStarted, Event, RecordingAvailable, moment
 
 VOICEMAIL = "voicemail"
 """The destination that is no agent."""
@@ -45,6 +46,26 @@ class CallAnnouncer:
             end_reason=record.cause,
         )
         self._put(event)
+
+
+def recording_available(key: str, record: dict[str, Any]) -> RecordingAvailable:
+    """The event of a whole call's recording that is in the store.
+
+    record: what lies beside it; little, if the gateway was killed while it recorded. The event's id is made
+    of the call's: however often it is told, it is the same.
+    """
+    call_id = str(record.get("call_id", ""))
+    return RecordingAvailable(
+        id=f"evt_recording_{call_id}",
+        call_id=call_id,
+        created_at=str(record.get("ended_at") or moment(recorded_at(key) or 0.0)),
+        agent_id=record.get("agent_id"),
+        to_number=str(record.get("dialled", "")),
+        from_number=str(record.get("caller", "")),
+        carrier=str(record.get("carrier", "")),
+        recording_key=key,
+        duration_seconds=float(record.get("recorded_seconds", 0.0)),
+    )
 
 
 def agent_of(record: CallRecord) -> str | None:

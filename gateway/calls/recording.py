@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from gateway.calls.announcing import agent_of
 from gateway.calls.records import CallRecord
 from gateway.destinations.caller_audio import CallerAudio
 from gateway.destinations.voicemail_record import recording_path, write_record
@@ -159,6 +160,7 @@ def _told(record: CallRecord, recording: Recording, answered_at: float, ended_at
         "ended_at": datetime.fromtimestamp(ended_at, UTC).isoformat(),
         "ended_by": record.cause,
         "outcome": record.outcome,
+        "agent_id": agent_of(record),
         "recording": recording.path.name,
         "channels": ["caller", "agent"],
         "recorded_seconds": round(recording.seconds, 3),

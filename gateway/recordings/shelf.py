@@ -38,6 +38,9 @@ ABANDONED_SECONDS: Final = 60.0
 """A recording that has no record and has not grown for so long belongs to nobody: those that are alive grow
 every half second."""
 
+WHOLE_CALL: Final = "-call"
+"""At the end of a name: no voicemail message, but a recording of a whole call."""
+
 log = structlog.get_logger("recordings")
 
 Available = Callable[[str, dict[str, Any]], None]
@@ -50,7 +53,7 @@ class Shelf:
     Args:
         directory: where they are written.
         store: where they belong; a `LocalStore` of the same directory leaves them there.
-        form: what they are kept as.
+        form: what whole calls are kept as. Messages stay WAV files under the names that the API knows.
         on_available: hears of each one that is in its place; at least once.
         on_waiting: hears how many wait for the store.
         on_failure: hears of each try that failed.
@@ -148,7 +151,7 @@ class Shelf:
         if not audio.exists():
             return None
         record = _read(record_path)
-        if self._form == "ogg" and audio.suffix == ".wav":
+        if self._form == "ogg" and audio.suffix == ".wav" and audio.stem.endswith(WHOLE_CALL):
             try:
                 audio = encode(path)
             except ValueError as error:
@@ -187,8 +190,8 @@ def _adopt(path: Path) -> None:
     with contextlib.suppress(OSError, EOFError, wave.Error), wave.open(str(path)) as file:
         seconds = file.getnframes() / file.getframerate()
     record = {
-        "kind": "call" if name.endswith("-call") else "voicemail",
-        "call_id": name.removesuffix("-call"),
+        "kind": "call" if name.endswith(WHOLE_CALL) else "voicemail",
+        "call_id": name.removesuffix(WHOLE_CALL),
         "recording": path.name,
         "recorded_seconds": round(seconds, 3),
         "recording_error": "the gateway ended while it recorded",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.calls.announcing import CallAnnouncer
+from gateway.calls.announcing import CallAnnouncer, recording_available
 from gateway.calls.records import CallRecord
 from gateway.destinations.base import Tried
 from routing.call_events import CallEnded, CallFailed, CallStarted, Event
@@ -64,3 +64,25 @@ def test_nobody_hears_of_numbers_that_are_not_ours() -> None:
     events: list[Event] = []
     CallAnnouncer(events.append).ended(record)
     assert events == []
+
+
+def test_a_recording_is_told_of_under_the_same_id_however_often() -> None:
+    record = {
+        "call_id": "c1",
+        "ended_at": "2026-11-27T10:15:00+00:00",
+        "agent_id": "agt_sales",
+        "dialled": "+14155550100",
+        "caller": "+14155550111",
+        "carrier": "twilio",
+        "recorded_seconds": 12.5,
+    }
+    key = "2026-11-27/101500-c1-call.wav"
+    event = recording_available(key, record)
+    assert event == recording_available(key, record)
+    assert (event.recording_key, event.duration_seconds, event.agent_id) == (key, 12.5, "agt_sales")
+
+
+def test_a_recording_that_a_killed_gateway_left_is_told_of_with_what_is_known() -> None:
+    event = recording_available("2026-11-27/101500-c1-call.wav", {"call_id": "c1", "recorded_seconds": 3.0})
+    assert event.created_at == "2026-11-27T10:15:00.000Z"
+    assert (event.call_id, event.agent_id, event.to_number) == ("c1", None, "")

@@ -44,6 +44,10 @@ MORE = {
     "gateway_events_dropped": (),
     "gateway_media_concealed_frames": (),
     "gateway_media_playout_delay_seconds": (),
+    "gateway_recordings": ("result",),
+    "gateway_recordings_waiting": (),
+    "gateway_recordings_files": (),
+    "gateway_recordings_bytes": (),
 }
 """What we tell besides."""
 
