@@ -350,7 +350,7 @@ class Recording(Section):
     consent_interval: float = Field(default=15.0, ge=2, description="Seconds between the tones of `repeat`.")
     format: Literal["wav", "ogg"] = Field(
         default="wav",
-        description="What finished recordings are kept as; `ogg` (Opus) has a tenth of the size.",
+        description="What whole calls are kept as; `ogg` (Opus) has a tenth of the size. Messages stay WAV.",
     )
     retention_days: float = Field(
         default=0.0, ge=0, description="Days after which recordings are deleted; 0: never."
