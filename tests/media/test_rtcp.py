@@ -35,14 +35,14 @@ SENDERS = st.builds(
     SenderInfo, ntp=st.integers(0, 0xFFFFFFFFFFFFFFFF), timestamp=U32, packets=U32, octets=U32
 )
 REPORTS = st.builds(
-    Report, ssrc=U32, sender=st.none() | SENDERS, blocks=st.lists(BLOCKS, max_size=MAX_BLOCKS).map(tuple)
+    Report, ssrc=U32, sender=st.none() | SENDERS, blocks=st.lists(BLOCKS, max_size=3).map(tuple)
 )
 CNAMES = st.tuples(U32, st.text(max_size=63))
 COMPOUNDS = st.builds(
     Compound,
-    reports=st.lists(REPORTS, min_size=1, max_size=3).map(tuple),
-    cnames=st.lists(CNAMES, max_size=MAX_BLOCKS).map(tuple),
-    goodbyes=st.lists(U32, max_size=MAX_BLOCKS).map(tuple),
+    reports=st.lists(REPORTS, min_size=1, max_size=2).map(tuple),
+    cnames=st.lists(CNAMES, max_size=3).map(tuple),
+    goodbyes=st.lists(U32, max_size=3).map(tuple),
 )
 
 RECEIVER_REPORT = bytes.fromhex("81c90007 00000001 00000002 40fffffe 00010005 00000010 12345678 00010000")
@@ -69,6 +69,14 @@ def test_a_sender_report_with_a_name_and_a_goodbye_is_written_word_by_word() -> 
 @given(COMPOUNDS)
 def test_what_is_written_is_read(compound: Compound) -> None:
     assert Compound.parse(compound.to_bytes()) == compound
+
+
+def test_a_count_has_five_bits() -> None:
+    block = ReportBlock(1, 0, 0, 0, 0)
+    full = Compound((Report(1, None, (block,) * MAX_BLOCKS),), ((1, "me"),) * MAX_BLOCKS, (1,) * MAX_BLOCKS)
+    assert Compound.parse(full.to_bytes()) == full
+    with pytest.raises(ValueError, match="do not fit"):
+        Compound((Report(1, None, (block,) * (MAX_BLOCKS + 1)),)).to_bytes()
 
 
 @given(st.binary(max_size=300))
