@@ -22,7 +22,7 @@ from api.carrier_types import (
     SetupResult,
     SetupStep,
 )
-from api.carriers.base import AccountSuspended, CarrierError, CredentialsRefused
+from api.carriers.base import AccountSuspended, CarrierError, CarrierUnavailable, CredentialsRefused
 from api.carriers.connect import Credentials
 from api.carriers.twilio_plan import STRONG, strong
 from api.carriers.wiring import Desired, Place, Wired, Wiring
@@ -40,6 +40,9 @@ TAG: Final = "Carriers"
 
 SETUP_SECONDS: Final = 50.0
 """For all of it: a little less than commands wait. What is not done by then is done by the next run."""
+
+RETRY_SECONDS: Final = 5
+"""To wait, if the carrier does not say for how long."""
 
 NO_NODES: Final = (
     "nobody told where carriers reach this deployment",
@@ -253,5 +256,6 @@ def _result(carrier: str, place: Place, wired: Wired, *, dry_run: bool) -> Setup
 def _failed(carrier: str, error: Exception) -> Problem:
     if isinstance(error, TimeoutError) or (isinstance(error, CarrierError) and error.retryable):
         detail = f"{carrier}: {error or 'took too long'}; ask again, and it goes on where it stopped"
-        return Problem("unavailable", detail, headers={"Retry-After": "5"})
+        wait = error.retry_after if isinstance(error, CarrierUnavailable) else None
+        return Problem("unavailable", detail, headers={"Retry-After": str(wait or RETRY_SECONDS)})
     return Problem("carrier-failed", f"{carrier}: {error}")

@@ -31,6 +31,7 @@ ROOMS = [
 NO_CAPS = {
     "api.carriers.telnyx_plan.MAX_FQDNS": "Telnyx's own",
     "api.api_keys.KNOWN_SECONDS": "how long a key is believed",
+    "api.carriers.patience.MAX_RETRY_AFTER": "a pause",
     "api.purchases.MAX_RETRY_SECONDS": "a pause",
     "gateway.cli.api_client.MAX_RETRY_SECONDS": "a pause",
     "gateway.cli.call.MAX_PLAYED_SECONDS": "checks what an operator writes",

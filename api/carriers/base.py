@@ -60,9 +60,16 @@ class NumberUnavailable(CarrierError):  # noqa: N818 - it names what is wrong ou
 
 
 class CarrierUnavailable(CarrierError):  # noqa: N818 - it names what is wrong outside of us
-    """The carrier cannot be reached, or fails for now."""
+    """The carrier cannot be reached, or fails for now.
+
+    retry_after: seconds that it asks to wait, if it asks.
+    """
 
     retryable = True
+
+    def __init__(self, detail: str, retry_after: int | None = None) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
 
 
 class CredentialsRefused(CarrierError):  # noqa: N818 - it names what is wrong outside of us

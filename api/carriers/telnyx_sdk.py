@@ -11,20 +11,39 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any, TypeVar
 
+import httpx
 import telnyx
 
 from api.carriers.base import CarrierError, CarrierUnavailable, CredentialsRefused
+from api.carriers.patience import pause, retry_after
 from api.carriers.wiring import CALL_SECONDS, TEMPORARY
 
 Result = TypeVar("Result")
+
+
+class PatientTransport(httpx.AsyncHTTPTransport):
+    """Asks a question again that was throttled, and nothing else."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """See httpx."""
+        attempt = 1
+        while True:
+            response = await super().handle_async_request(request)
+            wait = pause(request.method, response.status_code, response.headers, attempt)
+            if wait is None:
+                return response
+            await response.aclose()
+            await asyncio.sleep(wait)
+            attempt += 1
 
 
 @contextlib.asynccontextmanager
 async def telnyx_client(api_key: str, url: str = "") -> AsyncIterator[telnyx.AsyncTelnyx]:
     """Telnyx's client for an account. url: where its API is, if not at Telnyx."""
     base = f"{url.rstrip('/')}/v2" if url else None
+    http = httpx.AsyncClient(transport=PatientTransport(), timeout=CALL_SECONDS)
     async with telnyx.AsyncTelnyx(
-        api_key=api_key, base_url=base, max_retries=0, timeout=CALL_SECONDS
+        api_key=api_key, base_url=base, max_retries=0, timeout=CALL_SECONDS, http_client=http
     ) as client:
         yield client
 
@@ -52,7 +71,9 @@ def _of_telnyx(error: telnyx.APIStatusError) -> CarrierError:
     text = _words(error.body) or f"HTTP {error.status_code}"
     if error.status_code == 401:
         return CredentialsRefused(text)
-    return CarrierUnavailable(text) if error.status_code in TEMPORARY else CarrierError(text)
+    if error.status_code in TEMPORARY:
+        return CarrierUnavailable(text, retry_after(error.response.headers))
+    return CarrierError(text)
 
 
 def _words(body: Any) -> str:

@@ -8,11 +8,12 @@ what it sends, which holds passwords and phone numbers. Imported only when an ac
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import aiohttp
 from twilio.base.exceptions import TwilioException, TwilioRestException
@@ -20,6 +21,7 @@ from twilio.http.async_http_client import AsyncTwilioHttpClient
 from twilio.rest import Client
 
 from api.carriers.base import AccountSuspended, CarrierError, CarrierUnavailable, CredentialsRefused
+from api.carriers.patience import THROTTLED, pause, retry_after
 from api.carriers.wiring import CALL_SECONDS, TEMPORARY
 
 Result = TypeVar("Result")
@@ -31,10 +33,31 @@ _silent: Final = logging.getLogger("api.carriers.twilio")
 _silent.disabled = True
 
 
+class PatientHttpClient(AsyncTwilioHttpClient):  # type: ignore[misc]  # it comes without types
+    """Asks a question again that was throttled; the SDK's errors do not tell for how long to wait."""
+
+    async def request(self, method: str, url: str, *args: Any, **options: Any) -> Any:
+        """See the SDK. Raises CarrierUnavailable if Twilio goes on throttling."""
+        user, password = options.pop("auth", None) or ("", "")
+        if user:  # as a header of ours, since aiohttp deprecates the way in which the SDK gives it
+            basic = base64.b64encode(f"{user}:{password}".encode()).decode()
+            options["headers"] = {**(options.get("headers") or {}), "Authorization": f"Basic {basic}"}
+        attempt = 1
+        while True:
+            response = await super().request(method, url, *args, **options)
+            if response.status_code != THROTTLED:
+                return response
+            wait = pause(method, response.status_code, response.headers, attempt)
+            if wait is None:
+                raise CarrierUnavailable("too many requests (20429)", retry_after(response.headers))
+            await asyncio.sleep(wait)
+            attempt += 1
+
+
 @contextlib.asynccontextmanager
 async def twilio_client(account_sid: str, auth_token: str, url: str = "") -> AsyncIterator[Client]:
     """Twilio's client for an account. url: where its API is, if not at Twilio."""
-    http = AsyncTwilioHttpClient(logger=_silent)
+    http = PatientHttpClient(logger=_silent)
     client = Client(account_sid, auth_token, http_client=http)
     if url:
         client.api.base_url = client.trunking.base_url = client.voice.base_url = url.rstrip("/")

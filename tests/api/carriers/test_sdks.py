@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from api.carriers import telnyx_sdk, twilio_sdk
 from api.carriers.base import (
@@ -11,16 +13,17 @@ from api.carriers.base import (
     CarrierUnavailable,
     CredentialsRefused,
 )
+from api.carriers.patience import MAX_RETRY_AFTER, pause, retry_after
 from tests.carriers import telnyx_server, twilio_server
 from tests.carriers.faults import Fault
 from tests.carriers.telnyx_server import TelnyxServer, telnyx_error
 from tests.carriers.twilio_server import TwilioServer, twilio_error
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:twilio")
-
 NUMBER = "+14155550111"
 BUY = "POST /2010-04-01/Accounts/{AccountSid}/IncomingPhoneNumbers.json"
 ORDER = "POST /number_orders"
+TRUNKS = "GET /v1/Trunks"
+NUMBERS = "GET /phone_numbers"
 HTML = "<html>502 Bad Gateway</html>"
 
 TROUBLE = [
@@ -114,3 +117,68 @@ async def test_what_telnyx_says_is_told():
     ):
         with pytest.raises(CarrierError, match=r"enough funds for this order\. \(20100\)"):
             await telnyx_sdk.asked(client.number_orders.create(phone_numbers=[{"phone_number": NUMBER}]))
+
+
+@pytest.mark.parametrize(("times", "answered"), [(1, True), (2, True), (3, False)])
+async def test_a_question_that_is_throttled_is_asked_again(times: int, answered: bool):
+    twilio, telnyx = TwilioServer(), TelnyxServer()
+    twilio.fail(TRUNKS, Fault("refused", 429, twilio_server.TOO_MANY, {"Retry-After": "0"}, times=times))
+    telnyx.fail(NUMBERS, Fault("refused", 429, telnyx_server.TOO_MANY, {"Retry-After": "0"}, times=times))
+    async with (
+        twilio.running(),
+        telnyx.running(),
+        twilio_sdk.twilio_client(twilio.account_sid, twilio.auth_token, twilio.address) as asks_twilio,
+        telnyx_sdk.telnyx_client(telnyx.api_key, telnyx.address) as asks_telnyx,
+    ):
+        for ask, call in (
+            (twilio_sdk.asked, asks_twilio.trunking.v1.trunks.list_async(limit=5)),
+            (telnyx_sdk.asked, asks_telnyx.phone_numbers.list()),
+        ):
+            if answered:
+                await ask(call)
+            else:
+                with pytest.raises(CarrierUnavailable):
+                    await ask(call)
+    assert len(twilio.asked) == len(telnyx.asked) == min(times + 1, 3)
+
+
+async def test_a_longer_wait_is_told_and_not_waited_for():
+    twilio, telnyx = TwilioServer(), TelnyxServer()
+    twilio.fail(TRUNKS, Fault("refused", 429, twilio_server.TOO_MANY, {"Retry-After": "60"}))
+    telnyx.fail(NUMBERS, Fault("refused", 429, telnyx_server.TOO_MANY, {"Retry-After": "60"}))
+    async with (
+        twilio.running(),
+        telnyx.running(),
+        twilio_sdk.twilio_client(twilio.account_sid, twilio.auth_token, twilio.address) as asks_twilio,
+        telnyx_sdk.telnyx_client(telnyx.api_key, telnyx.address) as asks_telnyx,
+    ):
+        for ask, call in (
+            (twilio_sdk.asked, asks_twilio.trunking.v1.trunks.list_async(limit=5)),
+            (telnyx_sdk.asked, asks_telnyx.phone_numbers.list()),
+        ):
+            with pytest.raises(CarrierUnavailable) as raised:
+                await ask(call)
+            assert raised.value.retry_after == 60
+
+
+@given(st.text(max_size=30))
+def test_any_text_may_stand_in_retry_after(text: str):
+    wait = retry_after({"Retry-After": text})
+    assert wait is None or 0 <= wait <= MAX_RETRY_AFTER
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "after", "attempt", "wait"),
+    [
+        ("GET", 429, "2", 1, 2),
+        ("GET", 429, None, 1, 1),
+        ("GET", 429, "Fri, 27 Nov 2026 12:00:00 GMT", 1, 1),
+        ("GET", 429, "6", 1, None),
+        ("GET", 429, "2", 3, None),
+        ("GET", 503, "2", 1, None),
+        ("POST", 429, "2", 1, None),
+        ("DELETE", 429, "2", 1, None),
+    ],
+)
+def test_what_is_asked_again(method: str, status: int, after: str | None, attempt: int, wait: int | None):
+    assert pause(method, status, {} if after is None else {"retry-after": after}, attempt) == wait
