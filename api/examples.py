@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from api import types, voicemail_types
+from api import types, voicemail_types, webhook_types
 
 _TIMES: Final = {"created_at": "2026-11-23T12:00:00.000Z", "updated_at": "2026-11-23T12:00:00.000Z"}
 
@@ -110,6 +110,29 @@ _VOICEMAIL: Final = {
 }
 
 
+_WEBHOOK: Final = {
+    "id": "whk_3k9m2n7q5r8t1v4x",
+    "name": "Call log",
+    "url": "https://hooks.example.com/voice",
+    "events": ["call.ended", "voicemail.created"],
+    "status": "active",
+    **_TIMES,
+    "version": 1,
+}
+
+_DELIVERY: Final = {
+    "id": "dlv_8c2d5f7h1j4k6m9n",
+    "event_id": "evt_5d1f0c9a7b3e2468",
+    "event": "call.ended",
+    "status": "failed",
+    "attempts": 11,
+    "response_status": 500,
+    "error": "answered 500",
+    "next_attempt_at": None,
+    **_TIMES,
+}
+
+
 def _page(item: Mapping[str, Any]) -> dict[str, Any]:
     return {"items": [item], "total": 1, "limit": 20, "offset": 0}
 
@@ -138,6 +161,12 @@ EXAMPLES: Final[Mapping[type, Mapping[str, Any]]] = {
         "has_more": True,
         "limit": 100,
     },
+    webhook_types.WebhookMade: {**_WEBHOOK, "secret": "whsec_XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX"},
+    webhook_types.WebhookShown: _WEBHOOK,
+    webhook_types.WebhookPage: _page(_WEBHOOK),
+    webhook_types.WebhookTested: {"delivered": True, "response_status": 200, "error": ""},
+    webhook_types.DeliveryShown: _DELIVERY,
+    webhook_types.DeliveryPage: _page(_DELIVERY),
     types.AvailableNumbers: {"items": [_AVAILABLE]},
     types.ImportResult: {
         "created": 1,

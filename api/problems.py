@@ -81,6 +81,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         "Still being worked on",
         "An earlier request for the same thing has not finished. Wait for `Retry-After`, then ask again.",
     ),
+    "too-many": Kind(409, "Too many of them", "There are as many as may be. Delete one first."),
     "precondition-failed": Kind(
         412,
         "Changed meanwhile",

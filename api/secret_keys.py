@@ -19,7 +19,8 @@ from api.integrations import Integrations
 from api.number_records import NumberRecords
 from api.secret_box import SecretBox, SecretKeyError, load_keys, new_key, parse_keys, save_keys
 from api.store.database import Database, Transaction
-from api.store.tables import AgentRow, IdempotencyRow, IntegrationRow, NumberRow, OutboxRow
+from api.store.tables import AgentRow, IdempotencyRow, IntegrationRow, NumberRow, OutboxRow, WebhookRow
+from api.webhooks import Webhooks
 
 log = structlog.get_logger("api")
 
@@ -103,7 +104,7 @@ class Rotation:
     Args:
         database: the store.
         box: seals with the present key, and opens with the old ones.
-        numbers, agents, integrations: what has secrets.
+        numbers, agents, integrations, webhooks: what has secrets.
 
     """
 
@@ -114,6 +115,7 @@ class Rotation:
         numbers: NumberRecords,
         agents: Agents,
         integrations: Integrations,
+        webhooks: Webhooks,
     ) -> None:
         self._database = database
         self._box = box
@@ -121,6 +123,7 @@ class Rotation:
             (AgentRow, AgentRow.seq, agents.reseal),
             (NumberRow, NumberRow.seq, numbers.reseal),
             (IntegrationRow, IntegrationRow.seq, integrations.reseal),
+            (WebhookRow, WebhookRow.seq, webhooks.reseal),
             (OutboxRow, OutboxRow.revision, agents.reseal_published),
         )
 

@@ -15,7 +15,7 @@ import structlog
 from aiohttp import web
 from redis.asyncio import Redis
 
-from api import event_intake, seed, voicemails
+from api import deliveries, event_intake, seed, voicemails
 from api.access import Principal
 from api.agents import Agents
 from api.api_keys import ApiKeys, KeyRing, bootstrap
@@ -24,6 +24,7 @@ from api.carrier_webhooks import CarrierWebhooks
 from api.carriers.connect import CarrierUrls, connect
 from api.carriers.sandbox import FILE, SandboxCarrier
 from api.carriers.wiring import MAX_NODES, Node, Place
+from api.deliveries import Deliveries
 from api.event_intake import EventIntake
 from api.idempotency import Replays
 from api.integrations import Integrations
@@ -45,6 +46,8 @@ from api.store.database import StoreUnavailable, Transaction, open_database
 from api.store.schema import SchemaError
 from api.voicemails import Voicemails
 from api.web import install
+from api.webhook_sender import WebhookSender
+from api.webhooks import Webhooks
 from routing.cache import RoutingCache
 from routing.event_stream import EventReader
 from storage.objects import ObjectStore, StorageError
@@ -77,6 +80,7 @@ class ApiService:
         carrier_nodes: where carriers reach this deployment, as `api.carriers.wiring.Node` reads it.
         carrier_urls: where Twilio's and Telnyx's APIs are; empty for theirs.
         public_url: where carriers reach us with webhooks; empty for what a request names.
+        webhooks_private: whether webhooks may go to addresses that are not public.
         recordings: opens the store of recordings, if there is one; may block, and raise StorageError.
         metrics: counts.
 
@@ -96,6 +100,7 @@ class ApiService:
         carrier_nodes: Sequence[str] = (),
         carrier_urls: tuple[str, str] = ("", ""),
         public_url: str = "",
+        webhooks_private: bool = False,
         recordings: Callable[[], ObjectStore] | None = None,
         metrics: ApiMetrics | None = None,
     ) -> None:
@@ -110,6 +115,7 @@ class ApiService:
         self._carrier_nodes = carrier_nodes
         self._carrier_urls = CarrierUrls(*carrier_urls)
         self._public_url = public_url
+        self._webhooks_private = webhooks_private
         self._open_recordings = recordings
         self.metrics = metrics or ApiMetrics()
         self.first_key: str | None = None
@@ -157,6 +163,10 @@ class ApiService:
             recordings = await asyncio.to_thread(self._open_recordings)
             self._exit.push_async_callback(recordings.close)
         self.voicemails = Voicemails(self.database, recordings)
+        sender = WebhookSender(allow_private=self._webhooks_private)
+        self._exit.push_async_callback(sender.close)
+        self.webhooks = Webhooks(self.database, self.box, sender)
+        self.deliveries = Deliveries(self.database, self.box, sender, self.metrics)
         self.records = NumberRecords(self.box)
         self.agents = Agents(self.box, self.records)
         self.integrations = Integrations(self.box, self.records)
@@ -198,6 +208,7 @@ class ApiService:
             self.integrations,
             self.carrier_setup,
             self.voicemails,
+            self.webhooks,
             ApiKeys(self.keys),
         )
         return [operation for part in parts for operation in part.operations()]
@@ -226,7 +237,7 @@ class ApiService:
 
     def rotation(self) -> Rotation:
         """Replaces the secret key."""
-        return Rotation(self.database, self.box, self.records, self.agents, self.integrations)
+        return Rotation(self.database, self.box, self.records, self.agents, self.integrations, self.webhooks)
 
     def publisher(self, redis: Redis) -> Publisher:
         """Brings changes to Redis; redis: a client with timeouts."""
@@ -245,13 +256,15 @@ class ApiService:
     def intake(self, redis: Redis) -> EventIntake:
         """Takes what gateways tell of calls; redis: a client with timeouts."""
         reader = EventReader(redis, f"{socket.gethostname()}-{os.getpid()}")
-        return EventIntake(self.database, reader, [self.voicemails.take], self.metrics)
+        takers = [self.voicemails.take, self.webhooks.take]
+        return EventIntake(self.database, reader, takers, self.metrics, self.deliveries.wake)
 
     async def run(self, publisher: Publisher | None, intake: EventIntake | None = None) -> None:
         """Do what goes on besides requests, until cancelled. Failures are logged and tried again."""
         work: list[tuple[str, Callable[[], Awaitable[None]]]] = [
             ("purchases", self.purchases.run),
             ("cleaning", self._clean),
+            ("deliveries", self.deliveries.run),
         ]
         if publisher is not None:
             work.append(("publisher", publisher.run))
@@ -266,7 +279,12 @@ class ApiService:
     async def _clean(self) -> None:
         while True:
             try:
-                for forget in (self._replays.forget_old, event_intake.forget_old, voicemails.forget_old):
+                for forget in (
+                    self._replays.forget_old,
+                    event_intake.forget_old,
+                    voicemails.forget_old,
+                    deliveries.forget_old,
+                ):
                     await self.database.write(forget)
             except StoreUnavailable as error:
                 log.warning("old records not deleted", detail=str(error))

@@ -51,6 +51,7 @@ def make_service(settings: Settings, registry: CollectorRegistry | None = None) 
         carrier_nodes=carrier_nodes(settings),
         carrier_urls=(settings.carriers.twilio_url, settings.carriers.telnyx_url),
         public_url=settings.carriers.public_url,
+        webhooks_private=settings.webhooks.allow_private,
         recordings=lambda: open_store(settings),
         metrics=ApiMetrics(registry),
     )

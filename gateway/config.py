@@ -365,6 +365,18 @@ class Recording(Section):
     )
 
 
+class Webhooks(Section):
+    """Events for addresses that `POST /v1/webhooks` names."""
+
+    allow_private: bool = Field(
+        default=False,
+        description=(
+            "Send also to addresses that are not on the public internet: whoever may make webhooks then"
+            " reaches what this machine reaches."
+        ),
+    )
+
+
 class Storage(Section):
     """Where finished recordings are kept."""
 
@@ -447,6 +459,7 @@ class Settings(BaseSettings):
     media: Media = Media()
     voicemail: Voicemail = Voicemail()
     recording: Recording = Recording()
+    webhooks: Webhooks = Webhooks()
     storage: Storage = Storage()
     speech: Speech = Speech()
     drain: Drain = Drain()

@@ -119,6 +119,7 @@ class Api:
     async def take(self, *events: Event) -> None:
         """Have the gateway tell of something."""
         await self.service.database.write(lambda tx: self.intake.take(tx, events))
+        self.service.deliveries.wake()
 
     async def number(self, phone_number: str, **fields: Any) -> dict[str, Any]:
         """Register a number."""
