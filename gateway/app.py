@@ -383,7 +383,7 @@ class Gateway:
         elif settings.api.serve and not settings.api.remote_url:
             await self._start_api(self._writer(url))
         if settings.routing.numbers_file is None and not settings.api.remote_url:
-            self._start_events(self._writer(url))
+            await self._start_events(self._writer(url))
         self.replica = Replica(
             url,
             self.metrics,
@@ -414,7 +414,7 @@ class Gateway:
             on_looked=lambda result: self.metrics.remote_looks.labels(result).inc(),
         )
 
-    def _start_events(self, redis: Redis) -> None:
+    async def _start_events(self, redis: Redis) -> None:
         """Tell the API, wherever it runs, of calls and of voicemails."""
         settings = self.settings
         self._events = EventWriter(
@@ -432,6 +432,7 @@ class Gateway:
             on_error=lambda text: log.error("voicemail not delivered yet", detail=text),
         )
         self._exit.push_async_callback(self._outbox.close)
+        await self._outbox.recover()
         self._run(self._outbox.run, "voicemail-outbox")
 
     async def _last_events(self, events: EventWriter) -> None:

@@ -125,9 +125,12 @@ class VoicemailOutbox:
         self._hold(message.voicemail_id)
         self._wake.set()
 
-    async def run(self) -> None:
-        """Deliver until cancelled."""
+    async def recover(self) -> None:
+        """Find what another process has left, before anybody moves its recordings."""
         await self._in_thread(self._recover)
+
+    async def run(self) -> None:
+        """Deliver until cancelled; `recover` first."""
         while True:
             if not self._offers and self._more_on_disk:
                 await self._in_thread(self._load)

@@ -59,6 +59,7 @@ async def running(
         min_seconds=1.0,
         on_error=(errors if errors is not None else []).append,
     )
+    await outbox.recover()
     work = asyncio.create_task(outbox.run())
     try:
         yield outbox
