@@ -46,7 +46,7 @@ NO_CAPS = {
     "gateway.media.reception.MAX_DROPOUT": "tells loss from a restart (RFC 3550 A.1)",
     "gateway.media.reception.MAX_MISORDER": "tells late from restarted (RFC 3550 A.1)",
     "gateway.media.stream_transcoder.MAX_GAP_SECONDS": "tells a pause from a re-based clock",
-    "gateway.media.stream_transcoder.MAX_LOST": "tells loss from a restart (RFC 3550 A.1)",
+    "gateway.media.patient_order.MAX_STEP": "tells loss from a restart (RFC 3550 A.1)",
     "gateway.sip.request_writer.MAX_FORWARDS": "what a request of ours starts with (RFC 3261 §8.1.1.6)",
     "storage.objects.MAX_KEY": "checks what the gateway itself writes",
     "storage.s3.MAX_ERROR": "shapes what we say",

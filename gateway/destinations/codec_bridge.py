@@ -1,4 +1,4 @@
-"""Offers and answers across a relay that can transcode: who is offered what, and who speaks what in the end.
+"""Offers and answers across a relay that can transcode: who is offered what, and who speaks what at last.
 
 An offer that crosses the relay keeps its own codecs, in their order, and gets ours behind them. The answer
 decides: a codec of the offer's own is spoken end to end, and packets pass untouched; a codec of ours means

@@ -4,9 +4,9 @@ Nothing is rewritten, so SSRC, sequence numbers and timestamps are the sender's 
 ports has no per-packet code of its own at all: each port's sink is the other's `send`.
 
 RTCP ends here: each port reports to its own peer (`gateway.media.rtcp_reporter`). So a carrier has its
-    reports also
-from agents that send none, each leg is measured by itself, a transcoded call has the same RTCP as any other,
-and nothing an agent writes reaches the carrier. Only SRTP's is forwarded: its keys are the two ends' own.
+reports also from agents that send none, each leg is measured by itself, a transcoded call has the same RTCP
+as any other, and nothing an agent writes reaches the carrier. Only SRTP's is forwarded: its keys are the two
+ends' own.
 """
 
 from __future__ import annotations

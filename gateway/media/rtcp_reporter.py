@@ -3,9 +3,7 @@
 Whatever goes through a port — a relay's packets, a session's, a ringback tone — is reported from what the
 port itself has counted, so each leg of a call has RTCP of its own, terminated here. A report of the peer's is
 believed when its sender is the source that we receive, and what it says of us when it names the source that
-we send: who wants
-    to lie
-must guess 32 bits, beside the address.
+we send: who wants to lie must guess 32 bits, beside the address.
 """
 
 from __future__ import annotations

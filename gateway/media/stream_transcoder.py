@@ -2,13 +2,10 @@
 
 A packet is transcoded when it comes, without waiting for others. What the network did to the stream is shown
 to the far end as it was: a lost packet leaves a gap in sequence numbers and timestamps, a pause one in
-timestamps,
-    and
-jitter stays jitter; the receiver's own buffer evens it out once, and conceals what is missing. Only packets
-that come after their turn are dropped: the coders have moved on. What comes in packets of any length leaves
-in frames
-    of 20 ms
-(between the laws of G.711, in packets as they came).
+timestamps, and jitter stays jitter; the receiver's own buffer evens it out once, and conceals what is
+missing. Only the order must be right, for coders that remember: where packets did come late, missing ones are
+waited for (`gateway.media.patient_order`). What comes in packets of any length leaves in frames of 20 ms;
+between the laws of G.711, in packets as they came.
 
 Keys (telephone-event, RFC 4733) go along, with the payload type, the timestamps and the durations of the
 other side.
@@ -24,6 +21,7 @@ from dataclasses import dataclass
 
 from gateway.media.codecs import PCMA, PCMU, AudioCodec, Decoder
 from gateway.media.dtmf import LONGEST_SEGMENT
+from gateway.media.patient_order import PatientOrder
 from gateway.media.rtp import RtpError, RtpPacket, pack, signed32
 from gateway.media.transcoder import converter
 
@@ -31,9 +29,6 @@ MAX_GAP_SECONDS = 60.0
 """A jump of the timestamp beyond this, or backwards, is a re-based media clock; time goes on as the wall
 clock says. Callers may be silent for long: nobody counts what is passed over here, so the bound costs
 nothing."""
-
-MAX_LOST = 3000
-"""A jump of the sequence number beyond this is a restarted source (RFC 3550 A.1), and no loss to be shown."""
 
 MAX_AHEAD_SECONDS = 1.0
 """Audio that may come faster than it plays; the rest of a flood is dropped before anybody decodes it."""
@@ -81,10 +76,10 @@ class StreamTranscoder:
         "_last_at",
         "_marker",
         "_next_timestamp",
+        "_order",
         "_random_bits",
         "_send",
         "_sequence",
-        "_sequence_expected",
         "_source",
         "_ssrc",
         "_target",
@@ -117,7 +112,7 @@ class StreamTranscoder:
         self._held = bytearray()
         self._heard_until = 0.0
         self._source: int | None = None
-        self._sequence_expected = 0
+        self._order: PatientOrder[RtpPacket] = PatientOrder()
         self._next_timestamp = 0
         self._last_at = 0.0
         self._marker = True
@@ -131,31 +126,22 @@ class StreamTranscoder:
             packet = RtpPacket.parse(data)
         except RtpError:
             return
-        codec = self._codecs.get(packet.payload_type)
-        event_clock = self._event_clocks.get(packet.payload_type) if codec is None else None
-        if not self._in_turn(packet):
-            return
+        if packet.ssrc != self._source or self._order.is_restart(packet.sequence):
+            self._begin(packet)
+        for missing, each in self._order.push(packet.sequence, packet):
+            self._sequence = self._sequence + missing & 0xFFFF  # the far end sees what never came
+            self._take(each)
+
+    def _take(self, packet: RtpPacket) -> None:
+        """One packet whose turn it is."""
         now = self._clock()
+        codec = self._codecs.get(packet.payload_type)
         if codec is not None:
             if self._in_time(codec.units(packet.payload) / codec.clock_rate, now):
                 self._transcode(codec, packet)
-        elif event_clock is not None and self._target.events is not None:
-            self._pass_event(packet, event_clock, self._target.events)
+        elif self._target.events is not None and packet.payload_type in self._event_clocks:
+            self._pass_event(packet, self._event_clocks[packet.payload_type], self._target.events)
         self._last_at = now
-
-    def _in_turn(self, packet: RtpPacket) -> bool:
-        """Whether it comes after what came before; shows the far end what is missing."""
-        if packet.ssrc != self._source:
-            self._begin(packet)
-        missing = packet.sequence - self._sequence_expected & 0xFFFF
-        if missing > MAX_LOST:
-            if missing >= 0x10000 - MAX_LOST:
-                return False  # late or a duplicate
-            self._begin(packet)
-            missing = 0
-        self._sequence_expected = packet.sequence + 1 & 0xFFFF
-        self._sequence = self._sequence + missing & 0xFFFF
-        return True
 
     def _in_time(self, seconds: float, now: float) -> bool:
         """Whether so much audio may come now: a second ahead of its time, and no more."""
@@ -170,7 +156,7 @@ class StreamTranscoder:
         if self._source is not None:
             self._pass_over(self._held_units() + round((self._clock() - self._last_at) * self._clock_rate))
         self._source = packet.ssrc
-        self._sequence_expected = packet.sequence
+        self._order.restart(packet.sequence)
         self._next_timestamp = packet.timestamp
         self._codec = None
 
