@@ -3,8 +3,8 @@
     python loadtests/audio_path.py
 
 In virtual time, so the machine does not matter: packets are lost and delayed by dice from a seed. "to the
-agent" and "to the caller" are the gateway's own part, without the delay of the jitter buffer ("buffer"), which
-is chosen; a frame waits for the session's beat, ten milliseconds on average.
+agent" and "to the caller" are the gateway's own part, without the delay of the jitter buffer ("buffer"),
+which is chosen; a frame waits for the session's beat, ten milliseconds on average.
 """
 
 from __future__ import annotations
