@@ -26,26 +26,39 @@ SHIPPED = Path(__file__).parents[2] / "configs" / "carriers.toml"
 TODAY = date(2026, 11, 27)
 
 
-@pytest.fixture
-def twilio() -> Iterator[TwilioServer]:
-    server = TwilioServer()
+@pytest.fixture(scope="module")
+def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shell, TwilioServer]]:
+    """An API that runs, with one integration, at a local Twilio."""
+    directory, server = tmp_path_factory.mktemp("office"), TwilioServer()
     server.own(NUMBER)
     with server.running_in_a_thread():
-        yield server
-    server.check()
+        more = (
+            f'[carriers]\nnodes = "voice.example.com:5060"\ntwilio_url = "{server.address}"\n'
+            f'[admission]\ncarriers_files = "{SHIPPED}"\n'
+        )
+        with running_api(directory, more) as shell:
+            shell.environ["VOICE_GATEWAY_CONFIG"] = str(directory / "gateway.toml")
+            integration(shell, twilio_server.AUTH_TOKEN)
+            yield shell, server
 
 
 @pytest.fixture
-def shell(tmp_path: Path, twilio: TwilioServer) -> Iterator[Shell]:
-    """Commands to an API that runs, with one Twilio integration."""
-    more = (
-        f'[carriers]\nnodes = "voice.example.com:5060"\ntwilio_url = "{twilio.address}"\n'
-        f'[admission]\ncarriers_files = "{SHIPPED}"\n'
-    )
-    with running_api(tmp_path, more) as shell:
-        shell.environ["VOICE_GATEWAY_CONFIG"] = str(tmp_path / "gateway.toml")
-        integration(shell, twilio_server.AUTH_TOKEN)
-        yield shell
+def shell(office: tuple[Shell, TwilioServer]) -> Shell:
+    """Commands to the API."""
+    return office[0]
+
+
+@pytest.fixture
+def twilio(office: tuple[Shell, TwilioServer]) -> Iterator[TwilioServer]:
+    """An account that has a number, and nothing else."""
+    server = office[1]
+    for left in (server.asked, server.trunks, server.origination, server.trunk_credentials):
+        left.clear()
+    for kept in (server.credential_lists, server.credentials, server.passwords):
+        kept.clear()
+    server.number(NUMBER)["trunk_sid"] = None
+    yield server
+    server.check()
 
 
 def integration(shell: Shell, token: str) -> str:
