@@ -13,6 +13,7 @@ from pathlib import Path
 from gateway.admission.carriers import Carrier
 from gateway.admission.limits import AdmissionLimits
 from gateway.calls.dispatcher import OUR_FAULT, Dispatcher
+from gateway.calls.recording import CallRecordings
 from gateway.calls.records import CallRecord
 from gateway.calls.registry import Registry
 from gateway.calls.retries import RETENTION
@@ -20,6 +21,7 @@ from gateway.destinations.remote_control import RemoteControls
 from gateway.destinations.stream_trunk import StreamTrunk
 from gateway.destinations.trunk import Trunk
 from gateway.destinations.voicemail import VoicemailBox
+from gateway.media.disk import Disk
 from gateway.media.g711 import CODECS
 from gateway.sip.endpoint import SipEndpoint
 from gateway.sip.sink import Direction
@@ -177,6 +179,15 @@ class World:
             tokens=lambda: f"{tokens.getrandbits(64):016x}",
         )
         await sip.start()
+        self.recordings = CallRecordings(
+            directory,
+            Disk(),
+            clock=loop.time,
+            wall_clock=loop.time,
+            on_error=lambda error: self.errors.append(f"recording: {error!r}"),
+            on_recorded=lambda path: None,
+            consent_interval=rng.choice((None, 0.0, 5.0)),
+        )
         self.dispatcher = Dispatcher(
             directory=self.numbers,
             limits=AdmissionLimits(
@@ -201,6 +212,7 @@ class World:
             observer=self.counts,
             sink=self.counts.records.append,
             default_voicemail="Nobody is here.",
+            recordings=self.recordings,
             clock=loop.time,
             wall_clock=loop.time,
             new_id=lambda: f"call-{next(ids)}",
@@ -233,6 +245,7 @@ class World:
                 fallback=Fallback(fallback) if rng.random() < 0.6 else None,
                 voicemail_message=f"You have reached {number}.",
                 voicemail=rng.random() < 0.8,
+                recording=rng.choice((None, None, "all", "off")),
             )
             known = PhoneNumber(
                 f"phn_{number}", dialled, inbound_routing=routing if rng.random() < 0.95 else None
@@ -264,6 +277,7 @@ class World:
         assert self.sip.user_agent.timer_count == 0, "timers are left"
         assert not any(self.sip.user_agent.transaction_counts.values()), "transactions are left"
         assert self.ports.in_use == 0, "media ports are left"
+        assert not self.recordings.finishing, "recordings are left"
         assert self.health.in_use == 0, "agents' places are left"
         assert not any(self.counts.legs.values()), f"active legs: {self.counts.legs}"
         assert len(self.registry) == 0
