@@ -186,6 +186,7 @@ class Gateway:
             open_session(trusted),
             RemoteControls(),
             first_audio_timeout=settings.dispatch.first_audio_timeout,
+            prefill=settings.media.agent_prefill,
             on_session_over=self._count_session,
         )
         self._exit.push_async_callback(self.streams.close)

@@ -277,6 +277,15 @@ class Media(Section):
         ge=0,
         description="Seconds without RTP from the caller after which the call is ended; 0: never.",
     )
+    agent_prefill: float = Field(
+        default=0.16,
+        ge=0.04,
+        le=0.4,
+        description=(
+            "Seconds that what an agent says over a WebSocket is held back at first, so a late chunk tears"
+            " no hole; learned from each agent's beat afterwards."
+        ),
+    )
     transcoding: bool = Field(
         default=True,
         description=(

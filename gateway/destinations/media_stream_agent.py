@@ -129,6 +129,7 @@ class MediaStreamAttempt:
             continuous=True,
             rate=protocol.form.rate,
             form=_codec(protocol.form),
+            prefill=self._streams.prefill,
             clock=self._call.now,
         )
 

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, TypeAlias
 import aiohttp
 
 from gateway.destinations.remote_control import RemoteControls
+from gateway.media.playout_buffer import PREFILL
 from gateway.media.session import AudioSession
 from routing.models import Endpoint
 
@@ -50,12 +51,14 @@ class StreamTrunk:
     session: of HTTP; see `open_session`.
     controls: by which agents' frameworks end and move their calls over HTTP.
     first_audio_timeout: seconds within which an agent must have said something; 0 for never.
+    prefill: seconds that what an agent says is held back at first.
     on_session_over: hears of each session when it is over, to count what became of its audio.
     """
 
     session: aiohttp.ClientSession
     controls: RemoteControls
     first_audio_timeout: float = 0.0
+    prefill: float = PREFILL
     on_session_over: Callable[[AudioSession], None] = _uncounted
     _closing: set[asyncio.Task[Any]] = field(default_factory=set)
 
