@@ -124,6 +124,10 @@ class Shelf:
             except (StorageError, OSError) as error:
                 self._on_failure()
                 log.warning("recording not stored yet", error=str(error), place=self._store.place)
+                del self._waiting[path]
+                self._waiting[path] = (
+                    None  # the next try begins with another one, should this one be the fault
+                )
                 return False
             del self._waiting[path]
             self._on_waiting(len(self._waiting))

@@ -220,3 +220,27 @@ async def test_what_is_no_audio_is_kept_as_it_is(tmp_path: Path) -> None:
         assert (await running.next())[0] == KEY
     assert files(here) == BOTH
     await store.close()
+
+
+async def test_one_that_cannot_be_stored_does_not_hold_the_others_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FIRST_PAUSE", 0.01)
+    here = tmp_path / "here"
+    store = LocalStore(tmp_path / "there")
+    put = store.put
+
+    async def picky(key: str, source: Path) -> Any:
+        if "101500" in key:
+            raise StorageError("not this one")
+        return await put(key, source)
+
+    monkeypatch.setattr(store, "put", picky)
+    bad = await asyncio.to_thread(record, here)
+    good = await asyncio.to_thread(record, here, KEY.replace("101500", "101600"))
+    async with Running(here, store) as running:
+        running.shelf.take(bad)
+        running.shelf.take(good)
+        assert (await running.next())[0] == KEY.replace("101500", "101600")
+    assert await asyncio.to_thread(bad.exists)
+    await store.close()
