@@ -25,6 +25,7 @@ from api.carriers.connect import CarrierUrls, connect
 from api.carriers.sandbox import FILE, SandboxCarrier
 from api.carriers.wiring import MAX_NODES, Node, Place
 from api.deliveries import Deliveries
+from api.email_sender import EmailSender, Mailbox
 from api.event_intake import EventIntake
 from api.idempotency import Replays
 from api.integrations import Integrations
@@ -44,6 +45,7 @@ from api.secret_keys import KEY_FILE, KeyFileWatch, Rotation, check_keys, obtain
 from api.seed import SeedError
 from api.store.database import StoreUnavailable, Transaction, open_database
 from api.store.schema import SchemaError
+from api.voicemail_emails import VoicemailEmails
 from api.voicemails import Voicemails
 from api.web import install
 from api.webhook_sender import WebhookSender
@@ -81,6 +83,7 @@ class ApiService:
         carrier_urls: where Twilio's and Telnyx's APIs are; empty for theirs.
         public_url: where carriers reach us with webhooks; empty for what a request names.
         webhooks_private: whether webhooks may go to addresses that are not public.
+        mailbox: hears of voicemails by email, if there is one.
         recordings: opens the store of recordings, if there is one; may block, and raise StorageError.
         metrics: counts.
 
@@ -101,6 +104,7 @@ class ApiService:
         carrier_urls: tuple[str, str] = ("", ""),
         public_url: str = "",
         webhooks_private: bool = False,
+        mailbox: Mailbox | None = None,
         recordings: Callable[[], ObjectStore] | None = None,
         metrics: ApiMetrics | None = None,
     ) -> None:
@@ -116,6 +120,7 @@ class ApiService:
         self._carrier_urls = CarrierUrls(*carrier_urls)
         self._public_url = public_url
         self._webhooks_private = webhooks_private
+        self._mailbox = mailbox
         self._open_recordings = recordings
         self.metrics = metrics or ApiMetrics()
         self.first_key: str | None = None
@@ -166,6 +171,10 @@ class ApiService:
         sender = WebhookSender(allow_private=self._webhooks_private)
         self._exit.push_async_callback(sender.close)
         self.webhooks = Webhooks(self.database, self.box, sender)
+        self.emails: VoicemailEmails | None = None
+        if self._mailbox is not None:
+            mail = EmailSender(self._mailbox)
+            self.emails = VoicemailEmails(self.database, recordings, mail, self.metrics)
         self.deliveries = Deliveries(self.database, self.box, sender, self.metrics)
         self.records = NumberRecords(self.box)
         self.agents = Agents(self.box, self.records)
@@ -257,6 +266,8 @@ class ApiService:
         """Takes what gateways tell of calls; redis: a client with timeouts."""
         reader = EventReader(redis, f"{socket.gethostname()}-{os.getpid()}")
         takers = [self.voicemails.take, self.webhooks.take]
+        if self.emails is not None:
+            takers.append(self.emails.take)
         return EventIntake(self.database, reader, takers, self.metrics, self.deliveries.wake)
 
     async def run(self, publisher: Publisher | None, intake: EventIntake | None = None) -> None:
@@ -266,6 +277,8 @@ class ApiService:
             ("cleaning", self._clean),
             ("deliveries", self.deliveries.run),
         ]
+        if self.emails is not None:
+            work.append(("emails", self.emails.run))
         if publisher is not None:
             work.append(("publisher", publisher.run))
         if intake is not None:

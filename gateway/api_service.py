@@ -8,6 +8,7 @@ from importlib.metadata import version
 from prometheus_client import CollectorRegistry
 
 from api.backup import BackupError, back_up, restore
+from api.email_sender import Mailbox
 from api.examination import examine
 from api.metrics import ApiMetrics
 from api.publisher import FAILURES as PUBLISHING_FAILURES
@@ -52,8 +53,26 @@ def make_service(settings: Settings, registry: CollectorRegistry | None = None) 
         carrier_urls=(settings.carriers.twilio_url, settings.carriers.telnyx_url),
         public_url=settings.carriers.public_url,
         webhooks_private=settings.webhooks.allow_private,
+        mailbox=mailbox(settings),
         recordings=lambda: open_store(settings),
         metrics=ApiMetrics(registry),
+    )
+
+
+def mailbox(settings: Settings) -> Mailbox | None:
+    """Where voicemails are sent by email; None if nowhere."""
+    email = settings.email
+    if not email.host:
+        return None
+    return Mailbox(
+        host=email.host,
+        port=email.port,
+        tls=email.tls,
+        username=email.username,
+        password=email.password.get_secret_value(),
+        sender=email.sender,
+        to=email.to,
+        max_attachment=email.max_attachment_bytes,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -386,6 +387,23 @@ class Webhooks(Section):
     )
 
 
+class Email(Section):
+    """Voicemails by email, with their audio."""
+
+    host: str = Field(default="", description="The SMTP server; empty sends no email.")
+    port: int = Field(default=587, ge=1, le=65_535, description="587 with `starttls`, 465 with `tls`.")
+    tls: Literal["starttls", "tls", "none"] = Field(
+        default="starttls", description="How the connection is encrypted; `none` only within this machine."
+    )
+    username: str = Field(default="", description="At the server; empty if it asks for none.")
+    password: SecretStr = Field(default=SecretStr(""), description="Its password.")
+    sender: str = Field(default="", description="Address that emails are from.")
+    to: str = Field(default="", description="Address that every voicemail is sent to.")
+    max_attachment_bytes: int = Field(
+        default=10_485_760, ge=0, description="Audio beyond that is not attached, but stays in the box."
+    )
+
+
 class Storage(Section):
     """Where finished recordings are kept."""
 
@@ -469,6 +487,7 @@ class Settings(BaseSettings):
     voicemail: Voicemail = Voicemail()
     recording: Recording = Recording()
     webhooks: Webhooks = Webhooks()
+    email: Email = Email()
     storage: Storage = Storage()
     speech: Speech = Speech()
     drain: Drain = Drain()
@@ -521,6 +540,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
         raise ConfigError('speech.url: needed with speech.engine = "http"')
     _check_sources(settings)
     _check_storage(settings.storage)
+    _check_email(settings.email)
     return settings
 
 
@@ -544,6 +564,24 @@ def _check_sources(settings: Settings) -> None:
             f"api.bootstrap_key: write {MIN_KEY} to {MAX_KEY} printable ASCII characters without spaces,"
             " best `oi_sk_` and 32 random ones"
         )
+
+
+def _check_email(email: Email) -> None:
+    if not email.host:
+        return
+    for key, address in (("sender", email.sender), ("to", email.to)):
+        if not MAIL_ADDRESS.fullmatch(address):
+            raise ConfigError(f"email.{key}: write one address, as in voicemail@example.com")
+    if bool(email.username) != bool(email.password.get_secret_value()):
+        raise ConfigError("email.username: write both it and email.password, or neither")
+    if email.username and email.tls == "none":
+        raise ConfigError(
+            "email.tls: a password does not go over the network unencrypted: write starttls or tls"
+        )
+
+
+MAIL_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,189}")
+"""RFC 5321 §4.1.2, without quotes and address literals: nothing that could begin another header."""
 
 
 def _check_storage(storage: Storage) -> None:
