@@ -240,6 +240,7 @@ def routed(row: NumberRow) -> PhoneNumber:
             voicemail_message=body.voicemail_message,
             voicemail=body.voicemail,
             answer_first=body.answer_first,
+            recording=body.recording,
         )
     return PhoneNumber(
         id=row.id,

@@ -111,6 +111,7 @@ class InboundRoutingBody(Struct, frozen=True, omit_defaults=True):
     voicemail_message: overrides the agent's default.
     voicemail: false answers 480 instead when no agent takes the call, so that the carrier fails over.
     answer_first: answers the caller at once, with ringback, then calls the agents: for those that are slow.
+    recording: what of its calls is recorded: nothing, messages, or all; absent leaves it to the gateway.
     """
 
     agent_id: Id | None = None
@@ -118,6 +119,7 @@ class InboundRoutingBody(Struct, frozen=True, omit_defaults=True):
     voicemail_message: Text | None = None
     voicemail: bool = True
     answer_first: bool = False
+    recording: Literal["off", "voicemail", "all"] | None = None
 
 
 class ProviderConfig(Struct, frozen=True, omit_defaults=True):

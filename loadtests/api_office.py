@@ -85,7 +85,7 @@ def gateway_process(directory: Path, redis_url: str, *, serve: bool) -> Iterator
     """`voice-gateway serve`, ready."""
     whole = configuration(directory, redis_url, serve=serve)
     sip, http = str(whole["sip"]["listen"][0]), str(whole["web"]["listen"])  # type: ignore[index]
-    with GatewayProcess(directory, whole, sip=_address(sip), http=_address(http)) as gateway:
+    with GatewayProcess(directory, whole, sip=_address(sip), http=_address(http), patience=300.0) as gateway:
         yield gateway
 
 

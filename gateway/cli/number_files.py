@@ -29,6 +29,7 @@ COLUMNS: Final = (
     "voicemail_message",
     "voicemail",
     "answer_first",
+    "recording",
     "status",
     "credential_id",
     "id",
@@ -207,6 +208,8 @@ def _row(line: int, cells: dict[str, str]) -> Item | LineFault:
                 fault = f"{given[column]!r} is neither true nor false"
                 return LineFault(line, column, fault, "write true or false")
             routing[column] = word in _YES
+    if "recording" in given:
+        routing["recording"] = given["recording"].lower()
     if routing:
         body["inbound_routing"] = routing
     return Item(line, body)
@@ -282,6 +285,7 @@ def _cells(number: dict[str, Any]) -> dict[str, str]:
         if number["inbound_routing"] is not None
         else None,
         "answer_first": "true" if routing.get("answer_first") else None,
+        "recording": routing.get("recording"),
         "trunk_address": config.get("trunk_address"),
         "auth_username": config.get("auth_username"),
     }

@@ -15,12 +15,15 @@ from gateway.cli.api_client import ApiClient, ApiTarget, with_api
 from gateway.cli.errors import UsageError
 from gateway.cli.number_files import NumberWriter, open_source
 from gateway.cli.number_import import NumberImport
-from gateway.cli.options import ConfigOption, JsonOption, KeyOption, Provider, Status, UrlOption
+from gateway.cli.options import ConfigOption, JsonOption, KeyOption, Provider, Recording, Status, UrlOption
 from gateway.cli.output import complain, print_fields, print_json, print_table, say
 
 app = typer.Typer(help="Phone numbers: list, get, add, route, remove, import, export.", no_args_is_help=True)
 
 NumberArgument = Annotated[str, typer.Argument(help="The number, with or without plus, or its id.")]
+RecordingOption = Annotated[
+    Recording | None, typer.Option(help="What of its calls is recorded, unless the gateway decides.")
+]
 FallbackOption = Annotated[str | None, typer.Option("--fallback", help="Agent that takes over from it.")]
 MessageOption = Annotated[
     str | None, typer.Option("--voicemail-message", help="Spoken when nobody takes the call.")
@@ -122,6 +125,7 @@ def add_number(
     answer_first: Annotated[
         bool, typer.Option("--answer-first", help="Answer before the agents are called: for slow ones.")
     ] = False,
+    recording: RecordingOption = None,
     trunk: Annotated[str | None, typer.Option(help="The trunk's domain, for calls out.")] = None,
     auth_username: Annotated[str | None, typer.Option(help="At the trunk.")] = None,
     auth_password_stdin: Annotated[
@@ -142,6 +146,7 @@ def add_number(
         "voicemail_message": voicemail_message,
         "voicemail": False if no_voicemail else None,
         "answer_first": True if answer_first else None,
+        "recording": recording.value if recording else None,
     }
     body = {
         "phone_number": number,
@@ -178,6 +183,7 @@ def route_number(
             "--answer-first/--agents-first", help="Whether callers are answered before agents are called."
         ),
     ] = None,
+    recording: RecordingOption = None,
     off: Annotated[bool, typer.Option("--off", help="Take no calls: outbound only.")] = False,
     config: ConfigOption = None,
     url: UrlOption = None,
@@ -196,6 +202,8 @@ def route_number(
         patch["voicemail"] = voicemail
     if answer_first is not None:
         patch["answer_first"] = answer_first
+    if recording is not None:
+        patch["recording"] = recording.value
     if off and patch:
         raise UsageError("--off stands alone: it removes all routing")
     if not off and not patch:

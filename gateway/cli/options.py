@@ -38,6 +38,14 @@ class Provider(StrEnum):
     OTHER = "other"
 
 
+class Recording(StrEnum):
+    """What of a number's calls is recorded."""
+
+    OFF = "off"
+    VOICEMAIL = "voicemail"
+    ALL = "all"
+
+
 class Status(StrEnum):
     """Whether a number takes calls."""
 

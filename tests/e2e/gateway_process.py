@@ -43,7 +43,13 @@ class GatewayProcess:
     """One running gateway. Leaving the ``with`` block stops it and demands a clean end."""
 
     def __init__(
-        self, directory: Path, settings: Mapping[str, Section], *, sip: Address, http: Address
+        self,
+        directory: Path,
+        settings: Mapping[str, Section],
+        *,
+        sip: Address,
+        http: Address,
+        patience: float = 20.0,
     ) -> None:
         self.sip, self.http = sip, http
         self.data = Path(str(settings["data"]["dir"]))
@@ -56,7 +62,7 @@ class GatewayProcess:
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=directory
             )
         try:
-            wait_until(self.is_ready, "the gateway is ready", 20)
+            wait_until(self.is_ready, "the gateway is ready", patience)
         except AssertionError as failure:
             self._process.kill()
             self._process.wait()

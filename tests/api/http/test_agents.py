@@ -77,10 +77,29 @@ async def test_secret_headers_survive_other_changes_and_their_mask_is_refused(ag
     assert back.body["errors"][0]["rule"] == "masked"
 
 
+async def test_a_websockets_token_is_kept_and_never_shown(agents: Api) -> None:
+    path = "/v1/agents/agt_sales"
+    endpoint = {
+        "url": "wss://agent.example.com/ws",
+        "protocol": "telnyx",
+        "auth_token": "hunter2",
+        "options": {"encoding": "L16"},
+    }
+    answer = await agents.patch(path, {"endpoints": [endpoint]})
+    (shown,) = answer.body["endpoints"]
+    assert shown["auth_token"] and "hunter2" not in str(answer.body)
+    assert (shown["protocol"], shown["options"]) == ("telnyx", {"encoding": "L16"})
+    back = await agents.patch(path, {"endpoints": [shown]})
+    assert (back.status, back.body["errors"][0]["field"]) == (422, "endpoints[0].auth_token")
+
+
 @pytest.mark.parametrize(
     ("endpoint", "field"),
     [
         ({"url": "http://agent.example.com"}, "endpoints[0].url"),
+        ({"url": "sip:bot@h", "protocol": "twilio"}, "endpoints[0].protocol"),
+        ({"url": "wss://h/ws", "options": {"encoding": "L16"}}, "endpoints[0].options"),
+        ({"url": "wss://h/ws", "protocol": "telnyx", "options": {"encoding": "MP3"}}, "endpoints[0].options"),
         ({"url": "sip:"}, "endpoints[0].url"),
         ({"url": "sip:bot@h", "priority": -1}, "endpoints[0].priority"),
         ({"url": "sip:bot@h", "weigth": 1}, "endpoints[0].weigth"),

@@ -221,3 +221,16 @@ async def test_what_was_deleted_is_gone_and_can_be_registered_again(agents: Api)
         assert answer.body["type"] == "/docs/problems#not-found"
     again = await agents.number("+14155550100")
     assert again["id"] != number["id"]
+
+
+async def test_answer_first_and_recording_are_kept_changed_and_taken_away(agents: Api) -> None:
+    routing = {"agent_id": "agt_sales", "answer_first": True, "recording": "all"}
+    number = await agents.number("+14155550100", inbound_routing=routing)
+    assert number["inbound_routing"] == routing
+    path = f"/v1/phone-numbers/{number['id']}"
+    changed = await agents.patch(path, {"inbound_routing": {"recording": "off"}})
+    assert changed.body["inbound_routing"] == routing | {"recording": "off"}
+    gone = await agents.patch(path, {"inbound_routing": {"recording": None, "answer_first": False}})
+    assert gone.body["inbound_routing"] == {"agent_id": "agt_sales"}
+    wrong = await agents.patch(path, {"inbound_routing": {"recording": "everything"}})
+    assert (wrong.status, wrong.body["errors"][0]["field"]) == (422, "inbound_routing.recording")
