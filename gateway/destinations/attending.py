@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable
+from typing import TypeVar
 
 from gateway.destinations.base import Call
 from gateway.sip.events import ReinviteReceived
@@ -12,7 +12,7 @@ from gateway.sip.events import ReinviteReceived
 T = TypeVar("T")
 
 
-async def attended(call: Call, work: Coroutine[Any, Any, T], deadline: float) -> T:
+async def attended(call: Call, work: Awaitable[T], deadline: float) -> T:
     """The result of `work`, which is cancelled when it is not there by `deadline`.
 
     Raises:

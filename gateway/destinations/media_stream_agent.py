@@ -6,6 +6,8 @@ there; then the session is ours to keep, whatever becomes of the agent.
 
 from __future__ import annotations
 
+import asyncio
+
 import aiohttp
 
 from gateway.destinations.attending import attended
@@ -71,12 +73,10 @@ class MediaStreamAttempt:
         except (KeyError, OptionError) as error:
             return self._failed(f"endpoint cannot be spoken to: {error}")
         call.attempt_begins()
+        connecting = asyncio.ensure_future(self._streams.connect(self._endpoint))
         try:
-            socket = await attended(
-                call,
-                self._streams.connect(self._endpoint),
-                min(deadline, self._began + self._trunk.response_timeout),
-            )
+            patience = min(deadline, self._began + self._trunk.response_timeout)
+            socket = await attended(call, connecting, patience)
         except TimeoutError:
             return self._failed("no handshake in time")
         except aiohttp.WSServerHandshakeError as error:
@@ -85,6 +85,8 @@ class MediaStreamAttempt:
             return self._failed(f"no connection: {_told(error)}")
         except CallerLeft:
             self._note("caller left")
+            if connecting.done() and not connecting.cancelled() and connecting.exception() is None:
+                self._streams.finish(_close(connecting.result()))  # in the same instant
             raise
         conversation: StreamConversation | None = None
         try:

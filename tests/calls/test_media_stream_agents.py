@@ -534,3 +534,19 @@ class TestMovedFromOutside:
             assert rig.record.outcome == "voicemail"
 
         scenario()
+
+
+@in_virtual_time
+async def test_a_caller_who_leaves_in_the_instant_of_the_handshake_leaves_no_socket(rig: Rig):
+    line(rig, Endpoint(URL))
+
+    def dismissing(_: Socket) -> None:
+        (call,) = rig.registry
+        call.dismiss("cut off", 503)  # in the mailbox before the news of the socket is
+
+    rig.web.agents[URL] = dismissing
+    rig.dial()
+    await asyncio.sleep(0.5)
+    (socket,) = rig.web.sockets
+    assert socket.closed and not socket.heard
+    assert rig.record.status == 503
