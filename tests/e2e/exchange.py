@@ -151,7 +151,7 @@ class Exchange:
         fields: dict[str, Any],
         more: dict[str, Any] | None = None,
     ) -> Line:
-        suffix = f"01{next(self._suffixes):02d}"
+        suffix = f"{100 + next(self._suffixes):04d}"  # from 555-0100 on, the numbers of nobody
         number = f"+1415555{suffix}"
         first = self._agent("primary", suffix, primary or "sip:nobody@127.0.0.1:9", more)
         second = self._agent("fallback", suffix, fallback) if fallback else None
