@@ -23,14 +23,13 @@ from gateway.destinations.base import CallerLeft, Declined, Destination, Finishe
 from gateway.destinations.caller_audio import CallerAudio
 from gateway.destinations.remote_control import Target
 from gateway.destinations.stream_trunk import StreamTrunk
-from gateway.destinations.terminating import NOT_ACCEPTABLE, answer_here, early_media
+from gateway.destinations.terminating import answer_here, early_media
 from gateway.destinations.trunk import Trunk
 from gateway.destinations.voice_agent import VoiceAgent
 from gateway.destinations.voicemail import Voicemail, VoicemailBox
 from gateway.destinations.waiting_sound import WaitingSound, WaitingSounds
-from gateway.media.ports import MediaPorts, NoPortLeft
+from gateway.media.ports import MediaPorts
 from gateway.sip.inbound_leg import InboundLeg
-from gateway.sip.sdp import SdpError
 from routing.models import PhoneNumber, RecordingPolicy
 from routing.numbering import normalise
 from routing.plan import AgentDestination, Agents, Plan, Refusal, find_agent, make_plan
@@ -209,7 +208,7 @@ class Dispatcher:
             return
         self._on_started(call.record)
         call.ring(early_media(call) if early else b"")
-        if plan.answer_first and (refusal := await _answer_first(call)) is not None:
+        if plan.answer_first and isinstance(refusal := await answer_here(call), Declined):
             call.close("refused", refusal.reason, refusal.status)
             return
         await self._try_in_order(call, destinations, early=early)
@@ -289,17 +288,6 @@ class Dispatcher:
             else Voicemail(each.message, self._voicemail, records=plan.recording != "off")
             for each in plan.destinations
         ]
-
-
-async def _answer_first(call: Call) -> Declined | None:
-    """Answer the caller before anybody is tried; why that cannot be, if it cannot."""
-    try:
-        terms = await answer_here(call)
-    except NoPortLeft:
-        return Declined("no media port left", 503)
-    except SdpError as error:
-        return Declined(str(error), NOT_ACCEPTABLE)
-    return terms if isinstance(terms, Declined) else None
 
 
 def _obstacle(call: Call, destinations: Sequence[Destination]) -> Declined | None:

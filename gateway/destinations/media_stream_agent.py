@@ -26,13 +26,11 @@ from gateway.destinations.remote_control import HangUpAsked, MoveAsked, RemoteCo
 from gateway.destinations.silence import SilenceWatch, TerminatedAudio
 from gateway.destinations.stream_conversation import AgentSaidGoodbye, AgentWasLost, StreamConversation
 from gateway.destinations.stream_trunk import AgentSocket, StreamTrunk
-from gateway.destinations.terminating import NOT_ACCEPTABLE, Terms, answer_here, negotiate
+from gateway.destinations.terminating import Terms, answer_here, negotiate
 from gateway.destinations.trunk import Lease, Trunk
 from gateway.media.codecs import LINEAR, AudioCodec, find
-from gateway.media.ports import NoPortLeft
 from gateway.media.session import AudioSession
 from gateway.sip.events import InfoReceived, ReinviteReceived
-from gateway.sip.sdp import SdpError
 from gateway.streams.protocol import AudioForm, OptionError, StreamedCall, StreamProtocol
 from gateway.streams.protocols import DEFAULT, PROTOCOLS
 from routing.models import Agent, Endpoint
@@ -107,12 +105,7 @@ class MediaStreamAttempt:
     async def _answer(self) -> Terms | Declined:
         """The agent is there: answer the caller, unless that has happened already."""
         call = self._call
-        try:
-            terms = await answer_here(call)
-        except NoPortLeft:
-            return self._declined("no media port left", 503)
-        except SdpError as error:
-            return self._declined(str(error), NOT_ACCEPTABLE)
+        terms = await answer_here(call)
         if isinstance(terms, Declined):
             self._note(terms.reason)
             return terms
@@ -211,11 +204,8 @@ class MediaStreamAttempt:
     def _failed(self, answer: str) -> Declined:
         """The endpoint is to blame: its circuit hears of it."""
         self._lease.failed(answer)
-        return self._declined(answer)
-
-    def _declined(self, answer: str, status: int = 480) -> Declined:
         self._note(answer)
-        return Declined(f"{self._agent.id}: {answer}", status)
+        return Declined(f"{self._agent.id}: {answer}")
 
     def _note(self, answer: str) -> None:
         seconds = self._call.now() - self._began

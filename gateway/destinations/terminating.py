@@ -37,12 +37,20 @@ class Terms:
 async def answer_here(call: Call) -> Terms | Declined:
     """Answer the caller with our own port, or move one who was answered already over to it.
 
+    Declined when there is no port to answer with, or no common ground with the caller's offer.
+
     Raises:
         CallerLeft: meanwhile.
-        NoPortLeft: there is no port to answer with.
-        SdpError: no common ground with the caller's offer.
 
     """
+    try:
+        return await _answer_or_move(call)
+    except (NoPortLeft, SdpError) as error:
+        return _declined(error)
+
+
+async def _answer_or_move(call: Call) -> Terms | Declined:
+    """See `answer_here`. Raises CallerLeft, NoPortLeft, SdpError."""
     audio = call.audio
     host, port = audio.open_port().address
     audio.change_hands()
@@ -89,10 +97,8 @@ def obstacle(call: Call) -> Declined | None:
         host, port = audio.open_port().address
         if audio.theirs:
             answer_offer(audio.theirs, host, port, supported=spoken_keys(), session_id=audio.session_id)
-    except NoPortLeft:
-        return Declined("no media port left", 503)
-    except SdpError as error:
-        return Declined(str(error), NOT_ACCEPTABLE)
+    except (NoPortLeft, SdpError) as error:
+        return _declined(error)
     return None
 
 
@@ -136,6 +142,13 @@ def follow_change(audio: CallerAudio, description: bytes) -> None:
     audio.theirs = description
     port.set_remote(*media.addresses)
     port.sending = media.direction in ("sendrecv", "recvonly")
+
+
+def _declined(error: NoPortLeft | SdpError) -> Declined:
+    """Why the caller cannot be answered here, with what it is told."""
+    if isinstance(error, NoPortLeft):
+        return Declined("no media port left", 503)
+    return Declined(str(error), NOT_ACCEPTABLE)
 
 
 async def _acknowledged(call: Call) -> bytes:

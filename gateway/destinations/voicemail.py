@@ -9,12 +9,10 @@ from pathlib import Path
 
 from gateway.destinations.attending import attended
 from gateway.destinations.base import Call, CallerLeft, Declined, Finished, Outcome, Tried
-from gateway.destinations.terminating import NOT_ACCEPTABLE, Terms, answer_here, obstacle
+from gateway.destinations.terminating import Terms, answer_here, obstacle
 from gateway.destinations.voicemail_outbox import VoicemailOutbox
 from gateway.destinations.voicemail_session import VoicemailSession
 from gateway.media.disk import Disk
-from gateway.media.ports import NoPortLeft
-from gateway.sip.sdp import SdpError
 from gateway.speech.cache import SpeechCache
 from gateway.speech.message import RenderedMessage
 
@@ -91,13 +89,8 @@ class Voicemail:
     async def take(self, call: Call) -> Outcome:
         """Answer, speak and record until the caller hangs up, presses ``#``, falls silent, or time is up."""
         began = call.now()
-        try:
-            message = await self._rendered(call)
-            terms = await answer_here(call)
-        except NoPortLeft:
-            terms = Declined("no media port left", 503)
-        except SdpError as error:
-            terms = Declined(str(error), NOT_ACCEPTABLE)
+        message = await self._rendered(call)
+        terms = await answer_here(call)
         if not isinstance(terms, Terms):
             call.tried.append(Tried(self.name, "", terms.reason, call.now() - began))
             return terms
