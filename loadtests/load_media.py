@@ -24,6 +24,7 @@ import struct
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -303,6 +304,60 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What calls cost a gateway. busy: percent of its core; memory: kB a call."""
+
+    busy: float
+    memory: float
+
+
+def under_load(
+    directory: Path,
+    numbers: Path,
+    generator: Generator,
+    calls: int,
+    seconds: float,
+    *,
+    farewell: float = 0.5,
+    **sections: dict[str, object],
+) -> Load:
+    """Run a gateway on the first core under that many calls, the generator on the last one.
+
+    numbers: the numbers file. farewell: seconds of talk after everybody has hung up. sections: further
+    settings of the gateway.
+    """
+    sip, http = ("127.0.0.1", free_port()), ("127.0.0.1", free_port())
+    settings: dict[str, dict[str, object]] = {
+        "sip": {"listen": [f"{sip[0]}:{sip[1]}"], "agent_listen": ["127.0.0.1:0"]},
+        "web": {"listen": f"{http[0]}:{http[1]}"},
+        "data": {"dir": str(directory / "data")},
+        "routing": {"numbers_file": str(numbers)},
+        "admission": {"carriers_files": [str(ROOT / "configs" / "carriers.dev.toml")]},
+        "media": {"bind": "127.0.0.1", "port_low": 16384, "port_high": 32766},
+        "logs": {"level": "warning"},
+        **sections,
+    }
+    with GatewayProcess(directory, settings, sip=sip, http=http) as gateway:
+        cores = sorted(os.sched_getaffinity(0))
+        for task in Path(f"/proc/{gateway.pid}/task").iterdir():
+            os.sched_setaffinity(int(task.name), {cores[0]})
+        os.sched_setaffinity(0, {cores[-1]})
+        empty = resident_kib(gateway.pid)
+        for number in range(calls):
+            generator.call(sip, number)
+        generator.talk(SETTLE)
+        generator.counting = True
+        cpu, began = cpu_ms(gateway.pid), time.monotonic()
+        generator.talk(seconds)
+        busy = (cpu_ms(gateway.pid) - cpu) / (time.monotonic() - began) / 10
+        memory = (resident_kib(gateway.pid) - empty) / calls
+        generator.counting = False
+        generator.hang_up()
+        generator.talk(farewell)
+    return Load(busy, memory)
+
+
 def measure(kind: str, calls: int, seconds: float, chunk: int) -> bool:
     """One row; whether the bars are cleared."""
     generator = Generator(kind, chunk)
@@ -313,39 +368,12 @@ def measure(kind: str, calls: int, seconds: float, chunk: int) -> bool:
             f'[[agents]]\nid = "agt_load"\nname = "Load"\nendpoints = [{{ url = "{generator.url}" }}]\n'
             f'[[numbers]]\nphone_number = "{NUMBER}"\n[numbers.inbound_routing]\nagent_id = "agt_load"\n'
         )
-        sip, http = ("127.0.0.1", free_port()), ("127.0.0.1", free_port())
-        settings: dict[str, dict[str, object]] = {
-            "sip": {"listen": [f"{sip[0]}:{sip[1]}"], "agent_listen": ["127.0.0.1:0"]},
-            "web": {"listen": f"{http[0]}:{http[1]}"},
-            "data": {"dir": str(directory / "data")},
-            "routing": {"numbers_file": str(numbers)},
-            "admission": {"carriers_files": [str(ROOT / "configs" / "carriers.dev.toml")]},
-            "media": {"bind": "127.0.0.1", "port_low": 16384, "port_high": 32766},
-            "logs": {"level": "warning"},
-        }
-        with GatewayProcess(directory, settings, sip=sip, http=http) as gateway:
-            cores = sorted(os.sched_getaffinity(0))
-            for task in Path(f"/proc/{gateway.pid}/task").iterdir():
-                os.sched_setaffinity(int(task.name), {cores[0]})
-            os.sched_setaffinity(0, {cores[-1]})
-            empty = resident_kib(gateway.pid)
-            for number in range(calls):
-                generator.call(sip, number)
-            generator.talk(SETTLE)
-            generator.counting = True
-            cpu, began = cpu_ms(gateway.pid), time.monotonic()
-            generator.talk(seconds)
-            elapsed = time.monotonic() - began
-            cpu = cpu_ms(gateway.pid) - cpu
-            memory = (resident_kib(gateway.pid) - empty) / calls
-            generator.counting = False
-            generator.hang_up()
-            generator.talk(0.5)
+        load = under_load(directory, numbers, generator, calls, seconds)
     ends = [*generator.callers, *generator.agents]
     heard, late, lost = (sum(values) for values in zip(*(end.late() for end in ends), strict=True))
     expected = len(ends) * seconds / FRAME
     share = late / max(heard, 1) * 100
-    busy = cpu / elapsed / 10
+    busy, memory = load.busy, load.memory
     print(
         f"| {kind} | {calls} | {busy:.1f} % | {busy / calls * 100:.1f} % | {share:.3f} % | {lost}"
         f" | {100 * (1 - heard / expected):.2f} % | {memory:.0f} kB | {generator.own_late * 1000:.1f} ms |",

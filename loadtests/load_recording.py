@@ -12,7 +12,6 @@ is small: 500 callers take the generator's core to two thirds.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 import time
@@ -20,9 +19,7 @@ import wave
 from pathlib import Path
 from typing import Final
 
-from loadtests.load_media import FRAME, NUMBER, ROOT, Generator, free_port
-from loadtests.process_meter import cpu_ms, resident_kib
-from tests.e2e.gateway_process import GatewayProcess
+from loadtests.load_media import FRAME, NUMBER, Generator, under_load
 
 BARS: Final = {"voicemail": 500, "all": 150}
 
@@ -73,41 +70,21 @@ def measure(kind: str, calls: int, seconds: float) -> bool:
             f'[[numbers]]\nphone_number = "{NUMBER}"\n[numbers.inbound_routing]\n'
             f'agent_id = "agt_load"\nrecording = "{kind}"\nvoicemail_message = "Hello."\n'
         )
-        sip, http = ("127.0.0.1", free_port()), ("127.0.0.1", free_port())
-        settings: dict[str, dict[str, object]] = {
-            "sip": {"listen": [f"{sip[0]}:{sip[1]}"], "agent_listen": ["127.0.0.1:0"]},
-            "web": {"listen": f"{http[0]}:{http[1]}"},
-            "data": {"dir": str(directory / "data")},
-            "routing": {"numbers_file": str(numbers)},
-            "admission": {"carriers_files": [str(ROOT / "configs" / "carriers.dev.toml")]},
-            "media": {"bind": "127.0.0.1", "port_low": 16384, "port_high": 32766},
-            "voicemail": {"silence_seconds": 3600.0, "max_seconds": 3600.0},
-            "recording": {"min_free_bytes": 0},
-            "logs": {"level": "warning"},
-        }
-        with GatewayProcess(directory, settings, sip=sip, http=http) as gateway:
-            cores = sorted(os.sched_getaffinity(0))
-            for task in Path(f"/proc/{gateway.pid}/task").iterdir():
-                os.sched_setaffinity(int(task.name), {cores[0]})
-            os.sched_setaffinity(0, {cores[-1]})
-            empty = resident_kib(gateway.pid)
-            for number in range(calls):
-                generator.call(sip, number)
-            generator.talk(SETTLE)
-            generator.counting = True
-            cpu, began = cpu_ms(gateway.pid), time.monotonic()
-            generator.talk(seconds)
-            elapsed = time.monotonic() - began
-            cpu = cpu_ms(gateway.pid) - cpu
-            memory = (resident_kib(gateway.pid) - empty) / calls
-            generator.counting = False
-            generator.hang_up()
-            generator.talk(2.0)
-            count, on_disk = recorded(directory / "data" / "recordings")
+        load = under_load(
+            directory,
+            numbers,
+            generator,
+            calls,
+            seconds,
+            farewell=2.0,
+            voicemail={"silence_seconds": 3600.0, "max_seconds": 3600.0},
+            recording={"min_free_bytes": 0},
+        )
+        count, on_disk = recorded(directory / "data" / "recordings")
     ends = [*generator.callers, *generator.agents]
     heard, late, lost = (sum(values) for values in zip(*(end.late() for end in ends), strict=True))
     share = late / max(heard, 1) * 100
-    busy = cpu / elapsed / 10
+    busy, memory = load.busy, load.memory
     print(
         f"| {kind} | {calls} | {busy:.1f} % | {busy / calls * 100:.1f} % | {share:.3f} % | {lost}"
         f" | {100 * (1 - heard / (len(ends) * seconds / FRAME)):.2f} %"
