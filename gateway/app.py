@@ -18,9 +18,12 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 from redis.asyncio import Redis
 
-from gateway.admission.carriers import CarriersError, CarrierTable
+from gateway.admission.carriers import Carrier, CarriersError, CarrierTable
 from gateway.admission.carriers_file import load_carriers
+from gateway.admission.gate import CallGate
 from gateway.admission.limits import AdmissionLimits
+from gateway.admission.overload import OverloadControl
+from gateway.admission.source_rates import SourceRates
 from gateway.calls.announcing import CallAnnouncer, recording_available
 from gateway.calls.dispatcher import Dispatcher
 from gateway.calls.recording import CallRecordings
@@ -55,9 +58,10 @@ from gateway.speech.cache import SpeechCache
 from gateway.speech.engine import make_engine
 from gateway.speech.errors import SpeechError
 from gateway.telemetry.call_log import CallLog
-from gateway.telemetry.loop_lag import LoopLagMonitor
+from gateway.telemetry.loop_lag import INTERVAL, LoopLagMonitor
 from gateway.telemetry.media_totals import MediaTotals
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.refusal_log import RefusalLog
 from gateway.web import twilio_calls
 from gateway.web.server import PortTaken, WebServer, make_app
 from routing.cache import RoutingCache
@@ -103,6 +107,16 @@ class Gateway:
         self.metrics = Metrics()
         self.limits = AdmissionLimits(max_active_calls=settings.admission.max_active_calls)
         self.registry = Registry()
+        self.overload = OverloadControl(settings.admission.overload_delay, INTERVAL)
+        self.refusals = RefusalLog(self.metrics.call_refused, time.monotonic)
+        self.gate = CallGate(
+            self.limits,
+            self.overload,
+            rate=settings.admission.carrier_calls_per_second,
+            active_calls=self.registry.__len__,
+            clock=time.monotonic,
+            on_refused=self.refusals,
+        )
         self.carriers: CarrierTable
         self.sip: SipEndpoint
         self.web: WebServer
@@ -162,10 +176,14 @@ class Gateway:
         )
         self._exit.callback(self.ports.close)
         self._media_totals = MediaTotals(self.metrics, self.ports.open_stats, stream_mos)
+        sources = SourceRates(settings.admission.source_requests_per_second, time.monotonic)
         self.sip = SipEndpoint(
             listen=settings.sip.listen,
             agent_listen=settings.sip.agent_listen,
             admit=self._admit,
+            within_rate=sources.within,
+            may_refuse=sources.may_refuse,
+            refuse_call=self._refuse_call,
             on_invite=self._on_invite,
             on_trying=partial(self.metrics.stage, "trying"),
             options_status=self._options_status,
@@ -200,7 +218,7 @@ class Gateway:
         self._exit.push_async_callback(self.web.stop)
         await self.sip.start()
         self._exit.push_async_callback(self.sip.stop)
-        lag = LoopLagMonitor(self.metrics.loop_lag.observe)
+        lag = LoopLagMonitor(self._measured)
         lag.start()
         self._exit.callback(lag.stop)
         prober = Prober(self.sip, trusted, self.health, lambda: self.replica.view.agents())
@@ -273,6 +291,8 @@ class Gateway:
 
         def over(record: CallRecord) -> None:
             call_log(record)
+            if record.outcome != "refused":
+                self.overload.ended()
             if announcer is not None:
                 announcer.ended(record)
 
@@ -485,6 +505,18 @@ class Gateway:
     def _admit(self, host: str) -> object | None:
         return self.carriers.match(host)
 
+    def _refuse_call(self, peer: object) -> tuple[int, HeaderList] | None:
+        refusal = self.gate.refusal(peer) if isinstance(peer, Carrier) else None
+        return None if refusal is None else (refusal.status, refusal.headers)
+
+    def _measured(self, lag: float) -> None:
+        """Ten times a second: how late the loop is, and how long messages wait for it."""
+        waited = self.sip.waited()
+        self.metrics.loop_lag.observe(lag)
+        self.metrics.message_wait.observe(waited)
+        self.overload.measured(max(lag, waited), self.sip.user_agent.fill)
+        self.refusals.tell()
+
     def _on_invite(self, leg: InboundLeg) -> None:
         self.limits.routes_loaded = self.replica.loaded
         self.dispatcher.on_invite(leg)
@@ -514,7 +546,9 @@ class Gateway:
         metrics.transactions(self.sip.user_agent.transaction_counts)
         metrics.sync_age.set(self.replica.age)
         metrics.remote_age.set(self._remote.age if self._remote is not None else 0)
-        metrics.overload_level.set(len(self.registry) / self.settings.admission.max_active_calls)
+        active = len(self.registry) / self.settings.admission.max_active_calls
+        metrics.overload_level.set(max(active, self.overload.level))
+        metrics.dropped("receive_buffer_full", self.sip.lost())
         metrics.agent_calls.clear()
         metrics.endpoint_up.clear()
         for status in self.health.snapshot():

@@ -213,6 +213,30 @@ class Admission(Section):
         default=False, description="Answer 403 to unknown sources instead of silence."
     )
     max_active_calls: int = Field(default=5000, ge=1, description="Calls at once; more are answered 503.")
+    carrier_calls_per_second: float = Field(
+        default=1000.0,
+        gt=0,
+        description=(
+            "New calls a second from one carrier, in bursts of two seconds; more are answered 503. An entry's"
+            " `calls_per_second` decides for its carrier."
+        ),
+    )
+    source_requests_per_second: float = Field(
+        default=1000.0,
+        gt=0,
+        description=(
+            "New requests (calls, OPTIONS, …) a second from one admitted address, in bursts of two seconds;"
+            " more are refused before they are looked at. What belongs to a call under way is not counted."
+        ),
+    )
+    overload_delay: float = Field(
+        default=0.2,
+        gt=0,
+        description=(
+            "Seconds that messages may wait for this process; beyond it a growing share of new calls is"
+            " answered 503, until it is well again."
+        ),
+    )
 
 
 class Dispatch(Section):

@@ -33,6 +33,7 @@ NO_CAPS = {
     "api.api_keys.KNOWN_SECONDS": "how long a key is believed",
     "api.carriers.patience.MAX_RETRY_AFTER": "a pause",
     "api.purchases.MAX_RETRY_SECONDS": "a pause",
+    "gateway.admission.overload.MAX_RETRY_AFTER": "a pause",
     "gateway.cli.api_client.MAX_RETRY_SECONDS": "a pause",
     "gateway.cli.call.MAX_PLAYED_SECONDS": "checks what an operator writes",
     "gateway.cli.call.MAX_RECORDED_SECONDS": "checks what an operator writes",

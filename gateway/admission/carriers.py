@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network
 from typing import Final, TypeAlias
 
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -35,6 +36,7 @@ class Carrier:
     refused_callers: callers who get 603: numbers, ``anonymous``, or beginnings of them with a ``*`` behind.
     early_media: whether its callers hear our ringback before they are answered (183 in place of 180); None
         for what ``media.early_media`` says.
+    calls_per_second: new calls that it may place; None for what ``admission.carrier_calls_per_second`` says.
     development: whether this is the entry that admits loopback.
     documentation, checked: where the addresses were read, and when.
     """
@@ -47,6 +49,7 @@ class Carrier:
     passed_headers: tuple[str, ...] = ()
     refused_callers: tuple[str, ...] = ()
     early_media: bool | None = None
+    calls_per_second: float | None = None
     development: bool = False
     documentation: str | None = None
     checked: date | None = None
@@ -94,16 +97,15 @@ class CarrierTable:
         return self._known.get(host) or self._look_up(host)
 
     def _look_up(self, host: str) -> Carrier | None:
+        """What a stranger costs: one conversion and a dictionary lookup for each length of prefix."""
         try:
-            address = ip_address(host)
-        except ValueError:
+            version, number = _number(host)
+        except (OSError, ValueError):
             return None
-        address = getattr(address, "ipv4_mapped", None) or address
-        number = int(address)
-        for shift, carriers in self._levels[address.version]:
+        for shift, carriers in self._levels[version]:
             carrier = carriers.get(number >> shift)
             # Loopback stays out even if a network as wide as 0.0.0.0/0 was admitted.
-            if carrier is not None and (carrier.development or not address.is_loopback):
+            if carrier is not None and (carrier.development or not _is_loopback(version, number)):
                 self._remember(host, carrier)
                 return carrier
         return None
@@ -112,6 +114,21 @@ class CarrierTable:
         if len(self._known) >= KNOWN_SOURCES:
             self._known.clear()
         self._known[host] = carrier
+
+
+def _number(host: str) -> tuple[int, int]:
+    """An IP literal as its version and its number; an IPv4 address written as IPv6 is IPv4.
+
+    Raises OSError or ValueError for anything else.
+    """
+    if ":" not in host:
+        return 4, int.from_bytes(socket.inet_pton(socket.AF_INET, host))
+    number = int.from_bytes(socket.inet_pton(socket.AF_INET6, host.partition("%")[0]))
+    return (4, number & 0xFFFF_FFFF) if number >> 32 == 0xFFFF else (6, number)
+
+
+def _is_loopback(version: int, number: int) -> bool:
+    return number >> 24 == 127 if version == 4 else number == 1
 
 
 def _levels(carriers: Sequence[Carrier], version: int) -> list[_Level]:

@@ -131,6 +131,12 @@ def _flag(value: object) -> bool:
     return value
 
 
+def _rate(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1_000_000:
+        raise _FieldError("must be a number above 0: calls a second")
+    return float(value)
+
+
 def _date(value: object) -> date:
     if not isinstance(value, date) or isinstance(value, datetime):
         raise _FieldError("must be a date such as 2026-11-23, without quotes")
@@ -146,6 +152,7 @@ _FIELDS: Final[Mapping[str, _Reader]] = {
     "passed_headers": _texts,
     "refused_callers": _texts,
     "early_media": _flag,
+    "calls_per_second": _rate,
     "development": _flag,
     "documentation": _text,
     "checked": _date,

@@ -15,7 +15,7 @@ STARTING_RETRY_AFTER: Final = 5
 """Seconds: routes are loaded soon, or somebody is being paged."""
 
 FULL_RETRY_AFTER: Final = 2
-"""Seconds: calls end all the time."""
+"""Seconds, where nobody knows how fast calls end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,8 @@ class Refusal:
     status: SIP status code.
     reason: its reason phrase, which is also the text of the Reason header.
     retry_after: seconds until it is worth trying again.
-    rule: a fixed word for logs and metrics: ``draining``, ``no_routes`` or ``max_active_calls``.
+    rule: a fixed word for logs and metrics: ``draining``, ``no_routes``, ``max_active_calls``, or one of
+        `gateway.admission.gate.RULES`.
     """
 
     status: int
@@ -44,7 +45,6 @@ class Refusal:
 
 _DRAINING: Final = Refusal(503, "Draining", DRAINING_RETRY_AFTER, "draining")
 _NO_ROUTES: Final = Refusal(503, "Routes Not Loaded", STARTING_RETRY_AFTER, "no_routes")
-_FULL: Final = Refusal(503, "All Lines Busy", FULL_RETRY_AFTER, "max_active_calls")
 
 
 @dataclass(slots=True)
@@ -71,6 +71,16 @@ class AdmissionLimits:
 
         active_calls: calls under way, the new one not counted.
         """
-        if self.max_active_calls is not None and active_calls >= self.max_active_calls:
-            return self.unready() or _FULL
+        if self.excess(active_calls) is not None:
+            return self.unready() or self.full()
         return self.unready()
+
+    def excess(self, active_calls: int) -> int | None:
+        """How many calls are too many beside a new one; None while there is room."""
+        if self.max_active_calls is None or active_calls < self.max_active_calls:
+            return None
+        return active_calls - self.max_active_calls
+
+    def full(self, retry_after: int = FULL_RETRY_AFTER) -> Refusal:
+        """There is no room for one more."""
+        return Refusal(503, "All Lines Busy", retry_after, "max_active_calls")

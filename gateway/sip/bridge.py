@@ -18,6 +18,7 @@ from gateway.sip.ingress import RESPONSE, CalledHosts
 from gateway.sip.listeners import Listener, Listeners, Side
 from gateway.sip.message import Request, parse_message
 from gateway.sip.network import Network
+from gateway.sip.request_checks import metric_method
 from gateway.sip.response_path import response_path
 from gateway.sip.response_writer import ResponseWriter
 from gateway.sip.sink import Direction
@@ -25,8 +26,6 @@ from gateway.sip.sink import Direction
 RETRY_AFTER_ERROR: Final = 0.05
 """Seconds until timers are looked at again after one of them raised: not at once, lest an error that repeats
 itself keeps the loop busy."""
-
-_FORBIDDEN: Final = (("Reason", 'SIP;cause=403;text="Source Address Not Admitted"'),)
 
 ErrorHandler = Callable[[str, Exception], None]
 """Told where an exception was caught that nobody should have raised, and which."""
@@ -141,18 +140,18 @@ class Bridge:
         if not self.stopped:
             self.guarded("a transport failure", self.core.transport_failed, flow, reason)
 
-    def forbid(self, data: bytes, flow: Flow) -> None:
-        """Answer a stranger's request with 403, without state (RFC 3261 §8.2.7). ACK has no answer."""
+    def refuse(self, data: bytes, flow: Flow, status: int, headers: tuple[tuple[str, str], ...]) -> None:
+        """Answer a request without state (RFC 3261 §8.2.7). ACK has no answer."""
         try:
             request = parse_message(data)
             if not isinstance(request, Request) or request.method == "ACK":
                 return
             tag = f"{crc32(data):08x}"  # the same for every retransmission
-            refusal = ResponseWriter(request, flow, tag).write(403, headers=_FORBIDDEN)
+            refusal = ResponseWriter(request, flow, tag).write(status, headers=headers)
             path = response_path(request.via, flow)
         except SipParseError:
             return
-        self.message("out", request.method, 403)
+        self.message("out", metric_method(request.method), status)
         self.send(path.resolve(self), refusal)
 
     # --- what only this class does

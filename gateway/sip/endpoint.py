@@ -26,7 +26,7 @@ from gateway.sip.outbound_leg import OutboundLeg
 from gateway.sip.resolver import ResolveError, Resolver
 from gateway.sip.sink import TokenSource
 from gateway.sip.transport import SocketNetwork
-from gateway.sip.user_agent import UserAgent
+from gateway.sip.user_agent import StatusAndHeaders, UserAgent
 
 CARRIERS_KEY: Final = "sip.listen"
 AGENTS_KEY: Final = "sip.agent_listen"
@@ -62,6 +62,8 @@ class SipEndpoint:
         agent_listen: where agents reach us, likewise; port 0 for a free one.
         admit: whose address this is (an IP literal), asked before anything is parsed; None for a stranger's.
             What it returns becomes `InboundLeg.peer`.
+        within_rate, may_refuse: see `gateway.sip.ingress.CarrierIngress`.
+        refuse_call: why a new call of an admitted source is not taken, see `UserAgent`.
         on_invite: called with each new call, see `UserAgent`. If it raises, the call is refused with 500.
         on_trying: told, for each new call, the seconds from its INVITE's arrival until its 100 was sent.
         options_status: what an OPTIONS outside of a dialog is answered: status and headers.
@@ -82,9 +84,12 @@ class SipEndpoint:
         listen: Sequence[str] = (),
         agent_listen: Sequence[str] = ("0.0.0.0:0",),
         admit: Callable[[str], object | None] = lambda host: None,
+        within_rate: Callable[[str], bool] = lambda host: True,
+        may_refuse: Callable[[], bool] = lambda: True,
+        refuse_call: Callable[[object], StatusAndHeaders | None] = lambda peer: None,
         on_invite: Callable[[InboundLeg], None],
         on_trying: Callable[[float], None] = lambda seconds: None,
-        options_status: Callable[[], tuple[int, HeaderList]] = lambda: (200, ()),
+        options_status: Callable[[], StatusAndHeaders] = lambda: (200, ()),
         observer: Observer,
         on_error: ErrorHandler,
         advertised_host: str | None = None,
@@ -106,7 +111,14 @@ class SipEndpoint:
         called = self._bridge.called
         self._carriers = Side(
             CARRIERS_KEY,
-            CarrierIngress(self._bridge, admit, called, reject_unknown=reject_unknown),
+            CarrierIngress(
+                self._bridge,
+                admit,
+                called,
+                within_rate=within_rate,
+                may_refuse=may_refuse,
+                reject_unknown=reject_unknown,
+            ),
             self._advertised_to_carrier,
         )
         self._agents = Side(AGENTS_KEY, AgentIngress(self._bridge, called), self._advertised_to_agent)
@@ -116,6 +128,7 @@ class SipEndpoint:
             tokens or random_tokens(),
             product=product,
             on_invite=self._invited,
+            refuse_call=refuse_call,
             options_status=options_status,
             resolve=self._resolver.recall,
         )
@@ -194,6 +207,14 @@ class SipEndpoint:
     ) -> None:
         """Send a request outside of any dialog; see `UserAgent.request`."""
         self.user_agent.request(method, uri, flow, headers=headers, on_result=on_result)
+
+    def waited(self) -> float:
+        """Seconds that messages wait until we read them; see `gateway.sip.network.Transport`."""
+        return max((listener.transport.waited() for listener in self._listeners), default=0.0)
+
+    def lost(self) -> int:
+        """Messages that the kernel had no room for, since this was last asked."""
+        return sum(listener.transport.lost() for listener in self._listeners)
 
     @property
     def carrier_addresses(self) -> list[Address]:

@@ -3,12 +3,16 @@
 Carriers and agents have listeners of their own. On the carriers' side, only admitted sources are heard. On
 the agents' side, whoever we called lately is heard, and others only inside a dialog, where a tag that nobody
 can guess vouches for them; calls never begin there. Whatever is not heard gets silence and is counted.
+
+An admitted source that begins more than it may gets 503 while we are willing to say so, then silence. What
+belongs to something that is there already, a dialog or a transaction, always gets through.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from gateway.sip.flow import Flow
 from gateway.sip.grammar import SipParseError
@@ -18,11 +22,23 @@ CALLED_HOSTS = 1024
 """Addresses lately called that are remembered; agents are far fewer. The longest known goes first."""
 
 UNKNOWN_SOURCE = "unknown_source"
+SOURCE_RATE = "source_rate"
+"""Why something was not heard."""
 
 RESPONSE = b"SIP/2.0 "
 """How a response begins, and no request."""
 
 _INVITE = b"INVITE "
+
+_CONTINUES: Final = (RESPONSE, b"ACK ", b"BYE ", b"CANCEL ", b"PRACK ", b"UPDATE ")
+"""How a message begins that is about something already there, and never about something new."""
+
+_TO_TAG: Final = re.compile(rb"\n(?:to|t)[ \t]*:[^\r\n]*;[ \t]*tag[ \t]*=", re.IGNORECASE)
+"""A To that has a tag: the request is inside a dialog (RFC 3261 §12.2). Looked for in floods only."""
+
+_OVER_RATE: Final = (("Retry-After", "1"), ("Reason", 'SIP;cause=503;text="Too Many Requests A Second"'))
+
+_NOT_ADMITTED: Final = (("Reason", 'SIP;cause=403;text="Source Address Not Admitted"'),)
 
 
 class CalledHosts:
@@ -50,8 +66,8 @@ class Core(Protocol):
     def deliver(self, data: bytes, flow: Flow, peer: object) -> None:
         """Hand a message to the user agent. Never raises."""
 
-    def forbid(self, data: bytes, flow: Flow) -> None:
-        """Answer a request with 403, and forget it. Never raises."""
+    def refuse(self, data: bytes, flow: Flow, status: int, headers: tuple[tuple[str, str], ...]) -> None:
+        """Answer a request finally, and forget it. Never raises."""
 
     def flow_failed(self, flow: Flow, reason: str) -> None:
         """Tell the user agent that a flow does not work. Never raises."""
@@ -67,29 +83,57 @@ class CarrierIngress:
         core: the user agent's owner.
         admit: whose address this is; None for a stranger's.
         called: hosts whose responses are heard even from strangers: a carrier's Record-Route may name one.
+        within_rate: whether an admitted address may begin one more thing now; asked for nothing else.
+        may_refuse: whether one more refusal may be sent now: a flood, perhaps with a forged address, must not
+            make us send as much as it does.
         reject_unknown: answer strangers 403 instead of silence.
 
     """
 
-    __slots__ = ("_admit", "_called", "_core", "_reject_unknown")
+    __slots__ = ("_admit", "_called", "_core", "_may_refuse", "_reject_unknown", "_within_rate")
 
     def __init__(
-        self, core: Core, admit: Callable[[str], object | None], called: CalledHosts, *, reject_unknown: bool
+        self,
+        core: Core,
+        admit: Callable[[str], object | None],
+        called: CalledHosts,
+        *,
+        within_rate: Callable[[str], bool],
+        may_refuse: Callable[[], bool],
+        reject_unknown: bool,
     ) -> None:
         self._core = core
         self._admit = admit
         self._called = called
+        self._within_rate = within_rate
+        self._may_refuse = may_refuse
         self._reject_unknown = reject_unknown
 
     def message_received(self, data: bytes, flow: Flow) -> None:
         """Deliver it with its carrier, or not at all."""
         peer = self._admit(flow.host)
-        if peer is not None or (flow.host in self._called and data.startswith(RESPONSE)):
+        if peer is not None:
+            if (
+                data.startswith(_CONTINUES)
+                or self._within_rate(flow.host)
+                or _TO_TAG.search(data) is not None
+            ):
+                self._core.deliver(data, flow, peer)
+            else:
+                self._turn_away(data, flow, SOURCE_RATE, 503, _OVER_RATE)
+        elif flow.host in self._called and data.startswith(RESPONSE):
             self._core.deliver(data, flow, peer)
-            return
-        self._core.dropped(UNKNOWN_SOURCE)
-        if self._reject_unknown:
-            self._core.forbid(data, flow)
+        elif self._reject_unknown:
+            self._turn_away(data, flow, UNKNOWN_SOURCE, 403, _NOT_ADMITTED)
+        else:
+            self._core.dropped(UNKNOWN_SOURCE)
+
+    def _turn_away(
+        self, data: bytes, flow: Flow, reason: str, status: int, headers: tuple[tuple[str, str], ...]
+    ) -> None:
+        self._core.dropped(reason)
+        if self._may_refuse():
+            self._core.refuse(data, flow, status, headers)
 
     def flow_failed(self, flow: Flow, reason: str) -> None:
         """Hand on."""

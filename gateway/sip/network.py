@@ -61,6 +61,15 @@ class Transport(Protocol):
     def is_open(self, flow: Flow) -> bool:
         """Whether `flow` can be sent to as it is: for a stream, whether its connection is still there."""
 
+    def waited(self) -> float:
+        """Seconds that a message waited in the kernel for us: one of those read since the last question.
+
+        0 where nobody can tell, as for a stream, whose sender is held back instead.
+        """
+
+    def lost(self) -> int:
+        """Messages that the kernel had no room for, since the last question; 0 where nobody can tell."""
+
     def close(self) -> None:
         """Stop receiving and close every connection. Idempotent; the receiver is not called any more."""
 

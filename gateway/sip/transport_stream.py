@@ -104,6 +104,14 @@ class StreamTransport:
         """Whether the flow names a connection that is there."""
         return flow.channel in self._by_number
 
+    def waited(self) -> float:
+        """Nothing is known."""
+        return 0.0
+
+    def lost(self) -> int:
+        """A stream loses nothing."""
+        return 0
+
     def send(self, flow: Flow, data: bytes) -> None:
         """Send through the flow's connection, else one to its host and port, which is opened if need be."""
         connection = self._by_number.get(flow.channel) or self._by_peer.get((flow.host, flow.port))

@@ -16,6 +16,7 @@ from gateway.sip.flow import Flow
 from gateway.sip.icmp import read_errors, reason_of, report_errors
 from gateway.sip.network import Address, Receiver
 from gateway.sip.readiness import watch
+from gateway.sip.receive_queue import ReceiveQueue
 
 MAX_DATAGRAM = 65_535
 """Bytes: what UDP can carry. Carriers' INVITEs exceed an Ethernet frame and arrive in fragments."""
@@ -48,6 +49,7 @@ class UdpTransport:
         "_loop",
         "_queue",
         "_readiness",
+        "_receive_queue",
         "_receiver",
         "_sendto",
         "_socket",
@@ -68,6 +70,7 @@ class UdpTransport:
         self._channel = channel
         self._receiver = receiver
         self._queue: deque[tuple[Flow, bytes]] = deque()
+        self._receive_queue = ReceiveQueue(self._socket)
         self._closed = False
         self._readiness = watch(self._loop, self._socket, self._on_ready)
 
@@ -79,6 +82,14 @@ class UdpTransport:
     def is_open(self, flow: Flow) -> bool:
         """UDP has no connection to lose."""
         return not self._closed
+
+    def waited(self) -> float:
+        """Seconds that a datagram waited to be read."""
+        return self._receive_queue.waited()
+
+    def lost(self) -> int:
+        """Datagrams that the kernel dropped since the last question."""
+        return 0 if self._closed else self._receive_queue.lost()
 
     def send(self, flow: Flow, data: bytes) -> None:
         """Send one datagram, now or as soon as the kernel has room for it."""
@@ -132,10 +143,13 @@ class UdpTransport:
     def _on_ready(self) -> None:
         if self._queue:
             self._flush()
-        received = 0
+        received, queue = 0, self._receive_queue
         while received < DATAGRAMS_A_WAKEUP and not self._closed:
             try:
-                data, peer = self._socket.recvfrom(MAX_DATAGRAM)
+                if queue.wanted:
+                    data, peer = queue.receive(MAX_DATAGRAM)
+                else:
+                    data, peer = self._socket.recvfrom(MAX_DATAGRAM)
             except (BlockingIOError, InterruptedError):
                 break
             except OSError:  # an ICMP error is pending

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 from gateway.sip.core import ALLOW, Core
 from gateway.sip.events import FailureCause
@@ -17,12 +18,16 @@ from gateway.sip.request_checks import SDP_TYPE, check_request, metric_method
 from gateway.sip.request_writer import RequestWriter
 from gateway.sip.sink import Sink, TokenSource
 from gateway.sip.transaction import State, server_key
+from gateway.sip.transaction_layer import MAX_TRANSACTIONS
 
 MAX_LEGS = 50_000
 """Legs alive, both sides of all calls: 300 MB at about 6 kB each, and ten times what one process carries."""
 
 RETRY_AFTER = ("Retry-After", "10")
 """Seconds until a refusal for want of room is worth another try: long enough for calls to have ended."""
+
+
+StatusAndHeaders: TypeAlias = tuple[int, HeaderList]
 
 
 class UserAgent:
@@ -36,6 +41,9 @@ class UserAgent:
         on_invite: called with each new call; it sets the leg's listener. A leg with `merged_with` set is a
             second copy of a call already here: refuse it, or answer it as the first one was. One that is
             left without a listener is refused with 482.
+        refuse_call: given the peer of each new call, why it is not taken, if so: status and headers.
+            Nothing is remembered of it then, and no 100 is sent. Not asked about a second copy of a call
+            already here.
         options_status: what an OPTIONS outside of a dialog is answered: status and headers (200 while calls
             are taken, else 503 and Retry-After).
         resolve: an IP literal for a host name, from memory; None if unknown, and then requests of a dialog
@@ -43,7 +51,7 @@ class UserAgent:
 
     """
 
-    __slots__ = ("_core", "_on_invite", "_options_status", "_sink")
+    __slots__ = ("_core", "_on_invite", "_options_status", "_refuse_call", "_sink")
 
     def __init__(
         self,
@@ -53,11 +61,13 @@ class UserAgent:
         *,
         product: str = "voice-gateway",
         on_invite: Callable[[InboundLeg], None],
-        options_status: Callable[[], tuple[int, HeaderList]] = lambda: (200, ()),
+        refuse_call: Callable[[object], StatusAndHeaders | None] = lambda peer: None,
+        options_status: Callable[[], StatusAndHeaders] = lambda: (200, ()),
         resolve: Callable[[str], str | None] = lambda host: None,
     ) -> None:
         self._sink = sink
         self._on_invite = on_invite
+        self._refuse_call = refuse_call
         self._options_status = options_status
         self._core = Core(sink, clock, tokens, product, resolve)
 
@@ -172,6 +182,12 @@ class UserAgent:
         return self._core.transactions.counts
 
     @property
+    def fill(self) -> float:
+        """How full the fuller of the tables is, of transactions or of legs: from 0 to 1."""
+        transactions = sum(self._core.transactions.counts.values())
+        return max(transactions / MAX_TRANSACTIONS, len(self._core.legs) / MAX_LEGS)
+
+    @property
     def leg_count(self) -> int:
         """Legs alive."""
         return len(self._core.legs)
@@ -264,7 +280,11 @@ class UserAgent:
         elif len(core.legs) >= MAX_LEGS:
             incoming.respond(503, None, (RETRY_AFTER,), core.tokens())
         else:
-            leg = InboundLeg(core, incoming, peer, core.calls.get(call_key(request)))
+            first = core.calls.get(call_key(request))
+            if first is None and (refusal := self._refuse_call(peer)) is not None:
+                incoming.respond_statelessly(refusal[0], None, refusal[1])
+                return
+            leg = InboundLeg(core, incoming, peer, first)
             self._on_invite(leg)
             if leg.merged_with is not None and leg.listener is unheard and not leg.ended:
                 leg.refuse(482, "Merged Request")

@@ -131,7 +131,23 @@ class Metrics:
             registry=registry,
         )
         self.overload_level = Gauge(
-            "gateway_overload_level", "Share of max_active_calls in use; 1 refuses calls.", registry=registry
+            "gateway_overload_level",
+            "How near this node is to refusing calls: of the calls under way, the room for transactions and"
+            " the delay of messages the one that is nearest to its limit; 1 refuses calls.",
+            registry=registry,
+        )
+        self.calls_refused = Counter(
+            "gateway_calls_refused",
+            "Calls refused with 503 before anything is remembered of them: carrier_rate, overload,"
+            " max_active_calls.",
+            ("carrier", "rule"),
+            registry=registry,
+        )
+        self.message_wait = Histogram(
+            "gateway_sip_message_wait_seconds",
+            "How long datagrams wait in the kernel until they are read; a few are measured each second.",
+            buckets=LATENCY_BUCKETS[:12],
+            registry=registry,
         )
         self.loop_lag = Histogram(
             "gateway_event_loop_lag_seconds",
@@ -208,6 +224,7 @@ class Metrics:
         self._messages: dict[tuple[str, str, int], Counter] = {}
         self._drops: dict[str, Counter] = {}
         self._outcomes: dict[tuple[str, str], Counter] = {}
+        self._refusals: dict[tuple[str, str], Counter] = {}
         self._durations: dict[str, Histogram] = {}
         self._lookups: dict[tuple[str, str], Counter] = {}
         self._lookup_seconds: dict[str, Histogram] = {}
@@ -231,12 +248,12 @@ class Metrics:
         """A SIP message was sent or received again."""
         self._retransmissions[direction].inc()
 
-    def dropped(self, reason: str) -> None:
-        """A message was neither answered nor delivered."""
+    def dropped(self, reason: str, messages: int = 1) -> None:
+        """Messages, mostly one, were neither answered nor delivered."""
         child = self._drops.get(reason)
         if child is None:
             child = self._drops[reason] = self.sip_dropped.labels(reason)
-        child.inc()
+        child.inc(messages)
 
     def transactions(self, counts: dict[str, int]) -> None:
         """How many transactions of each kind are alive."""
@@ -264,12 +281,23 @@ class Metrics:
         self.recordings.labels("deleted").inc(deleted)
         self.recordings.labels("delete_failed").inc(failed)
 
-    def call_ended(self, carrier: str, outcome: str, seconds: float) -> None:
-        """A call is over."""
+    def call_refused(self, carrier: str, rule: str) -> None:
+        """A call was refused at the door."""
+        counter = self._refusals.get((carrier, rule))
+        if counter is None:
+            counter = self._refusals[carrier, rule] = self.calls_refused.labels(carrier, rule)
+        counter.inc()
+        self._outcome(carrier, "refused").inc()
+
+    def _outcome(self, carrier: str, outcome: str) -> Counter:
         counter = self._outcomes.get((carrier, outcome))
         if counter is None:
             counter = self._outcomes[carrier, outcome] = self.calls.labels(carrier, outcome)
-        counter.inc()
+        return counter
+
+    def call_ended(self, carrier: str, outcome: str, seconds: float) -> None:
+        """A call is over."""
+        self._outcome(carrier, outcome).inc()
         duration = self._durations.get(outcome)
         if duration is None:
             duration = self._durations[outcome] = self.call_duration.labels(outcome)

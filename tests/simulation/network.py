@@ -179,6 +179,12 @@ class SimulatedTransport:
             return True
         return flow.channel >> LISTENER_BITS in self._connections
 
+    def waited(self) -> float:
+        return 0.0
+
+    def lost(self) -> int:
+        return 0
+
     def close(self) -> None:
         self._network.leave(self)
         self._connections.clear()

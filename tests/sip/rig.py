@@ -112,6 +112,7 @@ class Rig:
         self.legs: list[InboundLeg] = []
         self.events: list[Event] = []
         self.options: tuple[int, tuple[tuple[str, str], ...]] = (200, ())
+        self.refusal: tuple[int, tuple[tuple[str, str], ...]] | None = None
         self.names: dict[str, str] = {}
         self.listen = True
         self.ua = UserAgent(
@@ -119,6 +120,7 @@ class Rig:
             self.clock,
             counting_tokens(),
             on_invite=self._on_invite,
+            refuse_call=lambda peer: self.refusal,
             options_status=lambda: self.options,
             resolve=self.names.get,
         )

@@ -23,6 +23,12 @@ class FakeTransport:
     def is_open(self, flow: Flow) -> bool:
         return True
 
+    def waited(self) -> float:
+        return 0.25
+
+    def lost(self) -> int:
+        return 2
+
     def close(self) -> None:
         self._network.open_now.remove((self._name, self.address))
 

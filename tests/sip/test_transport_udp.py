@@ -4,12 +4,14 @@ import asyncio
 import errno
 import socket
 import sys
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from gateway.sip import transport_udp
 from gateway.sip.flow import Flow
+from gateway.sip.receive_queue import LONGEST_WAIT
 from gateway.sip.transport_udp import MAX_DATAGRAM, UdpTransport
 from tests.sip.recorder import Recorder, until
 
@@ -235,3 +237,34 @@ async def test_a_receiver_may_close_the_transport_and_nothing_more_is_heard(peer
     assert len(recorder.messages) == 1
     assert not recorder.failures
     assert not transport.is_open(to(peer))
+
+
+@linux_only
+async def test_how_long_a_datagram_waited_is_measured_when_asked_for(peer: socket.socket) -> None:
+    recorder = Recorder()
+    transport = opened(recorder)
+    assert transport.waited() == 0.0  # nothing was read yet
+    peer.sendto(DATA, transport.address)
+    await asyncio.to_thread(time.sleep, 0)  # the loop may read it, or not
+    peer.sendto(DATA, transport.address)
+    await until(lambda: len(recorder.messages) == 2)
+    assert recorder.messages == [(DATA, to(peer))] * 2
+    assert 0 < transport.waited() < LONGEST_WAIT
+    assert transport.waited() == 0.0  # each is told once
+    transport.close()
+
+
+@linux_only
+async def test_what_the_kernel_drops_is_counted(peer: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport_udp, "RECEIVE_BUFFER", 4096)
+    recorder = Recorder()
+    transport = opened(recorder)
+    assert transport.lost() == 0
+    for _ in range(100):  # without a turn of the loop, so nobody reads
+        peer.sendto(DATA * 40, transport.address)
+    lost = transport.lost()
+    assert 0 < lost < 100
+    assert transport.lost() == 0
+    await until(lambda: len(recorder.messages) == 100 - lost)
+    transport.close()
+    assert transport.lost() == 0

@@ -42,6 +42,8 @@ MORE = {
     "gateway_rtp_round_trip_seconds": (),
     "gateway_rtp_mos": (),
     "gateway_events_dropped": (),
+    "gateway_calls_refused": ("carrier", "rule"),
+    "gateway_sip_message_wait_seconds": (),
     "gateway_media_concealed_frames": (),
     "gateway_media_playout_delay_seconds": (),
     "gateway_recordings": ("result",),
