@@ -3,8 +3,8 @@
 In the spirit of RFC 7339, from the receiving side alone: what is measured is the delay that a message meets
 here, and what is controlled is the share of new INVITEs that are taken (its "loss" algorithm, §5.10.1). The
 share falls fast while the delay is above its limit, and rises slowly when it is well below, so that it
-settles where the node is just busy. Requests of calls under way are never refused: ending a call is what makes
-room.
+settles where the node is just busy. Requests of calls under way are never refused: ending a call is what
+makes room.
 
 Shedding is fair between carriers. What the node can take is shared out evenly, and whoever asks for less than
 its part gets all of it: one carrier's storm costs no other carrier its calls.
