@@ -34,15 +34,16 @@ ANSWERED_DIRECTION: Final = {
 }
 """RFC 3264 §6.1: what an offered direction looks like from the other side."""
 
-_DROPPED_ATTRIBUTES: Final = (
-    b"a=candidate:",
-    b"a=end-of-candidates",
-    b"a=ice-",
-    b"a=rtcp:",
-    b"a=rtcp-mux",
-    b"a=remote-candidates:",
+_PASSED_ATTRIBUTES: Final = (
+    *(b"a=rtpmap:", b"a=fmtp:", b"a=ptime:", b"a=maxptime:", b"a=rtcp-fb:", b"a=silenceSupp:"),
+    *(b"a=sendrecv", b"a=sendonly", b"a=recvonly", b"a=inactive"),
+    *(b"a=crypto:", b"a=key-mgmt:", b"a=fingerprint:", b"a=setup:"),
 )
-"""What names addresses or joins ports: a relay is neither the address nor does it join RTP and RTCP."""
+"""What a relay lets through: formats, direction and keys. Anything else may name addresses (candidate,
+rtcp, ssrc's cname, extensions), or join ports (rtcp-mux, group), and a relay does neither."""
+
+_UNTOLD: Final = frozenset({b"i=", b"u=", b"e=", b"p="})
+"""Lines about who speaks: text, links, email addresses and numbers that the other side has not asked for."""
 
 
 _ABOUT_FORMATS: Final = ("rtpmap:", "fmtp:", "rtcp-fb:", "ptime:", "maxptime:")
@@ -135,9 +136,10 @@ def answer_offer(
 def with_media_address(description: bytes, host: str, port: int) -> bytes:
     """The same description with its first audio at another address: what a relay does to both sides.
 
-    o= and c= lines name the new host, candidates and RTCP addresses are taken out, and media other than
-    the first audio are refused with port 0. Line by line: the rest passes untouched. A hold that was said
-    by having no address is said by direction. Raises SdpError.
+    o= and c= lines name the new host, attributes that are not about formats, direction or keys are taken out,
+    as are names and descriptions, and media other than the first audio are refused with port 0. Line by
+    line: the rest passes untouched. A hold that was said by having no address is said by direction. Raises
+    SdpError.
     """
     if _NO_ADDRESS.search(description) is not None:
         description = _with_stated_direction(description)
@@ -166,8 +168,10 @@ def with_media_address(description: bytes, host: str, port: int) -> bytes:
             fields = line.split(b" ")
             if len(fields) != 6:
                 raise SdpError("Bad origin in the session description", 400)
-            out.append(b" ".join((*fields[:4], family(host).encode(), host.encode())))
-        elif kind == b"a=" and line.startswith(_DROPPED_ATTRIBUTES):
+            out.append(b" ".join((b"o=-", *fields[1:4], family(host).encode(), host.encode())))
+        elif kind == b"s=":
+            out.append(b"s=-")
+        elif kind in _UNTOLD or (kind == b"a=" and not line.startswith(_PASSED_ATTRIBUTES)):
             continue
         else:
             out.append(line)

@@ -161,12 +161,14 @@ def test_offers_that_cannot_be_agreed_to(data: bytes, status: int) -> None:
     assert caught.value.reason
 
 
-def test_moving_media_leaves_the_rest_untouched() -> None:
+def test_moving_media_passes_formats_direction_and_keys_and_nobodys_name() -> None:
     data = offer(
         "a=ice-lite", "m=audio 11706 RTP/AVP 0 101", "b=AS:64", "a=rtpmap:101 telephone-event/8000",
         "a=candidate:1 1 UDP 1 192.0.2.1 11706 typ host", "a=end-of-candidates", "a=ice-ufrag:x",
-        "a=rtcp:11707 IN IP4 192.0.2.1", "a=rtcp-mux", "a=X-strange: things", "a=sendonly",
+        "a=rtcp:11707 IN IP4 192.0.2.1", "a=rtcp-mux", "a=X-strange: 192.0.2.1", "a=sendonly",
+        "a=ssrc:1 cname:alice@192.0.2.1", "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:KEY",
     )  # fmt: skip
+    data = data.replace(b"o=- ", b"o=alice ").replace(b"s=-", b"s=Alice\r\ni=her phone\r\ne=alice@192.0.2.1")
     assert with_media_address(data, *HERE).decode().split("\r\n") == [
         "v=0",
         "o=- 7 8 IN IP4 198.51.100.9",
@@ -176,8 +178,8 @@ def test_moving_media_leaves_the_rest_untouched() -> None:
         "m=audio 20000 RTP/AVP 0 101",
         "b=AS:64",
         "a=rtpmap:101 telephone-event/8000",
-        "a=X-strange: things",
         "a=sendonly",
+        "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:KEY",
         "",
     ]
 
