@@ -58,6 +58,7 @@ from gateway.speech.cache import SpeechCache
 from gateway.speech.engine import make_engine
 from gateway.speech.errors import SpeechError
 from gateway.telemetry.call_log import CallLog
+from gateway.telemetry.disk_space import watch_disk_space
 from gateway.telemetry.loop_lag import INTERVAL, LoopLagMonitor
 from gateway.telemetry.media_totals import MediaTotals
 from gateway.telemetry.metrics import Metrics
@@ -223,6 +224,8 @@ class Gateway:
         self._exit.callback(lag.stop)
         prober = Prober(self.sip, trusted, self.health, lambda: self.replica.view.agents())
         self._run(prober.run, "agent-probes")
+        places = {"data": settings.data.dir, "recordings": local_directory(settings)}
+        self._run(partial(watch_disk_space, places, self.metrics.disk_space), "disk-space")
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLD)
@@ -544,6 +547,7 @@ class Gateway:
         """Bring the gauges up to date; called at each scrape."""
         metrics = self.metrics
         metrics.transactions(self.sip.user_agent.transaction_counts)
+        metrics.ready.set(not self.obstacles())
         metrics.sync_age.set(self.replica.age)
         metrics.remote_age.set(self._remote.age if self._remote is not None else 0)
         active = len(self.registry) / self.settings.admission.max_active_calls

@@ -149,6 +149,18 @@ class Metrics:
             buckets=LATENCY_BUCKETS[:12],
             registry=registry,
         )
+        self.ready = Gauge(
+            "gateway_ready", "1 while new calls are taken, as `/readyz` answers.", registry=registry
+        )
+        self.disk_free = Gauge(
+            "gateway_disk_free_bytes",
+            "Free for us where `data.dir` (data) and recordings on this machine (recordings) are.",
+            ("directory",),
+            registry=registry,
+        )
+        self.disk_size = Gauge(
+            "gateway_disk_size_bytes", "What there is in all.", ("directory",), registry=registry
+        )
         self.loop_lag = Histogram(
             "gateway_event_loop_lag_seconds",
             "How late the event loop ran a timer.",
@@ -280,6 +292,11 @@ class Metrics:
         self.recordings_bytes.set(total_bytes)
         self.recordings.labels("deleted").inc(deleted)
         self.recordings.labels("delete_failed").inc(failed)
+
+    def disk_space(self, directory: str, free: int, size: int) -> None:
+        """So many bytes are free there, of so many."""
+        self.disk_free.labels(directory).set(free)
+        self.disk_size.labels(directory).set(size)
 
     def call_refused(self, carrier: str, rule: str) -> None:
         """A call was refused at the door."""

@@ -37,6 +37,9 @@ CONTRACT = {
 """What `product.md` promises of the gateway and of routing, without the counters' suffix."""
 
 MORE = {
+    "gateway_ready": (),
+    "gateway_disk_free_bytes": ("directory",),
+    "gateway_disk_size_bytes": ("directory",),
     "routing_remote_looks": ("result",),
     "routing_remote_age_seconds": (),
     "gateway_rtp_round_trip_seconds": (),
