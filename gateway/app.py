@@ -30,6 +30,7 @@ from gateway.calls.recording import CallRecordings
 from gateway.calls.records import CallRecord
 from gateway.calls.registry import Registry
 from gateway.calls.remote_calls import RemoteCalls
+from gateway.certificates import CertificateError, Certificates
 from gateway.config import Settings
 from gateway.destinations.prober import Prober
 from gateway.destinations.remote_control import RemoteControls
@@ -160,6 +161,7 @@ class Gateway:
         settings = self.settings
         await asyncio.to_thread(settings.data.dir.mkdir, parents=True, exist_ok=True)
         self.carriers = await self._load_carriers()
+        self.certificates = await self._load_certificates()
         self._speech = await self._start_speech()
         await self._start_routing()
         self.health = EndpointHealth(
@@ -178,13 +180,17 @@ class Gateway:
         self._exit.callback(self.ports.close)
         self._media_totals = MediaTotals(self.metrics, self.ports.open_stats, stream_mos)
         sources = SourceRates(settings.admission.source_requests_per_second, time.monotonic)
+        secure = settings.sip.tls_certificate is not None
         self.sip = SipEndpoint(
             listen=settings.sip.listen,
             agent_listen=settings.sip.agent_listen,
+            tls_listen=settings.sip.tls_listen if secure else (),
+            agent_tls_listen=settings.sip.agent_tls_listen,
             admit=self._admit,
             within_rate=sources.within,
             may_refuse=sources.may_refuse,
             refuse_call=self._refuse_call,
+            admit_name=self._admit_name if settings.sip.tls_client_ca is not None else None,
             on_invite=self._on_invite,
             on_trying=partial(self.metrics.stage, "trying"),
             options_status=self._options_status,
@@ -197,7 +203,8 @@ class Gateway:
                     connections=settings.sip.max_connections,
                     connections_a_source=settings.sip.max_connections_per_source,
                     idle=settings.sip.idle_timeout,
-                )
+                ),
+                self.certificates.tls,
             ),
         )
         trusted = await self._load_trust()
@@ -229,6 +236,22 @@ class Gateway:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLD)
+
+    async def _load_certificates(self) -> Certificates:
+        try:
+            certificates = await Certificates.load(self.settings, _log_handshake_failure)
+        except CertificateError as error:
+            raise StartError(str(error)) from error
+        certificates.on_reloaded = self._certificates_reloaded
+        self._run(certificates.watch, "certificates")
+        return certificates
+
+    def _certificates_reloaded(self, result: str, why: str) -> None:
+        self.metrics.certificate_reloads.labels(result).inc()
+        if why:
+            log.error("certificate not reloaded", detail=why, key="sip.tls_certificate")
+        else:
+            log.info("certificate reloaded")
 
     async def _load_trust(self) -> ssl.SSLContext:
         try:
@@ -520,6 +543,9 @@ class Gateway:
         self.overload.measured(max(lag, waited), self.sip.user_agent.fill)
         self.refusals.tell()
 
+    def _admit_name(self, name: str) -> object | None:
+        return self.carriers.match_certificate(name)
+
     def _on_invite(self, leg: InboundLeg) -> None:
         self.limits.routes_loaded = self.replica.loaded
         self.dispatcher.on_invite(leg)
@@ -553,6 +579,8 @@ class Gateway:
         active = len(self.registry) / self.settings.admission.max_active_calls
         metrics.overload_level.set(max(active, self.overload.level))
         metrics.dropped("receive_buffer_full", self.sip.lost())
+        if self.certificates.certificate is not None:
+            metrics.certificate_expiry.labels("sip").set(self.certificates.certificate.seconds_left)
         metrics.agent_calls.clear()
         metrics.endpoint_up.clear()
         for status in self.health.snapshot():
@@ -561,11 +589,12 @@ class Gateway:
         self._media_totals.refresh()
 
     async def reload(self) -> None:
-        """Read carriers and numbers again (SIGHUP): each is taken over whole, or not at all and said so."""
+        """Read carriers, certificates and numbers again (SIGHUP): each whole, or not at all and said so."""
         try:
             self.carriers = await self._load_carriers()
         except CarriersError as error:
             log.error("carriers not reloaded", detail=str(error), key="admission.carriers_files")
+        await self.certificates.reload()
         if self._sync is not None:
             try:
                 await self._sync.reload()
@@ -643,7 +672,9 @@ async def serve(settings: Settings, on_ready: Callable[[Gateway], None] = lambda
     await gateway.start()
     loop.add_signal_handler(signal.SIGHUP, asked_to_reload)
     on_ready(gateway)
-    log.info("ready", sip=gateway.sip.carrier_addresses, web=gateway.web.address)
+    log.info(
+        "ready", sip=gateway.sip.carrier_addresses, tls=gateway.sip.tls_addresses, web=gateway.web.address
+    )
     await stop.wait()
     log.info("draining", calls=len(gateway.registry), timeout=settings.drain.timeout)
     drain = asyncio.create_task(gateway.stop())
@@ -690,6 +721,10 @@ def _media_host(settings: Settings) -> str:
             return "127.0.0.1"
         host: str = probe.getsockname()[0]
         return host
+
+
+def _log_handshake_failure(peer: str, reason: str) -> None:
+    log.warning("TLS handshake failed", peer=peer, reason=reason)
 
 
 def _log_remote(text: str) -> None:

@@ -64,6 +64,34 @@ class Sip(Section):
         default=("0.0.0.0:0",),
         description="Where agents reach us; port 0 takes a free one. IPv6 agents need a `[::]:0` as well.",
     )
+    tls_certificate: Path | None = Field(
+        default=None,
+        description=(
+            "Certificate chain (PEM) for SIP over TLS; empty: no TLS for carriers. Read again when it changes"
+            " and on SIGHUP; connections that are open go on."
+        ),
+    )
+    tls_key: Path | None = Field(
+        default=None, description="Its private key (PEM, not encrypted); empty: in the same file."
+    )
+    tls_listen: Texts = Field(
+        default=("0.0.0.0:5061",),
+        description="Where carriers reach us over TLS, once there is a certificate; IPv6 as `[::]:5061`.",
+    )
+    tls_client_ca: Path | None = Field(
+        default=None,
+        description=(
+            "Certificates (PEM) that vouch for carriers: with it, TLS clients are asked for a certificate,"
+            " and a trunk's `certificate_names` tell whose it is. Empty: nobody is asked."
+        ),
+    )
+    agent_tls_listen: Texts = Field(
+        default=("0.0.0.0:0",),
+        description=(
+            "Our end of TLS towards agents; port 0 takes a free one. Agents can connect there, too, once"
+            " there is a certificate. IPv6 agents need a `[::]:0` as well."
+        ),
+    )
     advertised_host: str = Field(
         default="",
         description=(
@@ -71,9 +99,9 @@ class Sip(Section):
         ),
     )
     domain: str = Field(default="voice-gateway.invalid", description="Host part of our From towards agents.")
-    max_connections: int = Field(default=512, ge=1, description="TCP connections at most.")
+    max_connections: int = Field(default=512, ge=1, description="TCP and TLS connections at most, each.")
     max_connections_per_source: int = Field(
-        default=128, ge=1, description="TCP connections from one address at most."
+        default=128, ge=1, description="TCP and TLS connections from one address at most, each."
     )
     idle_timeout: float = Field(
         default=600.0, gt=0, description="Seconds after which a silent TCP connection is closed."
@@ -268,7 +296,9 @@ class Agents(Section):
     )
     ca_file: Path | None = Field(
         default=None,
-        description="Certificates (PEM) that are trusted at `wss:` endpoints besides the system's own.",
+        description=(
+            "Certificates (PEM) that are trusted at `wss:` and `sips:` endpoints besides the system's own."
+        ),
     )
     failures_to_open: int = Field(
         default=3, ge=1, description="Failures in a row after which an endpoint is left alone."
@@ -560,6 +590,8 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
         raise ConfigError(_explain(error, file if values else None)) from None
     if settings.media.port_low >= settings.media.port_high:
         raise ConfigError("media.port_low: must be below media.port_high")
+    if settings.sip.tls_certificate is None and (settings.sip.tls_key or settings.sip.tls_client_ca):
+        raise ConfigError("sip.tls_certificate: needed with sip.tls_key and with sip.tls_client_ca")
     if settings.speech.engine == "http" and not settings.speech.url:
         raise ConfigError('speech.url: needed with speech.engine = "http"')
     _check_sources(settings)

@@ -27,7 +27,8 @@ class Carrier:
     """A carrier, or a trunk of the operator's own.
 
     name: how logs, records and metrics call it.
-    sources: where its signalling comes from.
+    sources: where its signalling comes from; empty where it is known by a certificate alone.
+    certificate_names: domains by which its TLS clients prove who they are (RFC 5922), in lower case.
     default_country: ISO 3166 code by which national dialled numbers are read.
     media_sources: where its RTP comes from; empty when not known.
     call_id_header: the header that holds the carrier's own id of the call, which its retry from another
@@ -42,12 +43,13 @@ class Carrier:
     """
 
     name: str
-    sources: tuple[Network, ...]
+    sources: tuple[Network, ...] = ()
     default_country: str = "US"
     media_sources: tuple[Network, ...] = ()
     call_id_header: str | None = None
     passed_headers: tuple[str, ...] = ()
     refused_callers: tuple[str, ...] = ()
+    certificate_names: tuple[str, ...] = ()
     early_media: bool | None = None
     calls_per_second: float | None = None
     development: bool = False
@@ -70,17 +72,18 @@ def _matches(number: str, pattern: str) -> bool:
 class CarrierTable:
     """Which carrier an address belongs to: the longest prefix that holds it, as in a routing table."""
 
-    __slots__ = ("_carriers", "_known", "_levels")
+    __slots__ = ("_by_certificate", "_carriers", "_known", "_levels")
 
     def __init__(self, carriers: Iterable[Carrier]) -> None:
         """Index `carriers`.
 
         Raises:
-            CarriersError: two have the same name or the same network.
+            CarriersError: two have the same name, the same network or the same name in certificates.
 
         """
         self._carriers = tuple(carriers)
         _check_names(self._carriers)
+        self._by_certificate = _by_certificate(self._carriers)
         self._known: dict[str, Carrier] = {}
         self._levels = {version: _levels(self._carriers, version) for version in (4, 6)}
 
@@ -91,6 +94,15 @@ class CarrierTable:
     def __len__(self) -> int:
         """How many carriers there are."""
         return len(self._carriers)
+
+    def match_certificate(self, name: str) -> Carrier | None:
+        """Whose certificate has this name, in lower case; None for a stranger's."""
+        return self._by_certificate.get(name)
+
+    @property
+    def certificate_names(self) -> tuple[str, ...]:
+        """Every name by which a certificate is known."""
+        return tuple(self._by_certificate)
 
     def match(self, host: str) -> Carrier | None:
         """Whose address `host` (an IP literal, IPv6 without brackets) is; None for a stranger's."""
@@ -143,6 +155,18 @@ def _levels(carriers: Sequence[Carrier], version: int) -> list[_Level]:
             if other is not carrier:
                 raise CarriersError(f'"{other.name}" and "{carrier.name}" both have {network} in sources')
     return sorted(levels.items())
+
+
+def _by_certificate(carriers: Sequence[Carrier]) -> dict[str, Carrier]:
+    found: dict[str, Carrier] = {}
+    for carrier in carriers:
+        for name in carrier.certificate_names:
+            other = found.setdefault(name, carrier)
+            if other is not carrier:
+                raise CarriersError(
+                    f'"{other.name}" and "{carrier.name}" both have "{name}" in certificate_names'
+                )
+    return found
 
 
 def _check_names(carriers: Sequence[Carrier]) -> None:

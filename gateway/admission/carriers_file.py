@@ -15,6 +15,9 @@ from gateway.admission.carriers import Carrier, CarriersError, CarrierTable, Net
 ENTRY: Final = "trunk"
 """The one kind of table in these files."""
 
+_KNOWN_BY: Final = ("sources", "certificate_names")
+"""Of which an entry needs one: what tells its calls from strangers'."""
+
 _Reader: TypeAlias = Callable[[object], Any]
 
 
@@ -57,9 +60,12 @@ def _load(path: Path) -> Iterable[Carrier]:
 
 def _carrier(entry: Mapping[str, object]) -> Carrier:
     _refuse_unknown(entry, _FIELDS)
-    for required in ("name", "sources"):
-        if required not in entry:
-            raise _FieldError(f"{required} is missing")
+    if "name" not in entry:
+        raise _FieldError("name is missing")
+    if not any(key in entry for key in _KNOWN_BY):
+        raise _FieldError(
+            f"sources is missing (or one of {', '.join(_KNOWN_BY[1:])}): how would it be known?"
+        )
     values = {}
     for key, value in entry.items():
         try:
@@ -105,6 +111,14 @@ def _texts(value: object) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise _FieldError("must be a list of texts")
     return tuple(_text(item) for item in value)
+
+
+def _domains(value: object) -> tuple[str, ...]:
+    names = tuple(name.lower() for name in _texts(value))
+    for name in names:
+        if not name.isascii() or any(mark in name for mark in "*@:/ "):
+            raise _FieldError(f'"{name}" is not a domain as in sip.example.com; wildcards are not matched')
+    return names
 
 
 def _networks(value: object) -> tuple[Network, ...]:
@@ -153,6 +167,7 @@ _FIELDS: Final[Mapping[str, _Reader]] = {
     "refused_callers": _texts,
     "early_media": _flag,
     "calls_per_second": _rate,
+    "certificate_names": _domains,
     "development": _flag,
     "documentation": _text,
     "checked": _date,

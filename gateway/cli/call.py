@@ -14,6 +14,7 @@ import uvloop
 from rich.console import Console
 
 from gateway.cli.errors import UsageError
+from gateway.destinations.stream_trunk import trust
 from gateway.media.g711 import FRAME_SAMPLES, SAMPLE_RATE
 from gateway.media.port_pool import PortPool
 from gateway.media.quality import stream_mos
@@ -32,6 +33,7 @@ from gateway.sip.message import Response
 from gateway.sip.outbound_leg import OutboundLeg
 from gateway.sip.reasons import reason_phrase
 from gateway.sip.sdp import SdpError, SessionDescription, make_offer
+from gateway.sip.tls import Tls
 from gateway.sip.transport import SocketNetwork
 from gateway.telemetry.ladder import Message, draw
 
@@ -102,7 +104,10 @@ async def _run(
         duration = len(pcm) / 2 / SAMPLE_RATE + LISTEN_SECONDS
     witness, console = _Witness(), Console(highlight=False, soft_wrap=True)
     errors: list[str] = []
+    trusted = await asyncio.to_thread(trust, None)
     sip = SipEndpoint(
+        agent_tls_listen=("0.0.0.0:0",),
+        network=SocketNetwork(tls=Tls(trusted, on_failure=lambda peer, why: errors.append(f"{peer}: {why}"))),
         on_invite=lambda leg: leg.refuse(486),
         observer=witness,
         on_error=lambda where, error: errors.append(f"{where}: {error!r}"),

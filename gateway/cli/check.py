@@ -10,6 +10,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -20,15 +21,17 @@ from rich.markup import escape
 
 from gateway.admission.carriers import CarriersError
 from gateway.admission.carriers_file import load_carriers
+from gateway.certificates import CertificateError, Certificates, read_certificate
 from gateway.cli.errors import UsageError
 from gateway.cli.routes import find_routes
 from gateway.config import Settings
 from gateway.destinations import stream_probe
-from gateway.destinations.prober import SILENT, fault_of
+from gateway.destinations.prober import SILENT, UNREACHABLE, fault_of
 from gateway.destinations.stream_trunk import TrustError, trust
 from gateway.media.sound_file import SoundFileError, load_sound
 from gateway.sip.addresses import AddressError, parse_address
 from gateway.sip.endpoint import SipEndpoint
+from gateway.sip.transport import SocketNetwork
 from gateway.speech.engine import make_engine
 from gateway.speech.errors import SpeechError
 from gateway.telemetry.unobserved import Unobserved
@@ -45,7 +48,10 @@ MAX_PROBES_AT_ONCE: Final = 20
 SPEECH_SECONDS: Final = 20.0
 """For one rendering, whatever `speech.timeout` says."""
 
-WIDTH: Final = len("media.waiting_sound")
+EXPIRING_DAYS: Final = 14
+"""Before a certificate's end in which `check` fails: a renewal that works is done weeks before."""
+
+WIDTH: Final = len("sip.tls_certificate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,7 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
     checks: list[Callable[[Settings], Awaitable[list[Finding]]]] = [
         _data_directory,
         _ports,
+        _certificate,
         _carriers,
         _redis,
         _api,
@@ -148,6 +155,9 @@ async def _ports(settings: Settings) -> list[Finding]:
     wanted += [
         ("sip.agent_listen", text, kind) for text in settings.sip.agent_listen for kind in ("udp", "tcp")
     ]
+    if settings.sip.tls_certificate is not None:
+        wanted += [("sip.tls_listen", text, "tcp") for text in settings.sip.tls_listen]
+        wanted += [("sip.agent_tls_listen", text, "tcp") for text in settings.sip.agent_tls_listen]
     media = f"[{settings.media.bind}]:0" if ":" in settings.media.bind else f"{settings.media.bind}:0"
     wanted += [("web.listen", settings.web.listen, "tcp"), ("media.bind", media, "udp")]
     return [_port(key, text, kind) for key, text, kind in wanted]
@@ -172,6 +182,37 @@ def _port(key: str, text: str, kind: str) -> Finding:
     return Finding(key, True, f"{text}/{kind} can be used")
 
 
+async def _certificate(settings: Settings) -> list[Finding]:
+    """The certificate of SIP over TLS: whether it can be used, for how long, and whom it vouches for."""
+    file, key = settings.sip.tls_certificate, "sip.tls_certificate"
+    if file is None:
+        return []
+    try:
+        await Certificates.load(settings, lambda peer, reason: None)
+        certificate = await asyncio.to_thread(read_certificate, file)
+    except CertificateError as error:
+        return [Finding(key, False, str(error), "correct it; a running gateway keeps the old certificate")]
+    days = certificate.seconds_left / 86_400
+    dates = f"{certificate.valid_from:%Y-%m-%d} to {certificate.valid_until:%Y-%m-%d}"
+    host, names = settings.sip.advertised_host, certificate.names
+    told = f"{', '.join(names) or 'no name'}, valid from {dates}"
+    if certificate.valid_from > datetime.now(UTC):
+        return [Finding(key, False, f"{told}: not yet", "check this machine's clock, or wait")]
+    if days < EXPIRING_DAYS:
+        left = f"{days:.0f} days left" if days > 0 else "expired"
+        return [Finding(key, False, f"{told}: {left}", "renew it; it is read again when the file changes")]
+    if host and not any(_vouches(name, host) for name in names):
+        fix = f"get one for {host}: peers that verify it will not call"
+        return [Finding(key, False, f"{told}: not for sip.advertised_host, {host}", fix)]
+    return [Finding(key, True, f"{told}: {days:.0f} days left")]
+
+
+def _vouches(name: str, host: str) -> bool:
+    """Whether a name in a certificate is this host's, or its domain's with a star (RFC 6125 §6.4.3)."""
+    name, host = name.lower(), host.lower()
+    return name == host or (name.startswith("*.") and name[1:] == f".{host.partition('.')[2]}")
+
+
 async def _carriers(settings: Settings) -> list[Finding]:
     paths = [Path(name) for name in settings.admission.carriers_files]
     try:
@@ -180,6 +221,9 @@ async def _carriers(settings: Settings) -> list[Finding]:
         return [Finding("carriers", False, str(error), "correct the file named in admission.carriers_files")]
     if not len(table):
         return [Finding("carriers", False, "no trunk at all", "add a [[trunk]]: nobody could call")]
+    if table.certificate_names and settings.sip.tls_client_ca is None:
+        text = "certificate_names are written, but no TLS client is asked for a certificate"
+        return [Finding("carriers", False, text, "set sip.tls_client_ca to who vouches for these carriers")]
     return [Finding("carriers", True, ", ".join(carrier.name for carrier in table))]
 
 
@@ -282,7 +326,14 @@ async def _endpoints(settings: Settings, agents: Sequence[Agent]) -> list[Findin
         trusted = await asyncio.to_thread(trust, settings.agents.ca_file)
     except TrustError as error:
         return [Finding("agents.ca_file", False, str(error), "name a file of certificates in PEM")]
+    handshakes: dict[str, str] = {}
+    try:
+        certificates = await Certificates.load(settings, handshakes.__setitem__)
+    except CertificateError:  # told already
+        return []
     sip = SipEndpoint(
+        agent_tls_listen=("0.0.0.0:0",),
+        network=SocketNetwork(tls=certificates.tls),
         on_invite=lambda leg: leg.refuse(486),
         observer=Unobserved(),
         on_error=lambda where, error: None,
@@ -294,6 +345,9 @@ async def _endpoints(settings: Settings, agents: Sequence[Agent]) -> list[Findin
     async def probe(agent: Agent, endpoint: Endpoint) -> Finding:
         async with limit:
             fault = await _ask(sip, trusted, endpoint)
+        for peer, reason in handshakes.items():
+            if fault == UNREACHABLE and peer in endpoint.url:
+                fault = reason
         if fault is None:
             return Finding("agent", True, f"{agent.id} answers at {endpoint.url}")
         fix = "start the agent, or correct its url; calls go to its fallback or voicemail until then"

@@ -1,14 +1,15 @@
-"""One TCP connection that carries SIP: messages framed out of it, keep-alives answered, its end told once."""
+"""One connection that carries SIP, TCP or TLS: messages framed, keep-alives answered, its end told once."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol, cast
+from collections.abc import Mapping
+from typing import Any, Protocol, cast
 
 from gateway.sip.flow import Flow
 from gateway.sip.framing import Keepalive, StreamFramer
-from gateway.sip.icmp import reason_of
 from gateway.sip.network import Receiver
+from gateway.sip.tls import fault_of
 
 PONG = b"\r\n"
 """The answer to a double CRLF (RFC 5626 §3.5.1)."""
@@ -17,8 +18,11 @@ PONG = b"\r\n"
 class ConnectionOwner(Protocol):
     """The listener to which a connection belongs."""
 
-    def accept(self, host: str, port: int) -> Flow | None:
-        """Number a connection from this peer; None when it may not connect, and is to be closed."""
+    def accept(self, host: str, port: int, certificate: Mapping[str, Any] | None) -> Flow | None:
+        """Number a connection from this peer; None when it may not connect, and is to be closed.
+
+        certificate: the peer's, verified, as `ssl.SSLSocket.getpeercert` has it; None or empty without one.
+        """
 
     def opened(self, connection: Connection) -> None:
         """Know the connection by `Connection.flow` from now on."""
@@ -110,7 +114,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         if self.flow is None:
             peer = transport.get_extra_info("peername")
-            self.flow = self._owner.accept(peer[0], peer[1]) if peer else None
+            self.flow = self._accepted(transport, peer)
             if self.flow is None:
                 self._ended = True
         if self._ended:
@@ -147,7 +151,12 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is closed, by whichever side."""
         self._transport = None
-        self.end(reason_of(error.errno) if isinstance(error, OSError) else "connection closed")
+        self.end(fault_of(error) if isinstance(error, OSError) else "connection closed")
+
+    def _accepted(self, transport: asyncio.BaseTransport, peer: tuple[str, int] | None) -> Flow | None:
+        if peer is None:  # it has gone already
+            return None
+        return self._owner.accept(peer[0], peer[1], transport.get_extra_info("peercert"))
 
     def _write(self, data: bytes) -> None:
         if self._transport is None:

@@ -59,9 +59,15 @@ class Core:
         self.legs: dict[str, Leg] = {}
         self.calls: dict[CallKey, InboundLeg] = {}
 
-    def contact(self, flow: Flow) -> tuple[str, str]:
-        """The Contact header that leads back to us from this flow's peer."""
+    def contact(self, flow: Flow, *, sips: bool = False) -> tuple[str, str]:
+        """The Contact header that leads back to us from this flow's peer.
+
+        sips: the dialog was begun with a sips URI, so that nothing in it may leave TLS (RFC 3261 §8.1.1.8,
+            §12.1.1).
+        """
         host, port = self.sink.local_address(flow)
+        if sips:
+            return "Contact", f"<sips:{format_host(host)}:{port}>"
         transport = "" if flow.transport == "udp" else f";transport={flow.transport}"
         return "Contact", f"<sip:{format_host(host)}:{port}{transport}>"
 

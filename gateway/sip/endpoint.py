@@ -29,7 +29,9 @@ from gateway.sip.transport import SocketNetwork
 from gateway.sip.user_agent import StatusAndHeaders, UserAgent
 
 CARRIERS_KEY: Final = "sip.listen"
+CARRIERS_TLS_KEY: Final = "sip.tls_listen"
 AGENTS_KEY: Final = "sip.agent_listen"
+AGENTS_TLS_KEY: Final = "sip.agent_tls_listen"
 
 TOKEN_BYTES: Final = 8
 """64 random bits a tag or branch: RFC 3261 §19.3 asks for 32 at least."""
@@ -60,10 +62,12 @@ class SipEndpoint:
     Args:
         listen: where carriers reach us, ``host:port`` with an IP literal, each for UDP and TCP; may be empty.
         agent_listen: where agents reach us, likewise; port 0 for a free one.
+        tls_listen, agent_tls_listen: the same for TLS; `network` must speak it then.
         admit: whose address this is (an IP literal), asked before anything is parsed; None for a stranger's.
             What it returns becomes `InboundLeg.peer`.
         within_rate, may_refuse: see `gateway.sip.ingress.CarrierIngress`.
         refuse_call: why a new call of an admitted source is not taken, see `UserAgent`.
+        admit_name: likewise, for a name in the certificate of a TLS client; None where none is asked for.
         on_invite: called with each new call, see `UserAgent`. If it raises, the call is refused with 500.
         on_trying: told, for each new call, the seconds from its INVITE's arrival until its 100 was sent.
         options_status: what an OPTIONS outside of a dialog is answered: status and headers.
@@ -83,10 +87,13 @@ class SipEndpoint:
         *,
         listen: Sequence[str] = (),
         agent_listen: Sequence[str] = ("0.0.0.0:0",),
+        tls_listen: Sequence[str] = (),
+        agent_tls_listen: Sequence[str] = (),
         admit: Callable[[str], object | None] = lambda host: None,
         within_rate: Callable[[str], bool] = lambda host: True,
         may_refuse: Callable[[], bool] = lambda: True,
         refuse_call: Callable[[object], StatusAndHeaders | None] = lambda peer: None,
+        admit_name: Callable[[str], object | None] | None = None,
         on_invite: Callable[[InboundLeg], None],
         on_trying: Callable[[float], None] = lambda seconds: None,
         options_status: Callable[[], StatusAndHeaders] = lambda: (200, ()),
@@ -102,6 +109,8 @@ class SipEndpoint:
         network = network or SocketNetwork()
         self._listen = listen
         self._agent_listen = agent_listen
+        self._tls_listen = tls_listen
+        self._agent_tls_listen = agent_tls_listen
         self._on_invite = on_invite
         self._on_trying = on_trying
         self._advertised_host = advertised_host
@@ -118,10 +127,14 @@ class SipEndpoint:
                 within_rate=within_rate,
                 may_refuse=may_refuse,
                 reject_unknown=reject_unknown,
+                admit_name=admit_name,
             ),
             self._advertised_to_carrier,
+            CARRIERS_TLS_KEY,
         )
-        self._agents = Side(AGENTS_KEY, AgentIngress(self._bridge, called), self._advertised_to_agent)
+        self._agents = Side(
+            AGENTS_KEY, AgentIngress(self._bridge, called), self._advertised_to_agent, AGENTS_TLS_KEY
+        )
         self.user_agent = UserAgent(
             self._bridge,
             asyncio.get_running_loop().time,
@@ -144,9 +157,14 @@ class SipEndpoint:
 
         """
         try:
-            for side, texts in ((self._agents, self._agent_listen), (self._carriers, self._listen)):
+            for side, texts, tls_texts in (
+                (self._agents, self._agent_listen, self._agent_tls_listen),
+                (self._carriers, self._listen, self._tls_listen),
+            ):
                 for text in texts:
                     await self._listeners.open(side, _parsed(side.key, text))
+                for text in tls_texts:
+                    await self._listeners.open_tls(side, _parsed(side.tls_key, text))
         except ListenError:
             await self.stop()
             raise
@@ -170,7 +188,8 @@ class SipEndpoint:
             if listener is not None:
                 return flow._replace(channel=listener.channel)
         family = "IPv6" if ":" in flow.host else "IPv4"
-        raise ResolveError(f"{uri}: no {family} address in {AGENTS_KEY}")
+        key = AGENTS_TLS_KEY if flow.transport == "tls" else AGENTS_KEY
+        raise ResolveError(f"{uri}: no {family} address in {key}")
 
     def invite(
         self,
@@ -222,15 +241,20 @@ class SipEndpoint:
         return self._bound(self._carriers)
 
     @property
+    def tls_addresses(self) -> list[Address]:
+        """Where carriers' TLS listeners are bound."""
+        return self._bound(self._carriers, "tls")
+
+    @property
     def agent_addresses(self) -> list[Address]:
         """Where agents' UDP listeners are bound; TCP has the same ports."""
         return self._bound(self._agents)
 
-    def _bound(self, side: Side) -> list[Address]:
+    def _bound(self, side: Side, transport: str = "udp") -> list[Address]:
         return [
             listener.address
             for listener in self._listeners
-            if listener.side is side and listener.transport_name == "udp"
+            if listener.side is side and listener.transport_name == transport
         ]
 
     def _invited(self, leg: InboundLeg) -> None:

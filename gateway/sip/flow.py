@@ -12,12 +12,14 @@ class Flow(NamedTuple):
     host, port: the peer's address as the socket sees it (IPv6 without brackets).
     channel: which local socket: a listener's number for UDP, a connection's number for streams;
         0 on a stream means "no connection yet, open one".
+    name: over TLS the domain that the peer must prove, or has proved, by its certificate; else empty.
     """
 
     transport: str
     host: str
     port: int
     channel: int = 0
+    name: str = ""
 
     @property
     def reliable(self) -> bool:

@@ -45,13 +45,14 @@ class InboundLeg(Leg):
         dialog = Dialog.answering(request, tag)
         super().__init__(core, request.call_id, tag, incoming.source)
         self._dialog = dialog
+        self.sips = self.flow.transport == "tls" and _is_sips(request, dialog)
         self.request: Request = request
         self.peer = peer
         self.merged_with = merged_with
         self.confirmed = False
         if merged_with is None:
             core.calls[call_key(request)] = self
-        self._invite = ReceivedInvite(core, incoming, tag, core.contact(self.flow), self)
+        self._invite = ReceivedInvite(core, incoming, tag, self.contact, self)
         self._intervals = 0
         self._progress = core.timers.schedule(PROGRESS_INTERVAL, self._repeat_progress)
 
@@ -163,6 +164,11 @@ class InboundLeg(Leg):
     def _require_dialog(self, verb: str) -> None:
         if self._invite.pending:
             raise LegStateError(f"{verb} before an answer")
+
+
+def _is_sips(request: Request, dialog: Dialog) -> bool:
+    """Whether a dialog is begun securely: by its Request-URI, or by where its peer is reached (§12.1.1)."""
+    return request.uri[:5].lower() == "sips:" or dialog.next_hop[:5].lower() == "sips:"
 
 
 def call_key(request: Request) -> CallKey:

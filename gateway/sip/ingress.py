@@ -11,7 +11,7 @@ belongs to something that is there already, a dialog or a transaction, always ge
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from gateway.sip.flow import Flow
@@ -87,10 +87,19 @@ class CarrierIngress:
         may_refuse: whether one more refusal may be sent now: a flood, perhaps with a forged address, must not
             make us send as much as it does.
         reject_unknown: answer strangers 403 instead of silence.
+        admit_name: who is known by this name in a certificate; None where certificates are not asked for.
 
     """
 
-    __slots__ = ("_admit", "_called", "_core", "_may_refuse", "_reject_unknown", "_within_rate")
+    __slots__ = (
+        "_admit",
+        "_admit_name",
+        "_called",
+        "_core",
+        "_may_refuse",
+        "_reject_unknown",
+        "_within_rate",
+    )
 
     def __init__(
         self,
@@ -101,9 +110,11 @@ class CarrierIngress:
         within_rate: Callable[[str], bool],
         may_refuse: Callable[[], bool],
         reject_unknown: bool,
+        admit_name: Callable[[str], object | None] | None = None,
     ) -> None:
         self._core = core
         self._admit = admit
+        self._admit_name = admit_name
         self._called = called
         self._within_rate = within_rate
         self._may_refuse = may_refuse
@@ -111,7 +122,7 @@ class CarrierIngress:
 
     def message_received(self, data: bytes, flow: Flow) -> None:
         """Deliver it with its carrier, or not at all."""
-        peer = self._admit(flow.host)
+        peer = (self._named(flow.name) if flow.name else None) or self._admit(flow.host)
         if peer is not None:
             if (
                 data.startswith(_CONTINUES)
@@ -139,12 +150,28 @@ class CarrierIngress:
         """Hand on."""
         self._core.flow_failed(flow, reason)
 
-    def admits(self, host: str) -> bool:
+    @property
+    def asks_certificates(self) -> bool:
+        """Whether a certificate can tell who a stranger is."""
+        return self._admit_name is not None
+
+    def knows(self, host: str) -> bool:
         """A stranger may connect only to be told 403."""
-        if self._reject_unknown or self._admit(host) is not None:
+        return self._reject_unknown or self._admit(host) is not None
+
+    def admits(self, host: str) -> bool:
+        """As `knows`, and counts whom it turns away."""
+        if self.knows(host):
             return True
         self._core.dropped(UNKNOWN_SOURCE)
         return False
+
+    def identify(self, names: Sequence[str]) -> str | None:
+        """The first name that somebody is known by."""
+        return next((name for name in names if self._named(name) is not None), None)
+
+    def _named(self, name: str) -> object | None:
+        return self._admit_name(name) if self._admit_name is not None else None
 
     def dropped(self, reason: str) -> None:
         """Hand on."""
@@ -172,8 +199,21 @@ class AgentIngress:
         """Hand on."""
         self._core.flow_failed(flow, reason)
 
-    def admits(self, host: str) -> bool:
+    @property
+    def asks_certificates(self) -> bool:
+        """Nobody calls from here, so that nobody need say who it is."""
+        return False
+
+    def knows(self, host: str) -> bool:
         """Only hosts that we called may connect: others have no reason to."""
+        return host in self._called
+
+    def identify(self, names: Sequence[str]) -> str | None:
+        """Nobody is known by a certificate here."""
+        return None
+
+    def admits(self, host: str) -> bool:
+        """As `knows`, and counts whom it turns away."""
         if host in self._called:
             return True
         self._core.dropped(UNKNOWN_SOURCE)

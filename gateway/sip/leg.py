@@ -52,6 +52,7 @@ class Leg:
         call_id: the dialog's Call-ID.
         local_tag: our tag; unique among all legs of this process.
         flow: the path to the peer, as last seen.
+        sips: the dialog was begun with a sips URI: nothing in it leaves TLS.
         ended: no call is left on this leg: it was cancelled, refused, has failed, or one side said goodbye.
 
     """
@@ -68,6 +69,7 @@ class Leg:
         "flow",
         "listener",
         "local_tag",
+        "sips",
     )
 
     def __init__(self, core: Core, call_id: str, local_tag: str, flow: Flow) -> None:
@@ -82,6 +84,7 @@ class Leg:
         self.call_id = call_id
         self.local_tag = local_tag
         self.flow = flow
+        self.sips = False
         self.ended = False
         core.legs[local_tag] = self
 
@@ -173,7 +176,12 @@ class Leg:
         """
         content = (("Content-Type", content_type),) if content_type else ()
         product = ("User-Agent", self._core.product)
-        return self._core.contact(self.flow), ALLOW, product, *headers, *content
+        return self.contact, ALLOW, product, *headers, *content
+
+    @property
+    def contact(self) -> tuple[str, str]:
+        """The Contact header that leads back to this leg."""
+        return self._core.contact(self.flow, sips=self.sips)
 
     @property
     def awaiting_answer(self) -> bool:

@@ -30,7 +30,7 @@ class PortTakenError(ListenError):
 class Side:
     """What the listeners towards carriers, or those towards agents, have in common.
 
-    key: the configuration key that names their addresses.
+    key, tls_key: the configuration keys that name their addresses.
     receiver: whom they tell.
     advertised: the host to name to a peer: given the peer's and our own address towards it (IP literals).
     """
@@ -38,6 +38,7 @@ class Side:
     key: str
     receiver: Receiver
     advertised: Callable[[str, str], str]
+    tls_key: str = ""
 
 
 class Listener:
@@ -74,6 +75,16 @@ class Listeners:
         """The listeners in the order of opening."""
         return iter(self._by_channel.values())
 
+    async def open_tls(self, side: Side, address: Address) -> None:
+        """Open TLS on one address.
+
+        Raises:
+            PortTakenError: the port is taken.
+            ListenError: anything else.
+
+        """
+        await self._open(side, "tls", address, side.tls_key)
+
     async def open(self, side: Side, address: Address) -> None:
         """Open UDP and TCP on one address; with port 0 both on the same free port.
 
@@ -86,7 +97,7 @@ class Listeners:
         for attempt in range(PORT_ATTEMPTS):
             try:
                 for name in TRANSPORTS:
-                    opened = await self._open(side, name, (host, port))
+                    opened = await self._open(side, name, (host, port), side.key)
                     port = opened.address[1]
             except PortTakenError:
                 if address[1] != 0 or attempt == PORT_ATTEMPTS - 1:
@@ -118,9 +129,9 @@ class Listeners:
         while self._by_channel:
             self._close_last()
 
-    async def _open(self, side: Side, name: str, address: Address) -> Listener:
+    async def _open(self, side: Side, name: str, address: Address, key: str) -> Listener:
         channel = len(self._by_channel) + 1
-        where = f"{side.key}: {name.upper()} {format_address(address)}"
+        where = f"{key}: {name.upper()} {format_address(address)}"
         if channel > LISTENER_MASK:
             raise ListenError(f"{where} is one listener too many; {LISTENER_MASK} is the most")
         try:

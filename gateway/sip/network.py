@@ -13,6 +13,7 @@ says through which listener a message came and must leave:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol, TypeAlias
 
 from gateway.sip.flow import Flow
@@ -41,8 +42,18 @@ class Receiver(Protocol):
         Never called from within `Transport.send`: the caller is not ready for it there.
         """
 
+    @property
+    def asks_certificates(self) -> bool:
+        """Whether a certificate can show who a stranger is; then strangers may shake hands."""
+
+    def knows(self, host: str) -> bool:
+        """Whether a peer may connect for its address alone; asked before a TLS handshake, counts nothing."""
+
     def admits(self, host: str) -> bool:
-        """Whether a stream's peer may connect at all; asked once, when it does."""
+        """Whether a stream's peer may connect at all; asked once, when it does (TLS: after its handshake)."""
+
+    def identify(self, names: Sequence[str]) -> str | None:
+        """Which of the names in a verified certificate admits its owner; it becomes `Flow.name`."""
 
     def dropped(self, reason: str) -> None:
         """Count what was thrown away, by its reason: ``"send_queue_full"``, ``"connection_limit"``, …."""
@@ -80,7 +91,7 @@ class Network(Protocol):
     async def open(self, transport: str, address: Address, channel: int, receiver: Receiver) -> Transport:
         """Open a listener.
 
-        transport: ``"udp"`` or ``"tcp"``.
+        transport: ``"udp"``, ``"tcp"`` or ``"tls"``.
         address: port 0 for any free one.
         channel: the listener's number, 1 to `LISTENER_MASK`.
 

@@ -46,7 +46,21 @@ def next_hop(uri: str, flow: Flow, sink: Sink, resolve: Callable[[str], str | No
     port = target.port or default_port(transport)
     if (transport, host, port) == flow[:3] and not flow.reliable:
         return flow
+    if transport == "tls":
+        return sink.flow_to(flow, transport, host, port)._replace(name=_name(target, flow, host, port))
     return sink.flow_to(flow, transport, host, port)
+
+
+def _name(target: SipUri, flow: Flow, host: str, port: int) -> str:
+    """What a TLS server must prove.
+
+    A place where a name was proved is still that peer's, whatever its Contact calls it. One that is named by
+    its address alone is the peer under another port, or must prove that address.
+    """
+    same_host = flow.transport == "tls" and host == flow.host
+    if same_host and flow.name and (port == flow.port or is_ip_literal(target.host)):
+        return flow.name
+    return target.host.lower()
 
 
 @lru_cache(KNOWN_TARGETS)
@@ -72,4 +86,5 @@ def _hidden(host: str, seen: str) -> bool:
 
 
 def _reconnected(flow: Flow, target: SipUri, sink: Sink) -> Flow:
-    return sink.flow_to(flow, flow.transport, flow.host, target.port or default_port(flow.transport))
+    port = target.port or default_port(flow.transport)
+    return sink.flow_to(flow, flow.transport, flow.host, port)._replace(name=flow.name)

@@ -52,6 +52,7 @@ class OutboundLeg(Leg):
         tag = core.tokens()
         super().__init__(core, core.tokens() + core.tokens(), tag, flow)
         self.listener = listener
+        self.sips = uri[:5].lower() == "sips:"
         self.answered = False
         self._early_tags: tuple[str, ...] = ()
         request = RequestWriter(

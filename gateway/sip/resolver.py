@@ -15,6 +15,7 @@ from functools import lru_cache
 
 from gateway.sip.addresses import is_ip_literal
 from gateway.sip.flow import Flow
+from gateway.sip.response_path import default_port
 from gateway.sip.uri import SipUri, UriError, parse_uri
 
 LIFETIME = 30.0
@@ -25,8 +26,6 @@ TIMEOUT = 2.0
 
 KNOWN_NAMES = 1024
 """Names remembered; agents have far fewer, so the oldest going first costs nothing."""
-
-_DEFAULT_PORT = 5060
 
 
 class ResolveError(OSError):
@@ -58,9 +57,11 @@ class Resolver:
         """
         target, transport = _destination(uri)
         host = target.param("maddr") or target.host
-        port = target.port or _DEFAULT_PORT
+        port = target.port or default_port(transport)
+        # A TLS server must prove the name that was asked for, not what DNS makes of it (RFC 5922 §7.3).
+        name = target.host.lower().rstrip(".") if transport == "tls" else ""
         addresses = (host,) if is_ip_literal(host) else await self._addresses(host.lower().rstrip("."))
-        return tuple(Flow(transport, address, port) for address in addresses)
+        return tuple(Flow(transport, address, port, 0, name) for address in addresses)
 
     def recall(self, host: str) -> str | None:
         """The first address of a name that was resolved before, however long ago; None if it never was."""
@@ -116,9 +117,11 @@ def _destination(uri: str) -> tuple[SipUri, str]:
         raise ResolveError(f"{uri}: {error.reason}") from None
     if not isinstance(target, SipUri):
         raise ResolveError(f"{uri}: {target.scheme} URIs lead to no host that we can send to")
-    transport = (target.param("transport") or "udp").lower()
-    if target.scheme == "sips" or transport == "tls":
-        raise ResolveError(f"{uri}: TLS is not configured")
-    if transport not in {"udp", "tcp"}:
+    transport = (target.param("transport") or ("tls" if target.scheme == "sips" else "udp")).lower()
+    if transport not in {"udp", "tcp", "tls"}:
         raise ResolveError(f'{uri}: we do not speak transport "{transport}"')
+    if target.scheme == "sips":
+        if transport == "udp":
+            raise ResolveError(f"{uri}: a sips URI cannot be reached over UDP")
+        transport = "tls"  # sips with transport=tcp is TLS over TCP (RFC 3261 §26.2.2)
     return target, transport

@@ -37,7 +37,8 @@ class ResponsePath(NamedTuple):
         flow = self.flow
         if not flow.reliable or sink.is_open(flow):
             return flow
-        return sink.flow_to(flow, flow.transport, flow.host, self.sent_by_port)
+        again = sink.flow_to(flow, flow.transport, flow.host, self.sent_by_port)
+        return again._replace(name=flow.name) if flow.name else again
 
 
 def default_port(transport: str) -> int:

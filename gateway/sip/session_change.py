@@ -151,7 +151,7 @@ class SessionChange:
         elif self._sent is not None or leg.awaiting_offer_answer:
             incoming.respond(491)
         else:
-            contact = self._core.contact(leg.flow)
+            contact = leg.contact
             self._received = ReceivedInvite(self._core, incoming, "", contact, self)
             leg.emit(ReinviteReceived(leg, incoming.request))
 

@@ -1,4 +1,4 @@
-"""The real network: UDP and TCP listeners on this machine's addresses."""
+"""The real network: UDP, TCP and TLS listeners on this machine's addresses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import time
 
 from gateway.sip.addresses import KNOWN_HOSTS
 from gateway.sip.network import Address, Receiver, Transport
+from gateway.sip.tls import Tls
 from gateway.sip.transport_stream import StreamLimits, StreamTransport
+from gateway.sip.transport_tls import TlsTransport
 from gateway.sip.transport_udp import UdpTransport
 
 ROUTE_LIFETIME = 60.0
@@ -18,18 +20,28 @@ _ANY_PORT = 9
 
 
 class SocketNetwork:
-    """A `gateway.sip.network.Network` of sockets."""
+    """A `gateway.sip.network.Network` of sockets.
 
-    def __init__(self, stream_limits: StreamLimits | None = None) -> None:
+    Args:
+        tls: what TLS is spoken with; None where it is not.
+
+    """
+
+    def __init__(self, stream_limits: StreamLimits | None = None, tls: Tls | None = None) -> None:
         self._stream_limits = stream_limits or StreamLimits()
+        self._tls = tls
         self._routes: dict[str, tuple[float, str]] = {}
 
     async def open(self, transport: str, address: Address, channel: int, receiver: Receiver) -> Transport:
         """Open a listener; see `gateway.sip.network.Network.open`."""
         if transport == "udp":
             return UdpTransport(address, channel, receiver)
+        streams: StreamTransport | None = None
         if transport == "tcp":
             streams = StreamTransport(address, channel, receiver, self._stream_limits)
+        elif transport == "tls" and self._tls is not None:
+            streams = TlsTransport(address, channel, receiver, self._stream_limits, self._tls)
+        if streams is not None:
             await streams.listen()
             return streams
         raise ValueError(f"no transport called {transport}")

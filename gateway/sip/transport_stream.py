@@ -1,7 +1,7 @@
 """SIP over TCP (RFC 3261 §18): connections accepted and opened by one listener.
 
 A message for a connection that is still there leaves through it; anything else goes through the connection
-that is open to the same host and port, or a new one. TLS will be the same with a context.
+that is open to the same host and port, or a new one. `gateway.sip.transport_tls` is the same with TLS.
 """
 
 from __future__ import annotations
@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from gateway.sip.addresses import is_ip_literal, is_wildcard
 from gateway.sip.connection import Connection
 from gateway.sip.flow import Flow
-from gateway.sip.icmp import reason_of
 from gateway.sip.network import LISTENER_BITS, Address, Receiver
+from gateway.sip.tls import fault_of
 
 BACKLOG = 256
 """Connections that the kernel completes while we are busy; a carrier's edge opens a few."""
@@ -32,6 +34,7 @@ class StreamLimits:
         call and RFC 3261 §18 wants no less than a transaction's life; a new one is opened when needed.
     unfinished: seconds that a message may take from its first byte to its last (slow loris).
     connect: seconds to open a connection: a lost SYN is sent again after one. A caller waits meanwhile.
+    handshake: seconds that TLS may take on top of that; a peer that is slow at it holds no more than that.
     unsent: bytes waiting for a peer that does not read, before the connection is given up.
     """
 
@@ -41,6 +44,7 @@ class StreamLimits:
     idle: float = 600.0
     unfinished: float = 10.0
     connect: float = 1.5
+    handshake: float = 3.0
     unsent: int = 256 * 1024
 
     @property
@@ -68,6 +72,8 @@ class StreamTransport:
         "_sweeper",
     )
 
+    name: ClassVar[str] = "tcp"
+
     def __init__(self, address: Address, channel: int, receiver: Receiver, limits: StreamLimits) -> None:
         self._loop = asyncio.get_running_loop()
         self._address = address
@@ -78,7 +84,8 @@ class StreamTransport:
         self._server: asyncio.Server | None = None
         self._last_number = 0
         self._by_number: dict[int, Connection] = {}
-        self._by_peer: dict[Address, Connection] = {}
+        # A peer that must prove two names over TLS is two peers: what was proved counts for one of them.
+        self._by_peer: dict[tuple[str, int, str], Connection] = {}
         self._accepted_from: Counter[str] = Counter()
         self._opening: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.TimerHandle | None = None
@@ -90,7 +97,7 @@ class StreamTransport:
             OSError: the port is taken, the host is not ours, …
 
         """
-        sock = _bound(self._address)
+        sock = bound_socket(self._address)
         name = sock.getsockname()
         self._address = (name[0], name[1])
         self._server = await self._loop.create_server(self._make_accepted, sock=sock, backlog=BACKLOG)
@@ -114,7 +121,7 @@ class StreamTransport:
 
     def send(self, flow: Flow, data: bytes) -> None:
         """Send through the flow's connection, else one to its host and port, which is opened if need be."""
-        connection = self._by_number.get(flow.channel) or self._by_peer.get((flow.host, flow.port))
+        connection = self._by_number.get(flow.channel) or self._by_peer.get(_peer(flow))
         if connection is None:
             if self._closed:
                 return
@@ -141,9 +148,12 @@ class StreamTransport:
         self._by_number.clear()
         self._by_peer.clear()
 
-    def accept(self, host: str, port: int) -> Flow | None:
+    def accept(self, host: str, port: int, certificate: Mapping[str, Any] | None) -> Flow | None:
         """Decide about a connection that the kernel has accepted (`ConnectionOwner`)."""
-        if self._closed or not self._receiver.admits(host):
+        if self._closed:
+            return None
+        identity = self._identify(certificate)
+        if identity is None and not self._receiver.admits(host):
             return None
         if (
             self._accepted_from.total() >= self._limits.connections
@@ -152,7 +162,7 @@ class StreamTransport:
             self._receiver.dropped("connection_limit")
             return None
         self._accepted_from[host] += 1
-        return self._numbered(host, port)
+        return self._numbered(host, port, identity or "")
 
     def opened(self, connection: Connection) -> None:
         """Make a connection known by its number (`ConnectionOwner`)."""
@@ -168,7 +178,7 @@ class StreamTransport:
             return
         self._by_number.pop(flow.channel, None)
         if connection.outgoing:
-            self._by_peer.pop((flow.host, flow.port), None)
+            self._by_peer.pop(_peer(flow), None)
         else:
             self._accepted_from[flow.host] -= 1
             if not self._accepted_from[flow.host]:
@@ -177,9 +187,13 @@ class StreamTransport:
     def _make_accepted(self) -> Connection:
         return Connection(self, self._receiver, None, unsent_limit=self._limits.unsent)
 
-    def _numbered(self, host: str, port: int) -> Flow:
+    def _identify(self, certificate: Mapping[str, Any] | None) -> str | None:
+        """The name that admits a peer, if its certificate has one."""
+        return None
+
+    def _numbered(self, host: str, port: int, name: str) -> Flow:
         self._last_number += 1
-        return Flow("tcp", host, port, self._channel | self._last_number << LISTENER_BITS)
+        return Flow(self.name, host, port, self._channel | self._last_number << LISTENER_BITS, name)
 
     def _cannot_open(self, flow: Flow) -> str | None:
         if not is_ip_literal(flow.host):  # connecting would ask DNS
@@ -191,24 +205,28 @@ class StreamTransport:
         return None
 
     def _open(self, flow: Flow) -> Connection:
-        numbered = self._numbered(flow.host, flow.port)
+        numbered = self._numbered(flow.host, flow.port, flow.name)
         connection = Connection(self, self._receiver, numbered, unsent_limit=self._limits.unsent)
-        self._by_peer[flow.host, flow.port] = connection
-        task = self._loop.create_task(self._connect(connection, flow.host, flow.port))
+        self._by_peer[_peer(flow)] = connection
+        task = self._loop.create_task(self._connect(connection, flow))
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
         return connection
 
-    async def _connect(self, connection: Connection, host: str, port: int) -> None:
+    async def _connect(self, connection: Connection, flow: Flow) -> None:
         here = self._address[0]
         local = None if is_wildcard(here) else (here, 0)
         try:
-            async with asyncio.timeout(self._limits.connect):
-                await self._loop.create_connection(lambda: connection, host, port, local_addr=local)
+            await self._dial(connection, flow, local)
         except TimeoutError:
             connection.end("connecting timed out")
         except OSError as error:
-            connection.end(reason_of(error.errno))
+            connection.end(fault_of(error))
+
+    async def _dial(self, connection: Connection, flow: Flow, local: Address | None) -> None:
+        """Open a connection, from the address `local`. Raises OSError."""
+        async with asyncio.timeout(self._limits.connect):
+            await self._loop.create_connection(lambda: connection, flow.host, flow.port, local_addr=local)
 
     def _sweep(self) -> None:
         for connection in list(self._by_number.values()):
@@ -216,7 +234,12 @@ class StreamTransport:
         self._sweeper = self._loop.call_later(self._limits.sweep, self._sweep) if self._by_number else None
 
 
-def _bound(address: Address) -> socket.socket:
+def _peer(flow: Flow) -> tuple[str, int, str]:
+    return flow.host, flow.port, flow.name
+
+
+def bound_socket(address: Address) -> socket.socket:
+    """A stream's socket on that address, not listening yet. Raises OSError."""
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:

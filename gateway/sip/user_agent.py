@@ -26,6 +26,9 @@ MAX_LEGS = 50_000
 RETRY_AFTER = ("Retry-After", "10")
 """Seconds until a refusal for want of room is worth another try: long enough for calls to have ended."""
 
+SIPS_NOT_ALLOWED = ("Warning", '380 voice-gateway "SIPS Not Allowed"')
+"""Says why a sips URI that came without TLS is refused (RFC 5630 §4.3): it was not secure all the way."""
+
 
 StatusAndHeaders: TypeAlias = tuple[int, HeaderList]
 
@@ -158,7 +161,7 @@ class UserAgent:
         on_result: called once, with the final response and "response", or with None and why there is none.
         """
         core = self._core
-        contact = core.contact(flow)
+        contact = core.contact(flow, sips=uri[:5].lower() == "sips:")
         request = RequestWriter(
             method,
             uri,
@@ -268,7 +271,9 @@ class UserAgent:
     def _receive_new(self, incoming: IncomingRequest, peer: object) -> None:
         """Take a request outside of any dialog."""
         request, core = incoming.request, self._core
-        if request.method == "OPTIONS":
+        if request.uri[:5].lower() == "sips:" and incoming.source.transport != "tls":
+            incoming.respond_statelessly(480, "SIPS Not Allowed", (SIPS_NOT_ALLOWED,))
+        elif request.method == "OPTIONS":
             status, headers = self._options_status()
             incoming.respond_statelessly(status, None, (ALLOW, ("Accept", SDP_TYPE), *headers))
         elif request.method != "INVITE":

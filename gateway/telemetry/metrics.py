@@ -91,6 +91,19 @@ class Metrics:
         self.sip_dropped = Counter(
             "gateway_sip_dropped", "Messages neither answered nor delivered.", ("reason",), registry=registry
         )
+        self.certificate_expiry = Gauge(
+            "gateway_tls_certificate_expiry_seconds",
+            "Until the certificate of SIP over TLS expires; negative afterwards. Only there if one is"
+            " configured.",
+            ("certificate",),
+            registry=registry,
+        )
+        self.certificate_reloads = Counter(
+            "gateway_tls_certificate_reloads",
+            "Times that the certificate's files were read again: loaded, or failed (the old one stays).",
+            ("result",),
+            registry=registry,
+        )
         self.sip_transactions = Gauge(
             "gateway_sip_transactions", "SIP transactions alive.", ("kind",), registry=registry
         )

@@ -196,3 +196,13 @@ def _toml(value: object) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_toml, value))}]"
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def test_a_trunk_may_be_known_by_a_certificate_alone(path: Path) -> None:
+    path.write_text('[[trunk]]\nname = "pbx"\ncertificate_names = ["Sip.Example.com"]\n')
+    table = load_carriers([path])
+    (carrier,) = table
+    assert table.match_certificate("sip.example.com") is carrier
+    assert table.match_certificate("example.com") is None
+    assert table.certificate_names == ("sip.example.com",)
+    assert table.match("192.0.2.1") is None

@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,9 @@ from gateway.sip.listeners import ListenError, PortTakenError
 from gateway.sip.message import Request, Response, parse_message
 from gateway.sip.resolver import ResolveError
 from gateway.sip.sink import Direction
+from gateway.sip.tls import Tls
+from gateway.sip.transport import SocketNetwork
+from tests.certificates import Authority
 from tests.sip.recorder import until
 
 pytestmark = pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"])
@@ -504,3 +508,74 @@ async def test_nothing_is_heard_after_stopping(opened: Open) -> None:
         wire.send(wire.request("OPTIONS"), port)
         await asyncio.sleep(0.01)
     assert not house.counts.messages
+
+
+class SecureHouse(House):
+    """One whose carriers and agents are reached over TLS as well."""
+
+    def __init__(self, tls: Tls, **options: Any) -> None:
+        super().__init__(
+            tls_listen=["127.0.0.1:0"],
+            agent_tls_listen=["127.0.0.1:0"],
+            network=SocketNetwork(tls=tls),
+            **options,
+        )
+
+    def uri(self, transport: str = "sips") -> str:
+        port = self.endpoint.tls_addresses[0][1]
+        scheme, parameter = ("sips", "") if transport == "sips" else ("sip", ";transport=tls")
+        return f"{scheme}:+14155550100@localhost:{port}{parameter}"
+
+
+@pytest.mark.parametrize("transport", ["sips", "tls"])
+async def test_a_whole_call_over_tls(tmp_path: Path, transport: str) -> None:
+    """Each side names its own end: sips stays sips (RFC 3261 §8.1.1.8, §12.1.1), and one connection serves."""
+    authority = Authority(tmp_path)
+    gateway = SecureHouse(authority.tls("localhost"))
+    phone = SecureHouse(authority.tls("phone.example.com"))
+    for house in (gateway, phone):
+        await house.endpoint.start()
+    gateway.on_invite = lambda leg: leg.answer(ANSWER)
+    calling = await phone.call(gateway.uri(transport))
+    await until(lambda: phone.has(AnswerReceived) and gateway.has(AckReceived))
+    (answer,) = [event.response for event in phone.events if isinstance(event, AnswerReceived)]
+    scheme = "sips" if transport == "sips" else "sip"
+    assert answer.contact is not None
+    assert answer.contact.uri.startswith(f"{scheme}:")
+    invite = gateway.legs[0].request
+    assert invite.via.transport == "TLS"
+    assert invite.contact is not None
+    assert invite.contact.uri.startswith(f"{scheme}:")
+    assert "transport=tls" in invite.contact.uri or scheme == "sips"
+    gateway.legs[0].hangup()
+    await until(lambda: phone.has(HungUp) and gateway.has(LegEnded))
+    assert calling.flow.name == "localhost"
+    for house in (phone, gateway):
+        await house.endpoint.stop()
+        assert not house.errors
+    await asyncio.sleep(0.05)
+
+
+async def test_an_agent_that_cannot_be_trusted_fails_at_once(tmp_path: Path) -> None:
+    gateway = SecureHouse(Authority(tmp_path, "impostor").tls("localhost"))
+    phone = SecureHouse(Authority(tmp_path).tls("phone.example.com"))
+    for house in (gateway, phone):
+        await house.endpoint.start()
+    await phone.call(gateway.uri())
+    await until(lambda: phone.has(FailureReceived))
+    (failure,) = [event for event in phone.events if isinstance(event, FailureReceived)]
+    assert failure.cause == "transport"
+    assert not gateway.legs
+    for house in (phone, gateway):
+        await house.endpoint.stop()
+    await asyncio.sleep(0.05)
+
+
+async def test_a_sips_uri_without_tls_is_refused(opened: Open) -> None:
+    house = await opened()
+    with Wire(house) as wire:
+        wire.send(wire.request("INVITE").replace(b"INVITE sip:", b"INVITE sips:"))
+        refusal = await wire.receive()
+    assert isinstance(refusal, Response)
+    assert (refusal.status, refusal.reason) == (480, "SIPS Not Allowed")
+    assert not house.legs

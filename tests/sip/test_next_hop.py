@@ -10,6 +10,7 @@ from tests.sip.rig import FakeClock, RecordingSink
 
 SEEN = Flow("udp", "192.0.2.10", 5060, 3)
 PUBLIC = Flow("udp", "8.8.8.8", 5080, 3)
+PROVED = Flow("tls", "192.0.2.10", 5061, 0, "agents.example.com")
 STREAM = Flow("tcp", "192.0.2.10", 40001, 9)
 
 NAMES = {"known.example.com": "192.0.2.30"}
@@ -22,8 +23,18 @@ CASES = [
     ("sip:x@192.0.2.10:5070", SEEN, Flow("udp", "192.0.2.10", 5070, 3)),
     ("sip:192.0.2.20;lr", SEEN, Flow("udp", "192.0.2.20", 5060, 3)),
     ("sip:x@192.0.2.20;transport=tcp", SEEN, Flow("tcp", "192.0.2.20", 5060, 0)),
-    ("sip:x@192.0.2.20;transport=TLS", SEEN, Flow("tls", "192.0.2.20", 5061, 0)),
-    ("sips:x@192.0.2.20", SEEN, Flow("tls", "192.0.2.20", 5061, 0)),
+    ("sip:x@192.0.2.20;transport=TLS", SEEN, Flow("tls", "192.0.2.20", 5061, 0, "192.0.2.20")),
+    ("sips:x@192.0.2.20", SEEN, Flow("tls", "192.0.2.20", 5061, 0, "192.0.2.20")),
+    ("sips:x@known.example.com", SEEN, Flow("tls", "192.0.2.30", 5061, 0, "known.example.com")),
+    # who has proved a name is known by it, whatever its Contact says
+    ("sip:x@192.0.2.10:5061;transport=tls", PROVED, Flow("tls", "192.0.2.10", 5061, 0, "agents.example.com")),
+    ("sip:x@192.0.2.10:5099;transport=tls", PROVED, Flow("tls", "192.0.2.10", 5099, 0, "agents.example.com")),
+    ("sips:x@192.0.2.20", PROVED, Flow("tls", "192.0.2.20", 5061, 0, "192.0.2.20")),
+    (
+        "sip:x@known.example.com;transport=tls",
+        PROVED,
+        Flow("tls", "192.0.2.30", 5061, 0, "known.example.com"),
+    ),
     ("sip:x@192.0.2.20;transport=sctp", SEEN, Flow("udp", "192.0.2.20", 5060, 3)),
     ("sip:x@192.0.2.10;maddr=192.0.2.21", SEEN, Flow("udp", "192.0.2.21", 5060, 3)),
     # names: from memory, else where the peer was seen

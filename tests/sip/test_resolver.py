@@ -56,6 +56,14 @@ async def test_a_name_leads_to_all_its_addresses_in_order(dns: Dns) -> None:
     )
 
 
+async def test_a_tls_server_must_prove_the_name_that_was_asked_for(dns: Dns) -> None:
+    dns.records["agents.example"] = ["192.0.2.1"]
+    for uri in ("sips:a@Agents.example.", "sip:a@agents.example;transport=tls"):
+        assert await Resolver().resolve(uri) == (Flow("tls", "192.0.2.1", 5061, 0, "agents.example"),)
+    (flow,) = await Resolver().resolve("sips:a@192.0.2.1:5071;transport=tcp")
+    assert flow == Flow("tls", "192.0.2.1", 5071, 0, "192.0.2.1")
+
+
 async def test_the_real_resolver_knows_localhost() -> None:
     hosts = {flow.host for flow in await Resolver().resolve("sip:a@localhost")}
     assert hosts & {"127.0.0.1", "::1"}
@@ -143,8 +151,7 @@ async def test_the_memory_is_bounded(dns: Dns, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("uri", "fault"),
     [
-        ("sips:agent@192.0.2.1", "TLS is not configured"),
-        ("sip:agent@192.0.2.1;transport=tls", "TLS is not configured"),
+        ("sips:agent@192.0.2.1;transport=udp", "a sips URI cannot be reached over UDP"),
         ("sip:agent@192.0.2.1;transport=sctp", 'we do not speak transport "sctp"'),
         ("tel:+14155550100", "tel URIs lead to no host"),
         ("https://agents.example", "https URIs lead to no host"),

@@ -109,8 +109,16 @@ def test_the_ack_of_a_refusal_that_is_not_remembered_is_dropped(rig: Rig) -> Non
     "uri", ["tel:+14155550100", "sips:+14155550100@example.com", "SIP:x@[2001:db8::1]:5070"]
 )
 def test_every_scheme_that_can_name_a_number_is_taken(rig: Rig, uri: str) -> None:
-    rig.receive(request(uri=uri))
+    rig.receive(request(uri=uri), Flow("tls", "192.0.2.10", 40000, 7))
     assert rig.legs[0].request.uri == uri
+
+
+def test_a_sips_uri_that_came_without_tls_was_not_secure_all_the_way(rig: Rig) -> None:
+    rig.receive(request(uri="sips:+14155550100@example.com"))
+    refusal = rig.take_response(480)
+    assert refusal.reason == "SIPS Not Allowed"
+    assert refusal.headers.get("Warning") == '380 voice-gateway "SIPS Not Allowed"'
+    rig.assert_idle()
 
 
 def test_content_type_is_compared_without_case_and_parameters(rig: Rig) -> None:
