@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from api.decoding import decode
 from api.identifiers import new_id
 from api.merge import merge_patch
-from api.number_records import NumberRecords
+from api.number_records import NumberRecords, greeting_fault, message_faults, unknown_greetings
 from api.operations import Operation, Reply, Request
 from api.pages import total_of
 from api.phone_numbers import check_patch
@@ -146,7 +146,7 @@ class Agents:
     def create(self, tx: Transaction, request: Request) -> Reply:
         """Create an agent."""
         body: AgentCreate = request.body
-        _check(body)
+        _check(tx.session, body)
         if body.id is not None and _by_id(tx.session, body.id) is not None:
             raise Problem("id-exists", f"there is an agent {body.id} already: PATCH it, or choose another id")
         row = self.add(tx, body)
@@ -185,7 +185,7 @@ class Agents:
         check_patch(request.body, AgentUpdate, IMMUTABLE)
         merged = merge_patch(msgspec.to_builtins(self._writable(row)), request.body)
         update = decode(merged, AgentUpdate)
-        _check(update)
+        _check(tx.session, update)
         request.check_unchanged(_etag(row))
         self._fill(tx, row, update)
         return self._reply(tx.session, row)
@@ -233,12 +233,19 @@ class Agents:
     def routed(self, row: AgentRow) -> Agent:
         """An agent as the routing cache holds it."""
         endpoints = tuple(Endpoint(**msgspec.structs.asdict(each)) for each in self._endpoints(row))
-        return Agent(row.id, row.name, endpoints, row.voicemail_message)
+        recording: Any = row.recording
+        return Agent(row.id, row.name, endpoints, row.voicemail_message, recording, row.voicemail_greeting)
+
+    def silence(self, tx: Transaction, row: AgentRow) -> None:
+        """Have an agent refer to no greeting any more."""
+        self._fill(tx, row, msgspec.structs.replace(self._writable(row), voicemail_greeting=None))
 
     def _fill(self, tx: Transaction, row: AgentRow, update: AgentUpdate) -> None:
         row.name = update.name
         row.endpoints = self._box.seal(msgspec.json.encode(update.endpoints), _owner(row))
         row.voicemail_message = update.voicemail_message
+        row.recording = update.recording
+        row.voicemail_greeting = update.voicemail_greeting
         row.updated_at = tx.now
         row.version += 1
         # The outbox keeps what it is told for long, and headers may be secrets.
@@ -248,15 +255,24 @@ class Agents:
         return _decoder.decode(self._box.open(row.endpoints, _owner(row)))
 
     def _writable(self, row: AgentRow) -> AgentUpdate:
-        endpoints = self._endpoints(row)
-        return AgentUpdate(name=row.name, endpoints=endpoints, voicemail_message=row.voicemail_message)
+        recording: Any = row.recording
+        return AgentUpdate(
+            name=row.name,
+            endpoints=self._endpoints(row),
+            voicemail_message=row.voicemail_message,
+            recording=recording,
+            voicemail_greeting=row.voicemail_greeting,
+        )
 
     def _shown(self, row: AgentRow, numbers: int) -> AgentShown:
+        recording: Any = row.recording
         return AgentShown(
             id=row.id,
             name=row.name,
             endpoints=[_endpoint_shown(each) for each in self._endpoints(row)],
             voicemail_message=row.voicemail_message,
+            recording=recording,
+            voicemail_greeting=row.voicemail_greeting,
             numbers=numbers,
             created_at=row.created_at,
             updated_at=row.updated_at,
@@ -284,9 +300,13 @@ def _endpoint_shown(endpoint: EndpointBody) -> EndpointShown:
     )
 
 
-def _check(update: AgentUpdate) -> None:
-    """Refuse endpoints that make no sense. Raises Problem."""
-    errors = []
+def _check(session: Session, update: AgentUpdate) -> None:
+    """Refuse endpoints that make no sense, and what refers to nothing. Raises Problem."""
+    errors = [*message_faults("voicemail_message", update.voicemail_message)]
+    errors += [
+        greeting_fault("voicemail_greeting", each)
+        for each in unknown_greetings(session, [update.voicemail_greeting])
+    ]
     for index, body in enumerate(update.endpoints):
         place = f"endpoints[{index}]"
         for field, fix in faults(Endpoint(**msgspec.structs.asdict(body))):

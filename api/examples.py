@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from api import types, voicemail_types, webhook_types
+from api import greeting_types, types, voicemail_types, webhook_types
 
 _TIMES: Final = {"created_at": "2026-11-23T12:00:00.000Z", "updated_at": "2026-11-23T12:00:00.000Z"}
 
@@ -38,7 +38,7 @@ _NUMBER: Final = {
     "version": 1,
 }
 
-_AGENT: Final = {
+_AGENT: Final[dict[str, Any]] = {
     "id": "agt_sales",
     "name": "Sales agent",
     "endpoints": [
@@ -54,6 +54,8 @@ _AGENT: Final = {
         }
     ],
     "voicemail_message": "Sorry, we missed you. Please leave a message.",
+    "recording": None,
+    "voicemail_greeting": None,
     "numbers": 1,
     **_TIMES,
     "version": 1,
@@ -110,6 +112,15 @@ _VOICEMAIL: Final = {
 }
 
 
+_GREETING: Final = {
+    "id": "grt_6e1h9k3m7q2s5t8w",
+    "name": "Closed on Sundays",
+    "duration_seconds": 6.48,
+    "size_bytes": 103724,
+    "audio_url": "/v1/greetings/grt_6e1h9k3m7q2s5t8w/audio",
+    "created_at": "2026-11-23T12:00:00.000Z",
+}
+
 _WEBHOOK: Final = {
     "id": "whk_3k9m2n7q5r8t1v4x",
     "name": "Call log",
@@ -161,6 +172,8 @@ EXAMPLES: Final[Mapping[type, Mapping[str, Any]]] = {
         "has_more": True,
         "limit": 100,
     },
+    greeting_types.GreetingShown: _GREETING,
+    greeting_types.GreetingPage: _page(_GREETING),
     webhook_types.WebhookMade: {**_WEBHOOK, "secret": "whsec_XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX"},
     webhook_types.WebhookShown: _WEBHOOK,
     webhook_types.WebhookPage: _page(_WEBHOOK),

@@ -15,7 +15,14 @@ from api.identifiers import new_id
 from api.problems import FieldError
 from api.secret_box import SecretBox
 from api.store.database import Transaction
-from api.store.tables import AgentRow, IntegrationRow, NumberAgentRow, NumberCountRow, NumberRow
+from api.store.tables import (
+    AgentRow,
+    GreetingRow,
+    IntegrationRow,
+    NumberAgentRow,
+    NumberCountRow,
+    NumberRow,
+)
 from api.types import (
     InboundRoutingBody,
     PhoneNumberCreate,
@@ -24,6 +31,7 @@ from api.types import (
     ProviderConfig,
     ProviderConfigShown,
 )
+from routing import message_variables
 from routing.cache import encode
 from routing.models import Fallback, InboundRouting, PhoneNumber
 
@@ -109,6 +117,16 @@ class NumberRecords:
                     )
                     row.inbound_routing = msgspec.json.encode(kept).decode()
 
+    def silence(self, tx: Transaction, rows: Sequence[NumberRow]) -> None:
+        """Have numbers refer to no greeting any more."""
+        with Rewriting(self, tx, rows):
+            for row in rows:
+                row.voicemail_greeting = None
+                routing = routing_of(row)
+                if routing is not None:
+                    kept = msgspec.structs.replace(routing, voicemail_greeting=None)
+                    row.inbound_routing = msgspec.json.encode(kept).decode()
+
     def remove(self, tx: Transaction, row: NumberRow) -> None:
         """Forget a number."""
         count(tx, {sort: -by for sort, by in sorts_of([row]).items()})
@@ -161,9 +179,10 @@ class NumberRecords:
         row.agent_id = update.agent_id
         row.status = update.status
         row.credential_id = update.credential_id
-        row.inbound_routing = None
+        row.inbound_routing = row.voicemail_greeting = None
         if update.inbound_routing is not None:
             row.inbound_routing = msgspec.json.encode(update.inbound_routing).decode()
+            row.voicemail_greeting = update.inbound_routing.voicemail_greeting
         row.provider_config = None
         if update.provider_config is not None:
             sealed = self._box.seal(msgspec.json.encode(update.provider_config), _owner(row))
@@ -241,6 +260,7 @@ def routed(row: NumberRow) -> PhoneNumber:
             voicemail=body.voicemail,
             answer_first=body.answer_first,
             recording=body.recording,
+            voicemail_greeting=body.voicemail_greeting,
         )
     return PhoneNumber(
         id=row.id,
@@ -278,7 +298,7 @@ def references_of(agent_id: str | None, routing: InboundRoutingBody | None) -> l
 def faults_of(
     session: Session, updates: Sequence[PhoneNumberUpdate], *, need_agent: bool = True
 ) -> list[list[FieldError]]:
-    """What each update gets wrong about others: agents and integrations that do not exist.
+    """What each update gets wrong about others: agents, integrations and greetings that do not exist.
 
     need_agent: whether routing without any agent is a fault.
     """
@@ -290,7 +310,41 @@ def faults_of(
         if credentials
         else set()
     )
-    return [list(_faults(one, agents, known, need_agent)) for one in updates]
+    routings = [one.inbound_routing for one in updates if one.inbound_routing is not None]
+    silent = unknown_greetings(session, (each.voicemail_greeting for each in routings))
+    return [
+        [*_faults(one, agents, known, need_agent), *_voicemail_faults(one.inbound_routing, silent)]
+        for one in updates
+    ]
+
+
+def unknown_greetings(session: Session, greeting_ids: Iterable[str | None]) -> set[str]:
+    """Those of these greetings that do not exist."""
+    named = {each for each in greeting_ids if each is not None}
+    if not named:
+        return set()
+    return named - set(session.scalars(select(GreetingRow.id).where(GreetingRow.id.in_(named))))
+
+
+def greeting_fault(field: str, greeting_id: str) -> FieldError:
+    """What is wrong with a field that names a greeting that does not exist."""
+    fix = "upload it with POST /v1/greetings, or take one that GET /v1/greetings lists"
+    return FieldError(field, "reference", f"there is no greeting {greeting_id}", fix)
+
+
+def message_faults(field: str, message: str | None) -> Iterable[FieldError]:
+    """What is wrong with the variables of a voicemail message."""
+    for detail, fix in message_variables.faults(message or ""):
+        yield FieldError(field, "variable", detail, fix)
+
+
+def _voicemail_faults(routing: InboundRoutingBody | None, silent: set[str]) -> Iterable[FieldError]:
+    """silent: greetings that do not exist."""
+    if routing is None:
+        return
+    yield from message_faults("inbound_routing.voicemail_message", routing.voicemail_message)
+    if routing.voicemail_greeting in silent:
+        yield greeting_fault("inbound_routing.voicemail_greeting", routing.voicemail_greeting)
 
 
 def _faults(

@@ -82,7 +82,7 @@ def problems_of(operation: Operation) -> list[str]:
     if operation.scope == "write":
         kinds.append("forbidden")
     kinds += ["invalid", "too-large"]  # of parameters and bodies that should not be there, if nothing else
-    if operation.request is not None:
+    if operation.request is not None or operation.media:
         kinds += ["malformed", "unsupported-media-type", "request-timeout"]
     if operation.method == "POST":
         kinds.append("idempotency-key-reused")
@@ -105,6 +105,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
             media["example"] = operation.example
         types = (MERGE_PATCH, JSON) if patch else (JSON,)
         described["requestBody"] = {"required": True, "content": dict.fromkeys(types, media)}
+    if operation.media:
+        described["requestBody"] = {"required": True, "content": _binary(operation.media)}
     return described
 
 

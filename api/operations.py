@@ -32,7 +32,7 @@ class Request:
     """A request that was found in order.
 
     path: the parts of the path that are names; query and body: as the operation's types say (for PATCH, body
-    is the merge patch as JSON has it).
+    is the merge patch as JSON has it; for a file, its bytes).
     if_match, if_none_match: the headers, if they were sent.
     reference: the same for the same request sent again with its Idempotency-Key; None without one.
     """
@@ -82,6 +82,7 @@ class Operation:
         sort, `act` opens its own, because it also talks to others; `content` answers by itself, with
         something of `content_types`, whole or in part, and to HEAD too.
     query, request, response: types; None for none.
+    media: types of a body that is no JSON, but a file; the request's body is then its bytes.
     accepted: what is answered with 202, if that may be.
     problems: kinds that it may answer with, beyond those that all operations share.
     """
@@ -100,6 +101,7 @@ class Operation:
     content_types: tuple[str, ...] = ()
     query: type[Struct] | None = None
     request: type[Struct] | None = None
+    media: tuple[str, ...] = ()
     response: type[Struct] | None = None
     accepted: type[Struct] | None = None
     problems: tuple[str, ...] = ()

@@ -23,7 +23,7 @@ from api.decoding import decode, parse_json
 from api.idempotency import MAX_IDEMPOTENCY_KEY, Replays, StoredReply
 from api.limits import TokenBuckets
 from api.metrics import ApiMetrics
-from api.operations import Operation, Reply, Request, matches
+from api.operations import MAX_BODY, Operation, Reply, Request, matches
 from api.problems import CONTENT_TYPE, FieldError, Problem, invalid
 from api.secret_box import SecretKeyError
 from api.store.database import Database, StoreUnavailable, Transaction
@@ -32,6 +32,9 @@ log = structlog.get_logger("api")
 
 MAX_IN_PROGRESS: Final = 256
 """Requests worked on at once: what comes on top would only wait for the store."""
+
+MAX_LARGE_IN_PROGRESS: Final = 8
+"""… of operations whose bodies may be larger than `MAX_BODY`: each is in memory as a whole."""
 
 BODY_SECONDS: Final = 20.0
 """For a body to arrive."""
@@ -86,6 +89,7 @@ class Pipeline:
         self._rates = TokenBuckets(rate, 2 * rate, clock)
         self._strangers = TokenBuckets(STRANGER_RATE, STRANGER_BURST, clock)
         self._in_progress = 0
+        self._large = 0
 
     def handler(self, operation: Operation) -> Callable[[web.Request], Any]:
         """What serves an operation."""
@@ -105,8 +109,10 @@ class Pipeline:
         return handle
 
     async def _answer(self, operation: Operation, request: web.Request) -> web.StreamResponse:
-        if self._in_progress >= MAX_IN_PROGRESS:
+        large = operation.max_body > MAX_BODY
+        if self._in_progress >= MAX_IN_PROGRESS or (large and self._large >= MAX_LARGE_IN_PROGRESS):
             return respond(_busy("too many requests are in progress"))
+        self._large += large
         counted = operation.content is None  # content takes long, and has a cap of its own
         self._in_progress += counted
         try:
@@ -130,6 +136,7 @@ class Pipeline:
             return respond(Problem("internal", detail, extra={"request_id": request_id}))
         finally:
             self._in_progress -= counted
+            self._large -= large
 
     async def _serve(self, operation: Operation, request: web.Request) -> web.StreamResponse:
         principal = await self._authenticated(operation, request)
@@ -213,11 +220,18 @@ class Pipeline:
             _check_media_type(operation, request)
             document = parse_json(raw)
             body = document if operation.method == "PATCH" else decode(document, operation.request)
+        elif operation.media:
+            if request.content_type not in operation.media:
+                raise Problem("unsupported-media-type", f"send {' or '.join(operation.media)}")
+            body = raw
         elif raw.strip():
             raise invalid(FieldError("body", "unknown", "this operation takes no body", "leave it out"))
         key = _idempotency_key(request) if operation.method == "POST" else None
-        parts = (operation.method, request.path_qs, raw.decode("utf-8", "surrogateescape"))
-        fingerprint = hashlib.sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
+        head = f"{operation.method}\n{request.path_qs}\n".encode("utf-8", "surrogateescape")
+        if len(raw) > MAX_BODY:
+            fingerprint = await asyncio.to_thread(_fingerprint, head, raw)
+        else:
+            fingerprint = _fingerprint(head, raw)
         reference = hashlib.sha256(f"{principal.key_id} {key}".encode()).hexdigest()[:32] if key else None
         parsed = Request(
             principal,
@@ -229,6 +243,13 @@ class Pipeline:
             reference=reference,
         )
         return parsed, fingerprint, key
+
+
+def _fingerprint(head: bytes, body: bytes) -> str:
+    """What tells one request from another that comes with the same Idempotency-Key."""
+    digest = hashlib.sha256(head)
+    digest.update(body)
+    return digest.hexdigest()
 
 
 def respond(problem: Problem) -> web.Response:

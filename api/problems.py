@@ -94,7 +94,8 @@ KINDS: Final[Mapping[str, Kind]] = {
     "unsupported-media-type": Kind(
         415,
         "Unsupported media type",
-        "Send `application/json` (to PATCH also `application/merge-patch+json`), in UTF-8, uncompressed.",
+        "Send `application/json` (to PATCH also `application/merge-patch+json`), in UTF-8, uncompressed;"
+        " or a file of a type that the operation lists.",
     ),
     "invalid": Kind(
         422, "Invalid request", "`errors` names each field, the rule that it breaks, and the fix."

@@ -27,6 +27,7 @@ from api.carriers.wiring import MAX_NODES, Node, Place
 from api.deliveries import Deliveries
 from api.email_sender import EmailSender, Mailbox
 from api.event_intake import EventIntake
+from api.greetings import Greetings
 from api.idempotency import Replays
 from api.integrations import Integrations
 from api.metrics import ApiMetrics
@@ -178,6 +179,7 @@ class ApiService:
         self.deliveries = Deliveries(self.database, self.box, sender, self.metrics)
         self.records = NumberRecords(self.box)
         self.agents = Agents(self.box, self.records)
+        self.greetings = Greetings(self.database, recordings, self._directory, self.records, self.agents)
         self.integrations = Integrations(self.box, self.records)
         self.keys = KeyRing(self.database)
         self._replays = Replays(self.box)
@@ -217,6 +219,7 @@ class ApiService:
             self.integrations,
             self.carrier_setup,
             self.voicemails,
+            self.greetings,
             self.webhooks,
             ApiKeys(self.keys),
         )

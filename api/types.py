@@ -73,6 +73,7 @@ Text = Annotated[
     Meta(
         min_length=1,
         max_length=MAX_TEXT,
+        description="May hold `{{caller}}`, `{{dialled}}` and `{{agent}}`.",
         examples=["Sorry, we missed you. Please leave a message."],
         extra={"fix": f"write 1 to {MAX_TEXT} characters, or null for the default"},
     ),
@@ -98,6 +99,9 @@ Secret = Annotated[
 Short = Annotated[str, Meta(min_length=1, max_length=128, extra={"fix": "write 1 to 128 characters"})]
 
 
+Recording = Literal["off", "voicemail", "all"]
+
+
 class FallbackAgent(Struct, frozen=True):
     """Who takes the call when the primary routing agent is unavailable."""
 
@@ -112,6 +116,7 @@ class InboundRoutingBody(Struct, frozen=True, omit_defaults=True):
     voicemail: false answers 480 instead when no agent takes the call, so that the carrier fails over.
     answer_first: answers the caller at once, with ringback, then calls the agents: for those that are slow.
     recording: what of its calls is recorded: nothing, messages, or all; absent leaves it to the gateway.
+    voicemail_greeting: audio that is played in place of the message, which is for the case that it is gone.
     """
 
     agent_id: Id | None = None
@@ -119,7 +124,8 @@ class InboundRoutingBody(Struct, frozen=True, omit_defaults=True):
     voicemail_message: Text | None = None
     voicemail: bool = True
     answer_first: bool = False
-    recording: Literal["off", "voicemail", "all"] | None = None
+    recording: Recording | None = None
+    voicemail_greeting: Id | None = None
 
 
 class ProviderConfig(Struct, frozen=True, omit_defaults=True):
@@ -271,11 +277,17 @@ class EndpointBody(Struct, frozen=True, omit_defaults=True):
 
 
 class AgentUpdate(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What of an agent may be changed (RFC 7396); `endpoints` are replaced as a whole."""
+    """What of an agent may be changed (RFC 7396); `endpoints` are replaced as a whole.
+
+    recording: what of calls meant for it is recorded, unless the number says; absent: as the gateway does.
+    voicemail_greeting: audio that is played in place of its message, unless the number has its own.
+    """
 
     name: Name
     endpoints: Annotated[list[EndpointBody], Meta(max_length=MAX_ENDPOINTS)] = field(default_factory=list)
     voicemail_message: Text | None = None
+    recording: Recording | None = None
+    voicemail_greeting: Id | None = None
 
 
 class AgentCreate(AgentUpdate, frozen=True, omit_defaults=True, kw_only=True):
@@ -304,6 +316,8 @@ class AgentShown(Struct, frozen=True):
     name: str
     endpoints: list[EndpointShown]
     voicemail_message: str | None
+    recording: Recording | None
+    voicemail_greeting: str | None
     numbers: int
     created_at: str
     updated_at: str

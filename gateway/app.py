@@ -37,6 +37,7 @@ from gateway.destinations.remote_control import RemoteControls
 from gateway.destinations.stream_trunk import StreamTrunk, TrustError, open_session, trust
 from gateway.destinations.trunk import Trunk
 from gateway.destinations.voicemail import VoicemailBox
+from gateway.destinations.voicemail_message import VoicemailMessages
 from gateway.destinations.voicemail_outbox import VoicemailOutbox
 from gateway.destinations.waiting_sound import Kind, WaitingSounds
 from gateway.faults import StartError
@@ -55,9 +56,10 @@ from gateway.sip.leg import HeaderList
 from gateway.sip.listeners import ListenError
 from gateway.sip.transport import SocketNetwork
 from gateway.sip.transport_stream import StreamLimits
-from gateway.speech.cache import SpeechCache
-from gateway.speech.engine import make_engine
+from gateway.speech.cache import MEMORY_BYTES, SpeechCache
+from gateway.speech.engine import Engine, make_engine
 from gateway.speech.errors import SpeechError
+from gateway.stored_greetings import StoredGreetings
 from gateway.telemetry.call_log import CallLog
 from gateway.telemetry.disk_space import watch_disk_space
 from gateway.telemetry.loop_lag import INTERVAL, LoopLagMonitor
@@ -71,6 +73,7 @@ from routing.event_stream import FAILURES as EVENT_FAILURES
 from routing.event_stream import EventWriter
 from routing.follower import FAILURES
 from routing.health import EndpointHealth
+from routing.message_variables import MARK
 from routing.models import Agent, PhoneNumber
 from routing.numbers_file import NumbersFileError
 from routing.redis_clients import BACKGROUND_TIMEOUT, connect
@@ -92,6 +95,9 @@ LAST_WORDS_SECONDS: Final = 1.0
 
 LAST_EVENTS_SECONDS: Final = 2.0
 """For the events of calls that ended with us to be in Redis."""
+
+PERSONAL_BYTES: Final = 8 * 1024 * 1024
+"""Of messages that name their caller: they are wanted again only if the same caller tries again."""
 
 GC_THRESHOLD: Final = (20_000, 1_000, 1_000)
 """Allocations between collections. A finished call leaves no reference cycle (tested in `tests/sip`), so
@@ -162,7 +168,7 @@ class Gateway:
         await asyncio.to_thread(settings.data.dir.mkdir, parents=True, exist_ok=True)
         self.carriers = await self._load_carriers()
         self.certificates = await self._load_certificates()
-        self._speech = await self._start_speech()
+        await self._start_speech()
         await self._start_routing()
         self.health = EndpointHealth(
             time.monotonic,
@@ -287,7 +293,13 @@ class Gateway:
         disk = Disk()
         shelf = self._start_shelf()
         box = VoicemailBox(
-            self._speech,
+            VoicemailMessages(
+                self._speech,
+                self._personal_speech,
+                self._greetings,
+                settings.voicemail.withheld_caller,
+                lambda result: self.metrics.greetings.labels(result).inc(),
+            ),
             local_directory(settings),
             max_seconds=settings.voicemail.max_seconds,
             silence_seconds=settings.voicemail.silence_seconds,
@@ -351,12 +363,7 @@ class Gateway:
 
     def _start_shelf(self) -> Shelf:
         """What happens to recordings when they are finished."""
-        settings, metrics = self.settings, self.metrics
-        try:
-            store = open_store(settings)
-        except StorageError as error:
-            raise StartError(f"storage.url: {error}") from error
-        self._exit.push_async_callback(store.close)
+        settings, metrics, store = self.settings, self.metrics, self._store
         shelf = Shelf(
             local_directory(settings),
             store,
@@ -388,8 +395,9 @@ class Gateway:
         paths = [Path(name) for name in self.settings.admission.carriers_files]
         return await asyncio.to_thread(load_carriers, paths)
 
-    async def _start_speech(self) -> SpeechCache:
-        speech = self.settings.speech
+    async def _start_speech(self) -> None:
+        """What callers of the voicemail hear: text that is spoken, and greetings out of the store."""
+        speech, directory = self.settings.speech, self.settings.data.dir
         engine = make_engine(
             speech.engine,
             voice=speech.voice,
@@ -398,15 +406,28 @@ class Gateway:
             model=speech.model,
             timeout=speech.timeout,
         )
+        try:
+            self._store = await asyncio.to_thread(open_store, self.settings)
+        except StorageError as error:
+            raise StartError(f"storage.url: {error}") from error
+        self._exit.push_async_callback(self._store.close)
+        self._speech = await self._start_cache(engine, directory / "speech")
+        self._personal_speech = await self._start_cache(engine, None, PERSONAL_BYTES)
+        self._greetings = await self._start_cache(StoredGreetings(self._store), directory / "greetings")
+        self._speech.prerender(self.settings.voicemail.default_message)
+
+    async def _start_cache(
+        self, engine: Engine, directory: Path | None, memory_bytes: int = MEMORY_BYTES
+    ) -> SpeechCache:
         cache = SpeechCache(
             engine,
-            self.settings.data.dir / "speech",
+            directory,
             encoders={name: codec.frames for name, codec in CODECS.items()},
+            memory_bytes=memory_bytes,
             on_error=lambda name, error: log.error("speech failed", engine=name, error=str(error)),
         )
         await cache.start()
         self._exit.push_async_callback(cache.close)
-        cache.prerender(self.settings.voicemail.default_message)
         return cache
 
     async def _start_routing(self) -> None:
@@ -518,13 +539,14 @@ class Gateway:
             sync.complain(error if isinstance(error, Exception) else RuntimeError(str(error)))
 
     def _prepare(self, numbers: Sequence[PhoneNumber], agents: Sequence[Agent]) -> None:
-        """Have voicemail messages spoken before anybody calls."""
-        for number in numbers:
-            if number.inbound_routing is not None and number.inbound_routing.voicemail_message:
-                self._speech.prerender(number.inbound_routing.voicemail_message)
-        for agent in agents:
-            if agent.voicemail_message:
-                self._speech.prerender(agent.voicemail_message)
+        """Have voicemail messages spoken, and greetings fetched, before anybody calls."""
+        for each in (*agents, *(number.inbound_routing for number in numbers)):
+            if each is None:
+                continue
+            if each.voicemail_message and MARK not in each.voicemail_message:
+                self._speech.prerender(each.voicemail_message)
+            if each.voicemail_greeting:
+                self._greetings.prerender(each.voicemail_greeting)
 
     # What the endpoint asks.
 

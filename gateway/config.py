@@ -26,6 +26,7 @@ from pydantic_settings import (
 
 from gateway.faults import ConfigError
 from gateway.variables import CLIENT_VARIABLES, ENV_FILE, ENV_PREFIX
+from routing import message_variables
 from storage.opening import StorageUrlError, parse_url
 
 __all__ = ["ConfigError", "Settings", "load"]
@@ -375,7 +376,15 @@ class Voicemail(Section):
 
     default_message: str = Field(
         "Sorry, we cannot take your call right now. Please leave a message after the tone.",
-        description="Spoken when neither the number nor its agent has a message.",
+        description=(
+            "Spoken when neither the number nor its agent has a message; may hold `{{caller}}`, `{{dialled}}`"
+            " and `{{agent}}`."
+        ),
+    )
+    withheld_caller: str = Field(
+        default="an unknown caller",
+        min_length=1,
+        description="Spoken in place of `{{caller}}` when there is no number to read out.",
     )
     directory: Path | None = Field(
         default=None,
@@ -596,6 +605,8 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
         raise ConfigError('speech.url: needed with speech.engine = "http"')
     _check_sources(settings)
     _check_storage(settings.storage)
+    for fault, fix in message_variables.faults(settings.voicemail.default_message):
+        raise ConfigError(f"voicemail.default_message: {fault}: {fix}")
     _check_email(settings.email)
     return settings
 

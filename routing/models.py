@@ -73,6 +73,7 @@ class Agent(Struct, frozen=True, omit_defaults=True):
 
     voicemail_message: spoken when nobody takes a call meant for it, unless the number has its own.
     recording: of calls meant for it, unless the number has its own policy.
+    voicemail_greeting: id of the audio that is played in place of that message.
     """
 
     id: str
@@ -80,6 +81,7 @@ class Agent(Struct, frozen=True, omit_defaults=True):
     endpoints: tuple[Endpoint, ...] = ()
     voicemail_message: str | None = None
     recording: RecordingPolicy | None = None
+    voicemail_greeting: str | None = None
 
 
 class Fallback(Struct, frozen=True):
@@ -96,6 +98,7 @@ class InboundRouting(Struct, frozen=True, omit_defaults=True):
         over.
     answer_first: answer the caller before any agent is tried, for agents that take long.
     recording: what of its calls is recorded; None leaves it to the agent, and then to the configuration.
+    voicemail_greeting: id of the audio that is played in place of the message.
     """
 
     agent_id: str | None = None
@@ -104,6 +107,7 @@ class InboundRouting(Struct, frozen=True, omit_defaults=True):
     voicemail: bool = True
     answer_first: bool = False
     recording: RecordingPolicy | None = None
+    voicemail_greeting: str | None = None
 
 
 class PhoneNumber(Struct, frozen=True, omit_defaults=True):

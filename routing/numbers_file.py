@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from routing import message_variables
 from routing.endpoint_rules import faults
 from routing.models import Agent, InboundRouting, PhoneNumber
 from routing.numbering import E164
@@ -94,6 +95,7 @@ class _Reader:
         for number, endpoint in enumerate(agent.endpoints):
             for field, fault in faults(endpoint):
                 raise self.error("agents", index, f"endpoints[{number}].{field}", fault)
+        self._check_message("agents", index, "voicemail_message", agent.voicemail_message)
         return agent
 
     def number(self, index: int, entry: Mapping[str, Any]) -> PhoneNumber:
@@ -103,7 +105,11 @@ class _Reader:
             fault = f"{written!r} is not E.164: write it as +14155550100"
             raise self.error("numbers", index, "phone_number", fault)
         derived = f"phn_{written[1:]}"
-        return self._convert({"id": derived, **entry}, PhoneNumber, "numbers", index)
+        number = self._convert({"id": derived, **entry}, PhoneNumber, "numbers", index)
+        if number.inbound_routing is not None:
+            message = number.inbound_routing.voicemail_message
+            self._check_message("numbers", index, "inbound_routing.voicemail_message", message)
+        return number
 
     def check_unique(self, table: str, field: str, values: Sequence[str]) -> None:
         first: dict[str, int] = {}
@@ -132,6 +138,10 @@ class _Reader:
                 if agent_id is not None and agent_id not in known:
                     fault = f"no agent {agent_id}{_nearest(agent_id, known)}"
                     raise self.error("numbers", index, field, fault)
+
+    def _check_message(self, table: str, index: int, field: str, message: str | None) -> None:
+        for fault, fix in message_variables.faults(message or ""):
+            raise self.error(table, index, field, f"{fault}: {fix}")
 
     def _known(self, entry: Mapping[str, Any], kind: type[msgspec.Struct], table: str, index: int) -> None:
         """Refuse unknown keys, at every depth."""

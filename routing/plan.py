@@ -33,10 +33,14 @@ class AgentDestination:
 class VoicemailDestination:
     """The voicemail box: answers, speaks, records.
 
-    message: what is spoken.
+    message: what is spoken, with its variables (`routing.message_variables`).
+    greeting: id of the audio that is played instead; the message is for the case that it cannot be had.
+    agent_name: of the agent that the call was meant for; empty if there is none.
     """
 
     message: str
+    greeting: str | None = None
+    agent_name: str = ""
 
 
 Destination: TypeAlias = AgentDestination | VoicemailDestination
@@ -167,8 +171,8 @@ def _plan(
             destinations.append(AgentDestination("fallback", fallback))
             lines.append(f"fallback {fallback.id}")
     if routing.voicemail:
-        message, origin = _message(routing, primary, default_voicemail)
-        destinations.append(VoicemailDestination(message))
+        voicemail, origin = _voicemail(routing, primary, default_voicemail)
+        destinations.append(voicemail)
         lines.append(f"voicemail with {origin}")
     else:
         lines.append("voicemail is switched off for this number: 480 when no agent takes the call")
@@ -188,13 +192,25 @@ def find_agent(agent_id: str | None, agents: Agents, template: str | None) -> Ag
         endpoint = Endpoint(template.replace("{agent_id}", agent_id))
         message = agent.voicemail_message if agent else None
         name, recording = (agent.name, agent.recording) if agent else (agent_id, None)
-        return Agent(agent_id, name, (endpoint,), message, recording)
+        greeting = agent.voicemail_greeting if agent else None
+        return Agent(agent_id, name, (endpoint,), message, recording, greeting)
     return agent
 
 
-def _message(routing: InboundRouting, primary: Agent | None, default: str) -> tuple[str, str]:
+def _voicemail(
+    routing: InboundRouting, primary: Agent | None, default: str
+) -> tuple[VoicemailDestination, str]:
+    """What the voicemail says, and who says so: what the number has wins, audio before text."""
+    theirs = primary.voicemail_message if primary is not None else None
+    text, origin = default, "the default message"
     if routing.voicemail_message:
-        return routing.voicemail_message, "the number's message"
-    if primary is not None and primary.voicemail_message:
-        return primary.voicemail_message, "the agent's message"
-    return default, "the default message"
+        text, origin = routing.voicemail_message, "the number's message"
+    elif theirs:
+        text, origin = theirs, "the agent's message"
+    greeting = routing.voicemail_greeting
+    if greeting:
+        origin = f"the number's greeting {greeting}"
+    elif primary is not None and primary.voicemail_greeting and not routing.voicemail_message:
+        greeting = primary.voicemail_greeting
+        origin = f"the agent's greeting {greeting}"
+    return VoicemailDestination(text, greeting, primary.name if primary is not None else ""), origin

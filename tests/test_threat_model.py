@@ -37,6 +37,7 @@ NO_CAPS = {
     "gateway.cli.api_client.MAX_RETRY_SECONDS": "a pause",
     "gateway.cli.call.MAX_PLAYED_SECONDS": "checks what an operator writes",
     "gateway.cli.call.MAX_RECORDED_SECONDS": "checks what an operator writes",
+    "gateway.cli.greetings.MAX_FILE": "checks what an operator names",
     "gateway.cli.check.MAX_PROBES_AT_ONCE": "shapes what we send",
     "gateway.media.jitter.MAX_LATE": "tells a late packet from a restart (RFC 3550 A.1)",
     "gateway.media.jitter_buffer.MAX_LATE": "tells a late packet from a restart (RFC 3550 A.1)",

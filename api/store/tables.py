@@ -39,6 +39,8 @@ class AgentRow(Base):
     name: Mapped[str] = mapped_column(Text)
     endpoints: Mapped[bytes] = mapped_column(LargeBinary)
     voicemail_message: Mapped[str | None] = mapped_column(Text)
+    recording: Mapped[str | None] = mapped_column(String(16))
+    voicemail_greeting: Mapped[str | None] = mapped_column(String(64), index=True)
     created_at: Mapped[str] = mapped_column(String(24))
     updated_at: Mapped[str] = mapped_column(String(24))
     version: Mapped[int] = mapped_column(Integer)
@@ -48,6 +50,7 @@ class NumberRow(Base):
     """A phone number.
 
     inbound_routing: JSON; provider_config: JSON, sealed.
+    voicemail_greeting: the one of inbound_routing, once more, to be found by.
     provisioning: `buying` or `releasing` while a carrier is asked; else none, and only then it takes calls.
     reference: by which the carrier knows our purchase; none for a number that was brought along.
     """
@@ -59,6 +62,7 @@ class NumberRow(Base):
         Index("ix_phone_numbers_status", "status", "seq"),
         Index("ix_phone_numbers_provider_status", "provider", "status", "seq"),
         Index("ix_phone_numbers_credential_id", "credential_id"),
+        Index("ix_phone_numbers_voicemail_greeting", "voicemail_greeting"),
         Index(
             # Of the few alone: one of all numbers would be taken for a short way to those without.
             "ix_phone_numbers_provisioning",
@@ -79,6 +83,7 @@ class NumberRow(Base):
     inbound_routing: Mapped[str | None] = mapped_column(Text)
     provider_config: Mapped[bytes | None] = mapped_column(LargeBinary)
     credential_id: Mapped[str | None] = mapped_column(String(64))
+    voicemail_greeting: Mapped[str | None] = mapped_column(String(64))
     provisioning: Mapped[str | None] = mapped_column(String(16))
     reference: Mapped[str | None] = mapped_column(String(64), unique=True)
     created_at: Mapped[str] = mapped_column(String(24))
@@ -173,6 +178,19 @@ class OutboxRow(Base):
     value: Mapped[bytes | None] = mapped_column(LargeBinary)
     accepted_at: Mapped[float] = mapped_column(Float(53))
     mark: Mapped[str] = mapped_column(String(16))
+
+
+class GreetingRow(Base):
+    """Audio that voicemails begin with. size: bytes, of the audio as it is kept."""
+
+    __tablename__ = "greetings"
+
+    seq: Mapped[int] = mapped_column(Sequential, primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(64), unique=True)
+    name: Mapped[str] = mapped_column(Text)
+    duration_seconds: Mapped[float] = mapped_column(Float(53))
+    size: Mapped[int] = mapped_column(Integer)
+    created_at: Mapped[str] = mapped_column(String(24))
 
 
 class VoicemailRow(Base):

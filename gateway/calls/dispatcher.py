@@ -285,7 +285,7 @@ class Dispatcher:
         return [
             VoiceAgent(each.agent, each.role, self._trunk, self._streams)
             if isinstance(each, AgentDestination)
-            else Voicemail(each.message, self._voicemail, records=plan.recording != "off")
+            else Voicemail(each, self._voicemail, records=plan.recording != "off")
             for each in plan.destinations
         ]
 

@@ -108,7 +108,10 @@ def _destination(destination: Destination, health: Obstacles, *, records: bool) 
     """What the destination is called as a result, and the steps about it; the last says if it is tried."""
     if isinstance(destination, VoicemailDestination):
         then = "records" if records else "says goodbye: nothing is recorded"
-        return "voicemail", [Step("voicemail", True, f"speaks {destination.message!r}, then {then}")]
+        says = f"speaks {destination.message!r}"
+        if destination.greeting is not None:
+            says = f"plays greeting {destination.greeting} (or else {says})"
+        return "voicemail", [Step("voicemail", True, f"{says}, then {then}")]
     agent, role = destination.agent, destination.role
     obstacles = [(endpoint, health.obstacle(agent, endpoint)) for endpoint in agent.endpoints]
     steps = [

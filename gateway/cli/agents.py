@@ -9,7 +9,7 @@ import typer
 
 from gateway.cli.api_client import ApiClient, ApiTarget, Refused, with_api
 from gateway.cli.errors import UsageError
-from gateway.cli.options import ConfigOption, JsonOption, KeyOption, UrlOption
+from gateway.cli.options import ConfigOption, GreetingOption, JsonOption, KeyOption, Recording, UrlOption
 from gateway.cli.output import complain, print_fields, print_json, print_table, say
 
 app = typer.Typer(help="Agents: list, get, add, update, remove.", no_args_is_help=True)
@@ -28,6 +28,9 @@ ProtocolOption = Annotated[
 StreamOption = Annotated[
     list[str] | None,
     typer.Option("--option", help="Of that protocol, as NAME=VALUE; may be given several times."),
+]
+RecordingOption = Annotated[
+    Recording | None, typer.Option(help="What of its calls is recorded, unless the number says.")
 ]
 TokenOption = Annotated[
     bool,
@@ -79,13 +82,21 @@ def add_agent(
     option: StreamOption = None,
     auth_token_stdin: TokenOption = False,
     voicemail_message: Annotated[str | None, typer.Option(help="Spoken when nobody takes its calls.")] = None,
+    voicemail_greeting: GreetingOption = None,
+    recording: RecordingOption = None,
     config: ConfigOption = None,
     url: UrlOption = None,
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Create an agent."""
-    fields = {"id": agent_id, "name": name, "voicemail_message": voicemail_message}
+    fields = {
+        "id": agent_id,
+        "name": name,
+        "voicemail_message": voicemail_message,
+        "voicemail_greeting": voicemail_greeting,
+        "recording": recording.value if recording else None,
+    }
     body: dict[str, Any] = {field: value for field, value in fields.items() if value is not None}
     body["endpoints"] = _ranked(endpoint or [], _stream_fields(protocol, option, auth_token_stdin))
 
@@ -107,6 +118,12 @@ def update_agent(
     default_voicemail: Annotated[
         bool, typer.Option("--default-voicemail", help="Speak voicemail.default_message instead.")
     ] = False,
+    voicemail_greeting: GreetingOption = None,
+    no_greeting: Annotated[bool, typer.Option("--no-greeting", help="Speak the message.")] = False,
+    recording: RecordingOption = None,
+    default_recording: Annotated[
+        bool, typer.Option("--default-recording", help="Leave it to recording.policy.")
+    ] = False,
     config: ConfigOption = None,
     url: UrlOption = None,
     key: KeyOption = None,
@@ -123,8 +140,12 @@ def update_agent(
         raise UsageError("--protocol, --option and --auth-token-stdin go with --endpoint")
     if voicemail_message is not None or default_voicemail:
         patch["voicemail_message"] = None if default_voicemail else voicemail_message
+    if voicemail_greeting is not None or no_greeting:
+        patch["voicemail_greeting"] = None if no_greeting else voicemail_greeting
+    if recording is not None or default_recording:
+        patch["recording"] = None if default_recording or recording is None else recording.value
     if not patch:
-        raise UsageError("nothing to change: give --name, --endpoint or --voicemail-message")
+        raise UsageError("nothing to change: give --name, --endpoint, --voicemail-message or others")
 
     async def work(api: ApiClient) -> Any:
         return await api.request("PATCH", f"/agents/{agent_id}", patch)
@@ -195,6 +216,8 @@ def _show(agent: dict[str, Any], *, as_json: bool) -> None:
                 for each in agent["endpoints"]
             ),
             ("voicemail", agent["voicemail_message"]),
+            ("greeting", agent["voicemail_greeting"]),
+            ("recording", agent["recording"]),
             ("numbers", agent["numbers"]),
             ("updated", agent["updated_at"]),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
 import logging
 import secrets
@@ -105,6 +106,25 @@ class ApiClient:
             raise UsageError(f"{self._root}: the API cannot be reached: {error or 'no answer'}") from None
         except ValueError:
             raise UsageError(f"{self._root}: what answers there is not the phone-number API") from None
+
+    async def upload(self, path: str, data: bytes, content_type: str, **query: object) -> Any:
+        """Send a file; what is answered, from JSON. Raises Refused, UsageError."""
+        import aiohttp
+
+        headers = {**self._headers, "Content-Type": content_type, "Idempotency-Key": secrets.token_hex(16)}
+        asked = {name: str(value) for name, value in query.items() if value is not None}
+        try:
+            async with self._session.post(
+                f"{self._root}/v1{path}", data=io.BytesIO(data), params=asked, headers=headers
+            ) as response:
+                answer = json.loads(await response.read() or b"{}")
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise UsageError(f"{self._root}: the API cannot be reached: {error or 'no answer'}") from None
+        except ValueError:
+            raise UsageError(f"{self._root}: what answers there is not the phone-number API") from None
+        if response.status >= 400:
+            raise Refused(answer if isinstance(answer, dict) else {"status": response.status})
+        return answer
 
     async def download(self, path: str, out: BinaryIO) -> int:
         """Write what is at a path to a file; how many bytes that is. Raises Refused, UsageError, OSError."""

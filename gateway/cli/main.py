@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.cli import agents, carriers, keys, numbers, voicemails
+from gateway.cli import agents, carriers, greetings, keys, numbers, voicemails
 from gateway.cli.errors import UsageError
 from gateway.cli.options import ConfigOption
 from gateway.faults import ConfigError, StartError
@@ -35,6 +35,7 @@ app.add_typer(agents.app, name="agents")
 app.add_typer(carriers.app, name="carriers")
 app.add_typer(keys.app, name="keys")
 app.add_typer(voicemails.app, name="voicemails")
+app.add_typer(greetings.app, name="greetings")
 
 
 def settings(config: Path | None) -> Settings:

@@ -27,6 +27,7 @@ COLUMNS: Final = (
     "routing_agent_id",
     "fallback_agent_id",
     "voicemail_message",
+    "voicemail_greeting",
     "voicemail",
     "answer_first",
     "recording",
@@ -199,8 +200,9 @@ def _row(line: int, cells: dict[str, str]) -> Item | LineFault:
         routing["agent_id"] = given["routing_agent_id"]
     if "fallback_agent_id" in given:
         routing["fallback"] = {"agent_id": given["fallback_agent_id"]}
-    if "voicemail_message" in given:
-        routing["voicemail_message"] = given["voicemail_message"]
+    for column in ("voicemail_message", "voicemail_greeting"):
+        if column in given:
+            routing[column] = given[column]
     for column in ("voicemail", "answer_first"):
         if column in given:
             word = given[column].lower()
@@ -237,7 +239,10 @@ class NumberWriter:
             for agent in agents:
                 kept = {
                     name: agent[name]
-                    for name in ("id", "name", "voicemail_message", "endpoints")
+                    for name in (
+                        *("id", "name", "voicemail_message", "voicemail_greeting", "recording"),
+                        "endpoints",
+                    )
                     if agent[name]
                 }
                 file.write(_toml_table("agents", kept))
@@ -280,6 +285,7 @@ def _cells(number: dict[str, Any]) -> dict[str, str]:
         "routing_agent_id": routing.get("agent_id"),
         "fallback_agent_id": (routing.get("fallback") or {}).get("agent_id"),
         "voicemail_message": routing.get("voicemail_message"),
+        "voicemail_greeting": routing.get("voicemail_greeting"),
         # Routing that says nothing else must still be there after an import.
         "voicemail": str(routing.get("voicemail", True)).lower()
         if number["inbound_routing"] is not None

@@ -15,7 +15,16 @@ from gateway.cli.api_client import ApiClient, ApiTarget, with_api
 from gateway.cli.errors import UsageError
 from gateway.cli.number_files import NumberWriter, open_source
 from gateway.cli.number_import import NumberImport
-from gateway.cli.options import ConfigOption, JsonOption, KeyOption, Provider, Recording, Status, UrlOption
+from gateway.cli.options import (
+    ConfigOption,
+    GreetingOption,
+    JsonOption,
+    KeyOption,
+    Provider,
+    Recording,
+    Status,
+    UrlOption,
+)
 from gateway.cli.output import complain, print_fields, print_json, print_table, say
 
 app = typer.Typer(help="Phone numbers: list, get, add, route, remove, import, export.", no_args_is_help=True)
@@ -119,6 +128,7 @@ def add_number(
     routing_agent: Annotated[str | None, typer.Option(help="Agent that takes calls to it.")] = None,
     fallback: FallbackOption = None,
     voicemail_message: MessageOption = None,
+    voicemail_greeting: GreetingOption = None,
     no_voicemail: Annotated[
         bool, typer.Option("--no-voicemail", help="Let the carrier fail over instead of taking a message.")
     ] = False,
@@ -144,6 +154,7 @@ def add_number(
         "agent_id": routing_agent,
         "fallback": {"agent_id": fallback} if fallback else None,
         "voicemail_message": voicemail_message,
+        "voicemail_greeting": voicemail_greeting,
         "voicemail": False if no_voicemail else None,
         "answer_first": True if answer_first else None,
         "recording": recording.value if recording else None,
@@ -171,6 +182,10 @@ def route_number(
     fallback: FallbackOption = None,
     no_fallback: Annotated[bool, typer.Option("--no-fallback", help="Nobody takes over.")] = False,
     voicemail_message: MessageOption = None,
+    voicemail_greeting: GreetingOption = None,
+    no_greeting: Annotated[
+        bool, typer.Option("--no-greeting", help="Speak the message, or play the agent's greeting.")
+    ] = False,
     default_voicemail: Annotated[
         bool, typer.Option("--default-voicemail", help="Speak the agent's message instead of its own.")
     ] = False,
@@ -198,6 +213,8 @@ def route_number(
         patch["fallback"] = None if no_fallback else {"agent_id": fallback}
     if voicemail_message is not None or default_voicemail:
         patch["voicemail_message"] = None if default_voicemail else voicemail_message
+    if voicemail_greeting is not None or no_greeting:
+        patch["voicemail_greeting"] = None if no_greeting else voicemail_greeting
     if voicemail is not None:
         patch["voicemail"] = voicemail
     if answer_first is not None:
@@ -361,6 +378,8 @@ def _show(number: dict[str, Any], *, as_json: bool) -> None:
             ("agent", number["agent_id"]),
             ("calls go to", _route(number)),
             ("voicemail", routing.get("voicemail_message")),
+            ("greeting", routing.get("voicemail_greeting")),
+            ("recording", routing.get("recording")),
             ("trunk", config.get("trunk_address")),
             ("integration", number["credential_id"]),
             ("updated", number["updated_at"]),

@@ -38,8 +38,14 @@ class Provider(StrEnum):
     OTHER = "other"
 
 
+GreetingOption = Annotated[
+    str | None,
+    typer.Option(help="Id of the audio that is played in place of the voicemail message."),
+]
+
+
 class Recording(StrEnum):
-    """What of a number's calls is recorded."""
+    """What of calls is recorded."""
 
     OFF = "off"
     VOICEMAIL = "voicemail"

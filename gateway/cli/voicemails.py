@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -11,7 +10,7 @@ from urllib.parse import quote
 import typer
 
 from gateway.cli.api_client import ApiClient, ApiTarget, with_api
-from gateway.cli.errors import UsageError
+from gateway.cli.downloads import save
 from gateway.cli.options import ConfigOption, JsonOption, KeyOption, UrlOption
 from gateway.cli.output import print_fields, print_json, print_table, say
 
@@ -111,25 +110,7 @@ def download_voicemail(
 ) -> None:
     """Save a message's audio."""
     target = file or Path(f"{os.path.basename(voicemail_id)}.wav")  # noqa: PTH119 - an id is no path
-
-    async def work(api: ApiClient) -> int:
-        if str(target) == "-":
-            return await api.download(f"{_path(voicemail_id)}/audio", sys.stdout.buffer)
-        draft = target.with_name(target.name + ".part")
-        try:
-            with draft.open("wb") as out:
-                size = await api.download(f"{_path(voicemail_id)}/audio", out)
-            draft.replace(target)
-        finally:
-            draft.unlink(missing_ok=True)
-        return size
-
-    try:
-        size = with_api(ApiTarget(config, url, key), work)
-    except OSError as error:
-        raise UsageError(f"{target}: {error.strerror or error}") from None
-    if str(target) != "-":
-        say(f"{size} bytes in {target}")
+    save(ApiTarget(config, url, key), f"{_path(voicemail_id)}/audio", target)
 
 
 @app.command("heard")

@@ -7,17 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.destinations.attending import attended
 from gateway.destinations.base import Call, CallerLeft, Declined, Finished, Outcome, Tried
 from gateway.destinations.terminating import Terms, answer_here, obstacle
+from gateway.destinations.voicemail_message import VoicemailMessages
 from gateway.destinations.voicemail_outbox import VoicemailOutbox
 from gateway.destinations.voicemail_session import VoicemailSession
 from gateway.media.disk import Disk
-from gateway.speech.cache import SpeechCache
-from gateway.speech.message import RenderedMessage
-
-RENDER_PATIENCE = 3.0
-"""Seconds that a caller rings on for a message that is not rendered yet; then the default one is spoken."""
+from routing.plan import VoicemailDestination
 
 
 def _ignore(error: Exception) -> None:
@@ -36,7 +32,7 @@ def _unheard(path: Path) -> None:
 class VoicemailBox:
     """What every voicemail needs; one for the whole gateway.
 
-    speech: where messages come from.
+    messages: what callers hear before the tone.
     directory: where recordings go, one directory a day.
     max_seconds: of one recording.
     silence_seconds: of silence that end a recording; 0 for never.
@@ -51,7 +47,7 @@ class VoicemailBox:
     wall_clock: seconds since the epoch, for the record and file names.
     """
 
-    speech: SpeechCache
+    messages: VoicemailMessages
     directory: Path
     max_seconds: float = 180.0
     silence_seconds: float = 5.0
@@ -70,16 +66,17 @@ class Voicemail:
     """A destination: one message, spoken to one caller.
 
     Args:
+        wanted: what is said.
         records: whether the caller is recorded after it; else that is all, and goodbye.
 
     """
 
-    __slots__ = ("_box", "_message", "_records", "name", "role")
+    __slots__ = ("_box", "_records", "_wanted", "name", "role")
 
-    def __init__(self, message: str, box: VoicemailBox, *, records: bool = True) -> None:
+    def __init__(self, wanted: VoicemailDestination, box: VoicemailBox, *, records: bool = True) -> None:
         self._records = records
         self.name = self.role = "voicemail"
-        self._message = message
+        self._wanted = wanted
         self._box = box
 
     def obstacle(self, call: Call) -> Declined | None:
@@ -89,7 +86,7 @@ class Voicemail:
     async def take(self, call: Call) -> Outcome:
         """Answer, speak and record until the caller hangs up, presses ``#``, falls silent, or time is up."""
         began = call.now()
-        message = await self._rendered(call)
+        message = await self._box.messages.message(call, self._wanted)
         terms = await answer_here(call)
         if not isinstance(terms, Terms):
             call.tried.append(Tried(self.name, "", terms.reason, call.now() - began))
@@ -103,11 +100,3 @@ class Voicemail:
         finally:
             await session.close()
         return ending
-
-    async def _rendered(self, call: Call) -> RenderedMessage:
-        speech = self._box.speech
-        message = speech.get_nowait(self._message)
-        if message is not None:
-            return message
-        patience = call.now() + RENDER_PATIENCE + 1  # get() itself never takes longer than it is told
-        return await attended(call, speech.get(self._message, RENDER_PATIENCE), patience)

@@ -191,6 +191,14 @@ class Metrics:
             "Call events given up because Redis was away for too long; voicemails never are.",
             registry=registry,
         )
+        self.greetings = Counter(
+            "gateway_voicemail_greetings",
+            "Uploaded greetings that a voicemail was to play: played; missing (its text was spoken instead).",
+            ("result",),
+            registry=registry,
+        )
+        for result in ("played", "missing"):
+            self.greetings.labels(result)
         self.agent_calls = Gauge("gateway_agent_calls", "Calls at an agent.", ("agent",), registry=registry)
         self.lookups = Counter("routing_lookups", "Route lookups.", ("source", "result"), registry=registry)
         self.lookup_seconds = Histogram(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import itertools
 import random
@@ -22,6 +23,7 @@ from gateway.destinations.remote_control import RemoteControls
 from gateway.destinations.stream_trunk import StreamTrunk
 from gateway.destinations.trunk import Trunk
 from gateway.destinations.voicemail import VoicemailBox
+from gateway.destinations.voicemail_message import VoicemailMessages
 from gateway.media.disk import Disk
 from gateway.media.g711 import CODECS
 from gateway.media.ports import NoPortLeft
@@ -256,7 +258,7 @@ class Rig:
         self.recorded: list[Path] = []
         self.recording_errors: list[Exception] = []
         self.box = VoicemailBox(
-            self.speech,
+            VoicemailMessages(self.speech),
             self.directory / "recordings",
             max_seconds=20.0,
             silence_seconds=4.0,
@@ -318,6 +320,8 @@ class Rig:
         *,
         voicemail: bool = True,
         recording: RecordingPolicy | None = None,
+        voicemail_message: str = "Leave a message.",
+        voicemail_greeting: str | None = None,
         parameters: str = "",
         **endpoint: Any,
     ) -> None:
@@ -341,12 +345,19 @@ class Rig:
             inbound_routing=InboundRouting(
                 agent_id="agt_primary" if primary else None,
                 fallback=Fallback("agt_fallback") if fallback else None,
-                voicemail_message="Leave a message.",
+                voicemail_message=voicemail_message,
                 voicemail=voicemail,
                 recording=recording,
+                voicemail_greeting=voicemail_greeting,
             ),
         )
-        self.speech.prerender("Leave a message.")
+        if "{{" not in voicemail_message:
+            self.speech.prerender(voicemail_message)
+
+    def use(self, messages: VoicemailMessages) -> None:
+        """Have the voicemail say what these give."""
+        self.box = dataclasses.replace(self.box, messages=messages)
+        self.dispatcher._voicemail = self.box
 
     def dial(
         self,

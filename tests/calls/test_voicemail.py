@@ -11,16 +11,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gateway.destinations.voicemail_message import VoicemailMessages
 from gateway.media.codecs import find
 from gateway.media.dtmf import event_payloads
-from gateway.media.g711 import PCMA, PCMU
+from gateway.media.g711 import CODECS, PCMA, PCMU
 from gateway.media.rtp import pack
 from gateway.media.tones import tone
 from gateway.sip import sdp as codecs
 from gateway.sip.offer_answer import DTMF
 from gateway.sip.offer_answer import PCMA as PCMA_ONLY
 from gateway.sip.sdp import SessionDescription, make_offer
-from gateway.speech.errors import SpeechError
+from gateway.speech.cache import SpeechCache
+from gateway.speech.errors import SpeechError, UnspeakableTextError
 from routing.call_events import VoicemailCreated
 from tests.calls.rig import CALLING, NUMBER, Port, Rig, Voice, answering, in_virtual_time, refusing
 from tests.e2e.audio import tone_share
@@ -405,3 +407,98 @@ async def test_a_caller_who_says_nothing_leaves_a_message_that_is_too_short(rig:
     (message,) = kept
     assert message.too_short
     assert 0.4 < message.duration_seconds <= 0.6
+
+
+class Greetings(Voice):
+    """Has one greeting, and no other."""
+
+    pcm = b"\x00\x20" * 1600
+
+    async def render(self, text: str) -> bytes:
+        if text != "grt_1":
+            raise UnspeakableTextError(f"no {text}")
+        return self.pcm
+
+
+class Heard(Voice):
+    """Keeps what it was to speak."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    async def render(self, text: str) -> bytes:
+        self.texts.append(text)
+        return self.pcm
+
+
+async def spoken_by(engine: Voice) -> SpeechCache:
+    encoders = {name: codec.frames for name, codec in CODECS.items()}
+    cache = SpeechCache(engine, None, encoders=encoders)
+    await cache.start()
+    return cache
+
+
+@pytest.mark.parametrize(("greeting", "result"), [("grt_1", "played"), ("grt_2", "missing")])
+@in_virtual_time
+async def test_a_greeting_is_played_and_one_that_is_missing_is_replaced_by_its_text(
+    rig: Rig, greeting: str, result: str
+):
+    greetings = await spoken_by(Greetings())
+    counted: list[str] = []
+    messages = VoicemailMessages(rig.speech, greetings=greetings, on_greeting=counted.append)
+    rig.use(messages)
+    rig.line(voicemail_greeting=greeting)
+    port, leg = await reach(rig)
+    await asyncio.sleep(1)
+    expected = Greetings.pcm if result == "played" else Voice.pcm
+    assert payloads(port).startswith(PCMU.encode(expected))
+    assert counted == [result]
+    leg.hangup()
+    await greetings.close()
+
+
+@in_virtual_time
+async def test_a_store_that_is_silent_costs_the_caller_a_second(rig: Rig):
+    class Silent(Greetings):
+        async def render(self, text: str) -> bytes:
+            await asyncio.sleep(100)
+            return self.pcm
+
+    greetings = await spoken_by(Silent())
+    rig.use(VoicemailMessages(rig.speech, greetings=greetings))
+    rig.line(voicemail_greeting="grt_1")
+    await asyncio.sleep(0.1)
+    leg = rig.dial()
+    await asyncio.sleep(1.5)
+    assert rig.caller.statuses() == [100, 180, 200]
+    assert payloads(rig.ports.opened[0]).startswith(PCMU.encode(Voice.pcm)[:160])
+    leg.hangup()
+    await greetings.close()
+
+
+@pytest.mark.parametrize(
+    ("calling", "text"),
+    [
+        ("+14155550123", "4 1 5, 5 5 5, 0 1 2 3 for agt_primary at 4 1 5, 5 5 5, 0 1 0 0"),
+        ("anonymous", "somebody for agt_primary at 4 1 5, 5 5 5, 0 1 0 0"),
+    ],
+)
+@in_virtual_time
+async def test_a_message_says_who_calls_whom(rig: Rig, calling: str, text: str):
+    voice, personal = Heard(), Heard()
+    caches = [await spoken_by(voice), await spoken_by(personal)]
+    rig.use(VoicemailMessages(*caches, withheld_caller="somebody"))
+    agent = await rig.agent(refusing(503))
+    rig.line(agent, voicemail_message="{{caller}} for {{agent}} at {{dialled}}")
+    leg = rig.dial(calling=calling)
+    await asyncio.sleep(1)
+    assert personal.texts == [text]  # who calls is in no cache that outlives us
+    assert voice.texts == []
+    leg.hangup()
+    rig.line(agent, voicemail_message="{{agent}} is out")
+    leg = rig.dial(calling=calling)
+    await asyncio.sleep(1)
+    assert (voice.texts, len(personal.texts)) == (["agt_primary is out"], 1)
+    leg.hangup()
+    for cache in caches:
+        await cache.close()

@@ -32,7 +32,7 @@ from tests.e2e.wire import Dialog, Peer
 pytestmark = pytest.mark.e2e
 
 NUMBER = "+14155550177"
-VOICE = 700
+VOICE, GREETING = 700, 520
 
 
 class Receiver(ThreadingHTTPServer):
@@ -155,3 +155,33 @@ def test_a_message_survives_a_gateway_that_is_killed_while_it_records(tmp_path: 
         assert message["phone_number"] == NUMBER
         assert message["duration_seconds"] > 0.5
         assert fetch(api, message["audio_url"])[0] == 200
+
+
+def test_an_uploaded_greeting_is_what_callers_hear(tmp_path: Path):
+    gateway, api = gateway_in(tmp_path)
+    with gateway, Peer(carriers.TWILIO_HOST) as peer, RtpPeer() as sound:
+        route(api)
+        file = io.BytesIO()
+        soundfile.write(file, audio.tone(GREETING, 1.0), audio.RATE, format="WAV")
+        greeting = upload(api, file.getvalue())
+        number = api.ask("GET", "/phone-numbers")["items"][0]["id"]
+        patch = {"inbound_routing": {"voicemail_greeting": greeting}}
+        api.ask("PATCH", f"/phone-numbers/{number}", patch)
+        kept = gateway.data / "greetings"
+        wait_until(lambda: any(kept.glob("*.wav")), "the gateway has fetched the greeting", 20)
+        reach_voicemail(gateway, peer, sound).hang_up()
+        assert audio.heard(sound.heard(), audio.tone(GREETING, 0.9))[0] > 0.95
+        wait_until(
+            lambda: gateway.metric("gateway_voicemail_greetings_total", result="played") == 1, "counted"
+        )
+
+
+def upload(api: ApiClient, data: bytes) -> str:
+    request = urllib.request.Request(
+        f"{api._root}/greetings",
+        method="POST",
+        data=data,
+        headers={"Authorization": f"Bearer {KEY}", "Content-Type": "audio/wav"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return str(json.loads(answer.read())["id"])

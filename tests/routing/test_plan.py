@@ -132,3 +132,24 @@ def test_recording_and_direct_media_exclude_each_other_and_it_is_said() -> None:
     made = make_plan(number(InboundRouting("a")), known, default_voicemail="the default")
     assert isinstance(made, Plan)
     assert any("a: media=direct does not hold" in line for line in made.explanation)
+
+
+def voicemail(routing: InboundRouting, **agent: object) -> VoicemailDestination:
+    agents = {"a": Agent("a", "Anna", (Endpoint("sip:a@h"),), **agent)}  # type: ignore[arg-type]
+    made = make_plan(number(routing), agents, default_voicemail="the default")
+    assert isinstance(made, Plan)
+    found = made.destinations[-1]
+    assert isinstance(found, VoicemailDestination)
+    return found
+
+
+def test_what_the_number_has_wins_and_audio_comes_before_text() -> None:
+    theirs = {"voicemail_message": "theirs", "voicemail_greeting": "grt_a"}
+    ours = InboundRouting("a", voicemail_message="ours", voicemail_greeting="grt_n")
+    assert voicemail(ours, **theirs) == VoicemailDestination("ours", "grt_n", "Anna")
+    silent = InboundRouting("a", voicemail_greeting="grt_n")
+    assert voicemail(silent, **theirs) == VoicemailDestination("theirs", "grt_n", "Anna")
+    spoken = InboundRouting("a", voicemail_message="ours")
+    assert voicemail(spoken, **theirs) == VoicemailDestination("ours", None, "Anna")
+    assert voicemail(InboundRouting("a"), **theirs) == VoicemailDestination("theirs", "grt_a", "Anna")
+    assert voicemail(InboundRouting("a")) == VoicemailDestination("the default", None, "Anna")

@@ -21,6 +21,7 @@ from gateway.destinations.remote_control import RemoteControls
 from gateway.destinations.stream_trunk import StreamTrunk
 from gateway.destinations.trunk import Trunk
 from gateway.destinations.voicemail import VoicemailBox
+from gateway.destinations.voicemail_message import VoicemailMessages
 from gateway.media.disk import Disk
 from gateway.media.g711 import CODECS
 from gateway.sip.endpoint import SipEndpoint
@@ -206,7 +207,11 @@ class World:
             ),
             streams=StreamTrunk(SimulatedWeb(), RemoteControls()),
             voicemail=VoicemailBox(
-                speech, directory, max_seconds=10.0, silence_seconds=3.0, wall_clock=loop.time
+                VoicemailMessages(speech),
+                directory,
+                max_seconds=10.0,
+                silence_seconds=3.0,
+                wall_clock=loop.time,
             ),
             registry=self.registry,
             observer=self.counts,
