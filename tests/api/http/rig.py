@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -51,7 +50,7 @@ class Api:
         body: Any = None,
         *,
         key: str | None = KEY,
-        data: bytes | io.BytesIO | None = None,
+        data: bytes | None = None,
         **headers: str,
     ) -> Answer:
         """Send a request; headers are given with underscores for hyphens."""

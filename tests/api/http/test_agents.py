@@ -22,7 +22,7 @@ async def test_an_agent_with_everything(api: Api) -> None:
             },
             {"url": "sip:bot@192.0.2.10:5060;media=direct"},
         ],
-        "voicemail_message": "Hello {{name}}.",
+        "voicemail_message": "Hello {{caller}}.",
     }
     made = await api.post("/v1/agents", body)
     assert made.status == 201
