@@ -51,6 +51,7 @@ from gateway.recordings.retention import Limits, Swept, keep_swept
 from gateway.recordings.shelf import Shelf
 from gateway.recordings_place import local_directory, open_store
 from gateway.sip.endpoint import SipEndpoint
+from gateway.sip.extensions import Extensions
 from gateway.sip.inbound_leg import InboundLeg
 from gateway.sip.leg import HeaderList
 from gateway.sip.listeners import ListenError
@@ -204,6 +205,11 @@ class Gateway:
             on_error=self._caught,
             advertised_host=settings.sip.advertised_host or None,
             reject_unknown=settings.admission.reject_unknown,
+            extensions=Extensions(
+                reliable=settings.sip.reliable_provisionals,
+                session_expires=settings.sip.session_expires,
+                min_se=settings.sip.min_session_expires,
+            ),
             network=SocketNetwork(
                 StreamLimits(
                     connections=settings.sip.max_connections,

@@ -100,6 +100,28 @@ class Sip(Section):
         ),
     )
     domain: str = Field(default="voice-gateway.invalid", description="Host part of our From towards agents.")
+    session_expires: int = Field(
+        default=1800,
+        ge=0,
+        le=86_400,
+        description=(
+            "Seconds within which callers and agents must show that they are still there (session timers,"
+            " RFC 4028); half of it is the time between our refreshes. 0: only where the peer asks."
+        ),
+    )
+    min_session_expires: int = Field(
+        default=90,
+        ge=90,
+        le=86_400,
+        description="Session timers shorter than these seconds are refused: 422.",
+    )
+    reliable_provisionals: Literal["off", "required", "supported"] = Field(
+        default="required",
+        description=(
+            "When callers must confirm a 180 or 183 (100rel, RFC 3262): never (a call that requires it gets"
+            " 420), if they require it, or whenever they can. Agents' are confirmed unless `off`."
+        ),
+    )
     max_connections: int = Field(default=512, ge=1, description="TCP and TLS connections at most, each.")
     max_connections_per_source: int = Field(
         default=128, ge=1, description="TCP and TLS connections from one address at most, each."

@@ -14,13 +14,14 @@ from gateway.destinations.caller_audio import CallerAudio
 from gateway.destinations.waiting_sound import WaitingSound
 from gateway.media.quality import leg_quality
 from gateway.media.reception import PortStats
-from gateway.sip.events import AckTimedOut, Event, HungUp, InviteCancelled, LegEnded
+from gateway.sip.events import AckTimedOut, Event, HungUp, InviteCancelled, LegEnded, SessionExpired
 from gateway.sip.inbound_leg import InboundLeg
 
 GONE: dict[type[Event], str] = {
     InviteCancelled: "caller cancelled",
     HungUp: "caller hung up",
     AckTimedOut: "caller never acknowledged the answer",
+    SessionExpired: "caller's session timer expired",
     LegEnded: "caller vanished",
 }
 """The caller's events after which there is nobody to serve any more."""

@@ -10,6 +10,7 @@ from gateway.destinations.base import Call, CallerLeft, Declined, Lost, Outcome,
 from gateway.destinations.bridge import Bridge
 from gateway.destinations.caller_audio import SECURE
 from gateway.destinations.renegotiation import renegotiate
+from gateway.destinations.terminating import answer_moved
 from gateway.destinations.trunk import Lease, Trunk
 from gateway.media.ports import NoPortLeft
 from gateway.sip.events import AnswerReceived, FailureReceived, ProvisionalReceived, ReinviteReceived
@@ -104,12 +105,12 @@ class Attempt:
         call.attempt_begins()
         try:
             answer = await self._await_answer(leg, path, deadline)
-            if not isinstance(answer, Response):
+            if not isinstance(answer, bytes):
                 return answer
-            refusal = await self._connect_caller(leg, path, answer.body)
+            refusal = await self._connect_caller(leg, path, answer)
             if refusal is not None:
                 return refusal
-            ending = await Bridge(call, leg, path, self._trunk, offered=offer, answered=answer.body).run()
+            ending = await Bridge(call, leg, path, self._trunk, offered=offer, answered=answer).run()
             if isinstance(ending, Lost):
                 self._lease.failed(ending.reason)
                 self._note(ending.reason)
@@ -129,8 +130,8 @@ class Attempt:
             *self._endpoint.headers.items(),
         ]
 
-    async def _await_answer(self, leg: OutboundLeg, path: AudioPath, deadline: float) -> Response | Declined:
-        """Wait for the endpoint's answer; early media is passed on meanwhile.
+    async def _await_answer(self, leg: OutboundLeg, path: AudioPath, deadline: float) -> bytes | Declined:
+        """Wait for the endpoint's session description; early media is passed on meanwhile.
 
         Any response is a sign of life, 100 included: then the ring timeout decides.
         """
@@ -152,7 +153,7 @@ class Attempt:
                         call.observe("agent_response", call.now() - sent)
                     call.observe("agent_answer", call.now() - sent)
                     self._lease.succeeded()
-                    return event.response
+                    return event.body
                 case FailureReceived() if event.leg is leg:
                     if not responded and event.cause == "response":
                         call.observe("agent_response", call.now() - sent)
@@ -162,7 +163,9 @@ class Attempt:
                 case None:
                     return self._failed("no response in time", everywhere=limit >= deadline)
                 case ReinviteReceived() if event.leg is call.caller:
-                    event.leg.refuse_reinvite(491)
+                    self._caller_changes(event)
+                case ReinviteReceived() if event.leg is leg:
+                    self._agent_changes(event, path)
 
     def _pass_on(self, response: Response, path: AudioPath) -> None:
         """Give the caller an agent's early media; what cannot be understood is left out."""
@@ -177,6 +180,25 @@ class Attempt:
                 call.ring(path.answer_to_caller(response.body))
         except SdpError:
             return
+
+    def _caller_changes(self, change: ReinviteReceived) -> None:
+        """A caller who has our early media moves its own, by UPDATE: nobody but us is concerned yet."""
+        audio = self._call.audio
+        agreed = audio.agreed() if audio.through_port and not audio.secure else None
+        if agreed is None:
+            change.leg.refuse_reinvite(491)
+            return
+        try:
+            change.leg.answer_reinvite(answer_moved(audio, agreed[0], change.request.body))
+        except SdpError as error:
+            change.leg.refuse_reinvite(error.status)
+
+    def _agent_changes(self, change: ReinviteReceived, path: AudioPath) -> None:
+        """An agent that rings moves its early media, by UPDATE; the caller hears of it if it is direct."""
+        try:
+            change.leg.answer_reinvite(path.moved_by_agent(change.request.body))
+        except SdpError as error:
+            change.leg.refuse_reinvite(error.status)
 
     def _judge(self, failure: FailureReceived) -> Declined:
         answer = f"{failure.status} {failure.reason}"

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from gateway.destinations.caller_audio import CallerAudio, rtp_address
 from gateway.destinations.codec_bridge import Carried, SpokenOnLeg, carry, spoken_on_leg, voice_in, widened
+from gateway.destinations.repeated import repeated
 from gateway.media.ports import PacketSink
 from gateway.media.reception import PortStats
 from gateway.media.relay import Relay
@@ -51,6 +52,12 @@ class AudioPath(Protocol):
         """The agent's answer as the caller gets it. Raises SdpError.
 
         offer: what it answers; by default the offer of the INVITE.
+        """
+
+    def moved_by_agent(self, offer: bytes) -> bytes:
+        """The answer to an agent that rings and changes its early media, as it may be told at once.
+
+        Raises SdpError: the caller would have to be asked.
         """
 
     def settle(self, answer: bytes) -> None:
@@ -99,6 +106,10 @@ class DirectPath:
     def answer_to_caller(self, answer: bytes, offer: bytes | None = None) -> bytes:
         """See `AudioPath`."""
         return self._audio.present(answer, through_port=False)
+
+    def moved_by_agent(self, offer: bytes) -> bytes:
+        """See `AudioPath`; what the caller was told names the agent's own address."""
+        raise SdpError("direct media cannot change before the answer")
 
     def settle(self, answer: bytes) -> None:
         """See `AudioPath`."""
@@ -210,6 +221,12 @@ class RelayedPath:
         else:
             self._pass(carried.voice)
         return self._audio.present(ours, through_port=True)
+
+    def moved_by_agent(self, offer: bytes) -> bytes:
+        """See `AudioPath`: the same codecs as before, and the relay follows."""
+        ours = repeated(self._agent_knows, offer)
+        self.follow_agent(offer)
+        return ours
 
     def settle(self, answer: bytes) -> None:
         """See `AudioPath`."""

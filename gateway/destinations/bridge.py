@@ -15,6 +15,8 @@ from gateway.sip.events import (
     ReinviteAnswered,
     ReinviteFailed,
     ReinviteReceived,
+    SessionExpired,
+    SessionRefreshed,
 )
 from gateway.sip.outbound_leg import OutboundLeg
 
@@ -80,12 +82,16 @@ class Bridge:
                 return Finished("agent hung up")
             case LegEnded() if event.leg is agent:
                 return Lost("agent vanished")
+            case SessionExpired() if event.leg is agent:
+                return Lost("agent's session timer expired")
             case AckReceived():
                 if failure := exchange.acknowledged(event.leg, event.body):
                     return Finished(failure, 488)
                 self._follow_hold()
             case ReinviteReceived():
-                exchange.offered(event.leg, event.request.body)
+                exchange.offered(event.leg, event.request)
+            case SessionRefreshed():
+                exchange.refreshed(event.leg, event.body)
             case ReinviteAnswered():
                 exchange.answered(event.leg, event.response.body)
                 self._follow_hold()

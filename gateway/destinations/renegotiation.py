@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from gateway.destinations.base import Call, Declined
-from gateway.sip.events import HungUp, LegEnded, ReinviteAnswered, ReinviteFailed, ReinviteReceived
+from gateway.sip.events import (
+    HungUp,
+    LegEnded,
+    ReinviteAnswered,
+    ReinviteFailed,
+    ReinviteReceived,
+    SessionExpired,
+)
 from gateway.sip.leg import Leg
 
 PATIENCE = 34.0
@@ -27,7 +34,7 @@ async def renegotiate(call: Call, offer: bytes, agent: Leg | None = None) -> byt
                 return Declined("caller answered the re-INVITE without a session description")
             case ReinviteFailed() if event.leg is call.caller:
                 return Declined(f"caller refused the re-INVITE with {event.status}")
-            case HungUp() | LegEnded() if event.leg is agent:
+            case HungUp() | LegEnded() | SessionExpired() if event.leg is agent:
                 return Declined("hung up at once")
             case ReinviteReceived():
                 event.leg.refuse_reinvite(491)

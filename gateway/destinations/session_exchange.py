@@ -6,12 +6,16 @@ crosses another one gets 491 and is tried again by its sender.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from gateway.destinations.audio_path import AudioPath
 from gateway.destinations.base import Call
 from gateway.destinations.direction import on_hold, permitted
+from gateway.destinations.repeated import repeated
 from gateway.destinations.silence import Party
 from gateway.sip.events import ReinviteFailed
 from gateway.sip.leg import Leg
+from gateway.sip.message import Request
 from gateway.sip.outbound_leg import OutboundLeg
 from gateway.sip.sdp import SdpError
 
@@ -74,13 +78,19 @@ class SessionExchange:
         """Whether both legs have their answer; in between, an agent waits for the caller's ACK."""
         return bool(self._agent_knows)
 
-    def offered(self, asking: Leg, offer: bytes) -> None:
-        """A party sent a re-INVITE."""
+    def offered(self, asking: Leg, request: Request) -> None:
+        """A party sent a re-INVITE or an UPDATE; one that changes nothing concerns nobody else."""
+        offer = request.body
         if self._asking is not None or self._telling:
             asking.refuse_reinvite(REQUEST_PENDING)
+        elif offer and offer == self._last_from(asking) and self.established:
+            try:
+                asking.answer_reinvite(repeated(self._known_to(asking), offer))
+            except SdpError:
+                asking.refuse_reinvite(NOT_ACCEPTABLE)
         elif not offer:  # it wants ours: the session in force
             self._answers_in_ack = self._party(asking)
-            asking.answer_reinvite(self._agent_knows if asking is self._agent else self._call.audio.shown)
+            asking.answer_reinvite(self._known_to(asking))
         else:
             self._shown_before = self._call.audio.shown
             try:
@@ -90,7 +100,15 @@ class SessionExchange:
                 return
             self._asking = asking
             self._offer = offer
-            self._other(asking).reinvite(self._carried)
+            other = self._other(asking)
+            by_update = request.method == "UPDATE" and other.takes_update
+            (other.update if by_update else other.reinvite)(self._carried)
+
+    def refreshed(self, leg: Leg, answer: bytes) -> None:
+        """A party answered a refresh of ours, perhaps from another address."""
+        if self._asking is None and not self._telling and self.established:
+            with suppress(SdpError):  # the session stays as it was
+                self._follow(leg, answer)
 
     def answered(self, answering: Leg, answer: bytes) -> None:
         """A party accepted the re-INVITE that was carried to it."""
@@ -152,6 +170,14 @@ class SessionExchange:
             self._asking.refuse_reinvite(REQUEST_PENDING)
             self._asking = None
 
+    def _known_to(self, leg: Leg) -> bytes:
+        """What a party has from us."""
+        return self._agent_knows if leg is self._agent else self._call.audio.shown
+
+    def _last_from(self, leg: Leg) -> bytes:
+        """What we have from a party."""
+        return self._answered if leg is self._agent else self._call.audio.theirs
+
     def _other(self, leg: Leg) -> Leg:
         return self._call.caller if leg is self._agent else self._agent
 
@@ -176,6 +202,7 @@ class SessionExchange:
         """The description is in force now."""
         if sender is self._agent:
             self._path.follow_agent(description)
+            self._answered = description
         else:
             self._path.follow_caller(description)
         self._note_hold(self._party(sender), description)

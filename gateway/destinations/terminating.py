@@ -10,7 +10,7 @@ from gateway.destinations.renegotiation import renegotiate
 from gateway.destinations.spoken import key_of, spoken, spoken_keys
 from gateway.media.codecs import AudioCodec
 from gateway.media.ports import NoPortLeft
-from gateway.sip.events import AckReceived, ReinviteReceived
+from gateway.sip.events import AckReceived, ReinviteReceived, SessionRefreshed
 from gateway.sip.sdp import Codec, SdpError, SessionDescription, answer_offer, make_offer
 
 NOT_ACCEPTABLE = 488
@@ -112,7 +112,7 @@ def negotiate(call: Call, terms: Terms, event: object) -> None:
                 event.leg.answer_reinvite(answer_change(audio, terms, offer) if offer else audio.shown)
             except SdpError as error:
                 event.leg.refuse_reinvite(error.status)
-        case AckReceived() if event.leg is caller and event.body:
+        case AckReceived() | SessionRefreshed() if event.leg is caller and event.body:
             try:
                 follow_change(audio, event.body)
             except SdpError:
@@ -126,8 +126,24 @@ def answer_change(audio: CallerAudio, terms: Terms, offer: bytes) -> bytes:
         SdpError: the offer drops the codec in use, or makes no sense.
 
     """
+    return _answer_with(audio, key_of(terms.codec), offer)
+
+
+def answer_moved(audio: CallerAudio, voice: Codec, offer: bytes) -> bytes:
+    """Our answer to a caller who was not answered yet, and changes its early media.
+
+    voice: what it was shown.
+
+    Raises:
+        SdpError: the offer drops the codec in use, or makes no sense.
+
+    """
+    return _answer_with(audio, voice.key, offer)
+
+
+def _answer_with(audio: CallerAudio, key: str, offer: bytes) -> bytes:
     port = audio.open_port()
-    ours = answer_offer(offer, *port.address, supported=(key_of(terms.codec),), session_id=audio.session_id)
+    ours = answer_offer(offer, *port.address, supported=(key,), session_id=audio.session_id)
     follow_change(audio, offer)
     audio.change_hands()  # ours continues what the caller was shown before
     return audio.present(ours.sdp, through_port=True)

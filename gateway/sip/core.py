@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from gateway.sip.extensions import RELIABLE, Extensions
 from gateway.sip.grammar import format_host
 from gateway.sip.next_hop import next_hop
 from gateway.sip.timers import TimerQueue
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from gateway.sip.leg import Leg
     from gateway.sip.sink import Sink, TokenSource
 
-ALLOWED_METHODS = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO")
+ALLOWED_METHODS = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "PRACK", "UPDATE")
 """What we take, as the Allow header says it."""
 
 ALLOW = ("Allow", ", ".join(ALLOWED_METHODS))
@@ -30,17 +31,31 @@ class Core:
     """The surroundings of a leg.
 
     Args:
-        sink, clock, tokens, product, resolve: as given to `UserAgent`.
+        sink, clock, tokens, product, resolve, extensions: as given to `UserAgent`.
 
     Attributes:
         timers: the only deadlines of the core.
         transactions: the only way out.
         legs: all legs alive, by our tag, which no peer can choose.
         calls: the legs of INVITEs lately received, to know a second copy by.
+        supported: the Supported header; supported_late: that of an INVITE without an offer, which nobody
+            may answer in a provisional response.
 
     """
 
-    __slots__ = ("_resolve", "calls", "legs", "product", "sink", "timers", "tokens", "transactions")
+    __slots__ = (
+        "_resolve",
+        "calls",
+        "extensions",
+        "legs",
+        "product",
+        "sink",
+        "supported",
+        "supported_late",
+        "timers",
+        "tokens",
+        "transactions",
+    )
 
     def __init__(
         self,
@@ -49,11 +64,16 @@ class Core:
         tokens: TokenSource,
         product: str,
         resolve: Callable[[str], str | None],
+        extensions: Extensions | None = None,
     ) -> None:
         self._resolve = resolve
         self.sink = sink
         self.tokens = tokens
         self.product = product
+        self.extensions = extensions or Extensions()
+        tags = self.extensions.tags
+        self.supported = ("Supported", ", ".join(tags))
+        self.supported_late = ("Supported", ", ".join(tag for tag in tags if tag != RELIABLE))
         self.timers = TimerQueue(clock, sink.wake)
         self.transactions = TransactionLayer(sink, self.timers, tokens)
         self.legs: dict[str, Leg] = {}

@@ -15,6 +15,7 @@ from typing import Final
 from gateway.sip.addresses import AddressError, is_public, parse_address
 from gateway.sip.bridge import Bridge, ErrorHandler, Observer
 from gateway.sip.events import FailureCause
+from gateway.sip.extensions import Extensions
 from gateway.sip.flow import Flow
 from gateway.sip.inbound_leg import InboundLeg
 from gateway.sip.ingress import AgentIngress, CarrierIngress
@@ -77,6 +78,7 @@ class SipEndpoint:
             faces the peer.
         reject_unknown: answer strangers 403 instead of silence.
         product: User-Agent and Server header.
+        extensions: what is done beyond RFC 3261.
         network, resolver, tokens: the outside world; sockets, the system's resolver and the system's
             randomness by default.
 
@@ -102,6 +104,7 @@ class SipEndpoint:
         advertised_host: str | None = None,
         reject_unknown: bool = False,
         product: str = "voice-gateway",
+        extensions: Extensions | None = None,
         network: Network | None = None,
         resolver: Resolver | None = None,
         tokens: TokenSource | None = None,
@@ -144,6 +147,7 @@ class SipEndpoint:
             refuse_call=refuse_call,
             options_status=options_status,
             resolve=self._resolver.recall,
+            extensions=extensions,
         )
         self._bridge.core = self.user_agent
         self._bridge.agents = self._agents

@@ -67,7 +67,8 @@ class HungUp(Event):
 class ReinviteReceived(Event):
     """The peer wants to change the session: call `answer_reinvite` or `refuse_reinvite` (§14.2).
 
-    request: the re-INVITE; an empty body asks us to make the offer.
+    request: the re-INVITE; an empty body asks us to make the offer. Or an UPDATE or PRACK with an offer in
+        its body (RFC 3311, RFC 3262 §5), which may also come before the call is answered.
     """
 
     request: Request
@@ -100,10 +101,12 @@ class AnswerReceived(Event):
     The ACK is on its way already if our INVITE made the offer; if it had no body, this response makes the
     offer and `OutboundLeg.ack` must be called with the answer.
 
-    response: the 2xx with its SDP.
+    response: the 2xx.
+    body: its SDP, or what the peer said in a provisional response that we have confirmed (RFC 3262 §5).
     """
 
     response: Response
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +147,21 @@ class ReinviteFailed(Event):
 
     status: int
     response: Response | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRefreshed(Event):
+    """The peer answered a refresh of ours (RFC 4028 §10): its session, mostly unchanged.
+
+    body: its SDP; an answer to what it has had from us before.
+    """
+
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SessionExpired(Event):
+    """Nobody has refreshed the session in time: the peer is gone. A BYE is on its way, `LegEnded` follows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,9 @@ from gateway.sip.uri import Params
 _USUAL_PROTOCOLS: Final = {"SIP/2.0/UDP": "UDP", "SIP/2.0/TCP": "TCP", "SIP/2.0/TLS": "TLS"}
 """sent-protocol as nearly everybody writes it; the rest is taken apart."""
 
-USUAL_METHODS: Final = frozenset({"INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "INFO"})
+USUAL_METHODS: Final = frozenset(
+    {"INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "INFO", "PRACK", "UPDATE", "REFER", "NOTIFY"}
+)
 
 _PLAIN_TAG: Final = TOKEN.fullmatch
 

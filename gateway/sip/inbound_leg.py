@@ -46,13 +46,15 @@ class InboundLeg(Leg):
         super().__init__(core, request.call_id, tag, incoming.source)
         self._dialog = dialog
         self.sips = self.flow.transport == "tls" and _is_sips(request, dialog)
+        self._allow = request.headers.get("Allow") or ""
         self.request: Request = request
         self.peer = peer
         self.merged_with = merged_with
         self.confirmed = False
         if merged_with is None:
             core.calls[call_key(request)] = self
-        self._invite = ReceivedInvite(core, incoming, tag, self.contact, self)
+        reliably = core.extensions.answers_reliably(request)
+        self._invite = ReceivedInvite(core, incoming, tag, self.contact, self, reliably=reliably)
         self._intervals = 0
         self._progress = core.timers.schedule(PROGRESS_INTERVAL, self._repeat_progress)
 
@@ -63,8 +65,8 @@ class InboundLeg(Leg):
 
     @property
     def answered(self) -> bool:
-        """A 2xx was sent."""
-        return self._invite.final_status == 200
+        """A 2xx was sent, or is held back until the caller has confirmed its early media."""
+        return self._invite.answering
 
     @property
     def awaiting_answer(self) -> bool:
@@ -76,6 +78,8 @@ class InboundLeg(Leg):
     ) -> None:
         """Send a provisional response (101–199). Repeated every minute until an answer (§13.3.1.1).
 
+        A caller who wants it so gets it until its PRACK (RFC 3262), and `LegEnded` follows if none comes.
+
         body: SDP for early media, with 183.
 
         Raises LegStateError after a final response.
@@ -83,6 +87,7 @@ class InboundLeg(Leg):
         if self.ended:
             return
         self._require_pending("ring")
+        self.described = body or self.described
         self._invite.progress(status, reason, headers, body)
 
     def answer(self, body: bytes, headers: HeaderList = ()) -> None:
@@ -95,7 +100,8 @@ class InboundLeg(Leg):
         self._require_pending("answer")
         self._progress.cancel()
         self._awaiting_ack[self.request.cseq] = self._invite
-        self._invite.accept(headers, body)
+        self.described = body
+        self._invite.accept((*self.agree_on_timer(self.request), *headers), body)
 
     def refuse(self, status: int, reason: str | None = None, headers: HeaderList = ()) -> None:
         """Send a final refusal (300–699), again and again until the ACK. The leg has ended.
@@ -121,8 +127,27 @@ class InboundLeg(Leg):
         if self.confirmed:
             self._say_bye()
 
+    @property
+    def takes_offers(self) -> bool:
+        """The caller's offer is answered, in the 2xx or in a response that it has confirmed."""
+        return self._invite.answering or self._invite.session_told
+
     def _confirmed(self) -> None:
         self.confirmed = True
+
+    def _prack_received(self, incoming: IncomingRequest) -> None:
+        """Take the confirmation of a provisional response, and an offer in it (RFC 3262 §3, §5)."""
+        if not self._invite.confirm(incoming.request):
+            incoming.respond(481)
+        elif incoming.request.body:
+            self._session_change.receive(incoming, self.dialog)
+        else:
+            incoming.respond(200)
+
+    def prack_timed_out(self) -> None:
+        """Give up a caller who never confirms what it asked to have confirmed (RFC 3262 §3)."""
+        self._refuse(504, "No PRACK came")
+        self._end(LegEnded(self))
 
     def _bye_received(self, incoming: IncomingRequest) -> None:
         if not self._invite.pending:
@@ -158,11 +183,11 @@ class InboundLeg(Leg):
             self._end(LegEnded(self))
 
     def _require_pending(self, verb: str) -> None:
-        if not self._invite.pending:
+        if self._invite.answering or not self._invite.pending:
             raise LegStateError(f"{verb} after a final response")
 
     def _require_dialog(self, verb: str) -> None:
-        if self._invite.pending:
+        if not self._invite.answering:
             raise LegStateError(f"{verb} before an answer")
 
 

@@ -53,13 +53,16 @@ class IncomingRequest:
         self, status: int, reason: str | None = None, headers: HeaderList = (), to_tag: str = ""
     ) -> None:
         """Answer finally, and answer every repetition the same; a refused INVITE until its ACK."""
-        method, transactions = self.request.method, self._core.transactions
         transaction: InviteServer | Server = (
-            transactions.serve_invite(self._key, self.path)
-            if method == "INVITE"
-            else transactions.serve(self._key, method, self.path)
+            self._core.transactions.serve_invite(self._key, self.path)
+            if self.request.method == "INVITE"
+            else self.serve()
         )
         transaction.respond(status, self.writer(to_tag).write(status, reason, headers))
+
+    def serve(self) -> Server:
+        """Remember a request that is no INVITE, to be answered in its own time."""
+        return self._core.transactions.serve(self._key, self.request.method, self.path)
 
     def serve_invite(self, user: InviteServerUser, to_tag: str) -> InviteServer:
         """Remember an INVITE, to be answered in its own time by `user`."""

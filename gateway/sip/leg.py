@@ -14,9 +14,11 @@ from gateway.sip.events import (
     HungUp,
     InfoReceived,
     LegEnded,
+    SessionExpired,
 )
 from gateway.sip.sent_invite import STATUS_OF_CAUSE
 from gateway.sip.session_change import SessionChange
+from gateway.sip.session_timer import SessionTimer
 
 if TYPE_CHECKING:
     from gateway.sip.dialog import Dialog
@@ -30,6 +32,10 @@ HeaderList: TypeAlias = Sequence[tuple[str, str]]
 
 DIALOG_IS_GONE = frozenset({408, 481})
 """Answers to a request inside a dialog that end it (RFC 3261 §12.2.1.2); silence counts as 408."""
+
+
+EXPIRED: HeaderList = (("Reason", 'SIP;cause=408;text="Session timer expired"'),)
+"""What a BYE says to a peer who has not refreshed the session (RFC 3326)."""
 
 
 class LegStateError(RuntimeError):
@@ -53,18 +59,22 @@ class Leg:
         local_tag: our tag; unique among all legs of this process.
         flow: the path to the peer, as last seen.
         sips: the dialog was begun with a sips URI: nothing in it leaves TLS.
+        described: our latest session description in this dialog; what a refresh repeats.
         ended: no call is left on this leg: it was cancelled, refused, has failed, or one side said goodbye.
 
     """
 
     __slots__ = (
+        "_allow",
         "_awaiting_ack",
         "_bye_headers",
         "_change",
         "_core",
         "_dialog",
         "_saying_bye",
+        "_timer",
         "call_id",
+        "described",
         "ended",
         "flow",
         "listener",
@@ -76,6 +86,8 @@ class Leg:
         self._core = core
         self._dialog: Dialog | None = None
         self._change: SessionChange | None = None
+        self._allow = ""
+        self._timer: SessionTimer | None = None
         # Our 2xx responses that the peer has not confirmed, by CSeq number: the first, and a re-INVITE's.
         self._awaiting_ack: dict[int, ReceivedInvite] = {}
         self._bye_headers: HeaderList = ()
@@ -85,10 +97,16 @@ class Leg:
         self.local_tag = local_tag
         self.flow = flow
         self.sips = False
+        self.described = b""
         self.ended = False
         core.legs[local_tag] = self
 
     # --- verbs
+
+    @property
+    def takes_update(self) -> bool:
+        """The peer has said that it takes UPDATE (RFC 3311 §5.1)."""
+        return "UPDATE" in self._allow
 
     @property
     def remote_contact(self) -> str | None:
@@ -119,13 +137,26 @@ class Leg:
         self._require_dialog("reinvite")
         self._session_change.offer(body, headers)
 
+    def update(self, body: bytes, headers: HeaderList = ()) -> None:
+        """Offer a changed session by UPDATE (RFC 3311); the events are those of `reinvite`.
+
+        For a peer whose side of the session needs no question to a human: it must answer at once (§5.2).
+        """
+        if self.ended:
+            return
+        self._require_dialog("update")
+        self._session_change.offer(body, headers, method="UPDATE")
+
     def ack(self, body: bytes) -> None:
         """Confirm a 2xx that made the offer, with our SDP answer; only after an INVITE of ours without body.
 
         Raises LegStateError if no 2xx waits for it.
         """
-        if not self.ended and not (self._change is not None and self._change.acknowledge(body)):
+        if self.ended:
+            return
+        if self._change is None or not self._change.acknowledge(body):
             raise LegStateError("no 2xx waits for an ACK")
+        self.described = body
 
     def answer_reinvite(self, body: bytes, headers: HeaderList = ()) -> None:
         """Accept the peer's re-INVITE with 200 and an SDP answer, or our offer if it made none.
@@ -133,6 +164,7 @@ class Leg:
         `AckReceived` or `AckTimedOut` follows. Does nothing if the peer has cancelled it meanwhile.
         """
         if not self.ended and self._change is not None:
+            self.described = body
             received = self._change.answer(body, headers)
             if received is not None:
                 self._awaiting_ack[received.request.cseq] = received
@@ -175,8 +207,11 @@ class Leg:
         content_type: its body's; None if it has none.
         """
         content = (("Content-Type", content_type),) if content_type else ()
-        product = ("User-Agent", self._core.product)
-        return self.contact, ALLOW, product, *headers, *content
+        core = self._core
+        product = ("User-Agent", core.product)
+        supported = core.supported if content_type else core.supported_late
+        timer = self.timer_headers()
+        return self.contact, ALLOW, supported, product, *timer, *headers, *content
 
     @property
     def contact(self) -> tuple[str, str]:
@@ -197,6 +232,68 @@ class Leg:
     def awaiting_offer_answer(self) -> bool:
         """A 2xx of ours made an offer, and the ACK that answers it has not come."""
         return any(invite.makes_offer for invite in self._awaiting_ack.values())
+
+    @property
+    def takes_offers(self) -> bool:
+        """The first offer of this dialog is answered, so that there may be another (RFC 3311 §5.2)."""
+        return True
+
+    def timer_headers(self) -> HeaderList:
+        """What an INVITE or UPDATE of ours says of the session timer; nothing if there is none."""
+        if self._timer is None:
+            if not self._core.extensions.session_expires:
+                return ()
+            self._timer = SessionTimer(self._core, self)
+        return self._timer.request_headers()
+
+    def agree_on_timer(self, request: Request) -> HeaderList:
+        """What the 2xx to an INVITE or UPDATE of the peer's says of it. Raises SipParseError (400)."""
+        if self._timer is None:
+            if not self._core.extensions.session_expires and "Session-Expires" not in request.headers:
+                return ()
+            self._timer = SessionTimer(self._core, self)
+        return self._timer.accept(request)
+
+    def timer_answered(self, response: Response) -> None:
+        """Take what the 2xx to an INVITE or UPDATE of ours says of it."""
+        if self._timer is None:
+            if "Session-Expires" not in response.headers:
+                return
+            self._timer = SessionTimer(self._core, self)
+        self._timer.answered(response)
+
+    def timer_refused(self, response: Response) -> bool:
+        """Learn from a 422; False if trying again is no use."""
+        return self._timer is not None and self._timer.too_short(response)
+
+    def refresh(self) -> None:
+        """Show the peer that we are there, and see whether it is."""
+        if not self.ended:
+            self._session_change.refresh(self.described, by_update=self.takes_update)
+
+    def refresh_refused(self, status: int, *, method: str) -> None:
+        """A refresh came to nothing; a refusal is a sign of life as well."""
+        timer = self._timer
+        if self.ended or timer is None:
+            return
+        if status == 408:
+            self.session_expired()
+        elif status == 481:
+            self.request_failed(status)
+        elif method == "UPDATE":
+            self._allow = ""  # whatever it said
+            self.refresh()
+        else:
+            timer.refused()
+
+    def session_expired(self) -> None:
+        """Hang up on a peer that has not refreshed the session, or not answered ours (RFC 4028 §10)."""
+        if self.ended:
+            return
+        self.ended = True
+        self._bye_headers = EXPIRED
+        self._say_bye()
+        self.emit(SessionExpired(self))
 
     def ack_timed_out(self) -> None:
         """Hang up on a peer that has never confirmed our 2xx (§13.3.1.4)."""
@@ -233,8 +330,10 @@ class Leg:
             self._bye_received(incoming)
         elif self.ended:
             incoming.respond(481)
-        elif request.method == "INVITE":
-            self._session_change.receive(incoming)
+        elif request.method in {"INVITE", "UPDATE"}:
+            self._session_change.receive(incoming, dialog)
+        elif request.method == "PRACK":
+            self._prack_received(incoming)
         else:
             incoming.respond(200, None, (ALLOW,))
             if request.method == "INFO":
@@ -257,6 +356,9 @@ class Leg:
 
     def _confirmed(self) -> None:
         """Learn that the peer has our answer."""
+
+    def _prack_received(self, incoming: IncomingRequest) -> None:
+        incoming.respond(481)  # nothing of ours that is reliable waits for one
 
     def _bye_received(self, incoming: IncomingRequest) -> None:
         incoming.respond(200)
@@ -288,6 +390,9 @@ class Leg:
         if self._change is not None:
             self._change.close()
             self._change = None
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer = None
         for invite in self._awaiting_ack.values():
             invite.stop()
         self._awaiting_ack.clear()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.sip.core import ALLOW
-from gateway.sip.dialog import Dialog
+from gateway.sip.early_dialogs import MAX_FORKS
 from gateway.sip.events import (
     AnswerReceived,
     FailureCause,
@@ -15,7 +15,7 @@ from gateway.sip.events import (
 )
 from gateway.sip.leg import HeaderList, Leg, LegStateError, Listener
 from gateway.sip.request_writer import RequestWriter
-from gateway.sip.sent_invite import MAX_FORKS, SentInvite
+from gateway.sip.sent_invite import SentInvite
 
 if TYPE_CHECKING:
     from gateway.sip.core import Core
@@ -66,6 +66,7 @@ class OutboundLeg(Leg):
             headers=self.invite_headers(headers, content_type if body else None),
             body=body,
         )
+        self.described = body
         self._invite = SentInvite(core, request, flow, local_tag=tag, offered=bool(body), user=self)
 
     def cancel(self, headers: HeaderList = ()) -> None:
@@ -102,6 +103,7 @@ class OutboundLeg(Leg):
         if self.ended:
             return
         if self._invite.awaits_ack:
+            self.described = body
             self._acknowledge(body)
         else:
             super().ack(body)
@@ -118,17 +120,25 @@ class OutboundLeg(Leg):
         """Make the dialog; one that nobody wants any more is confirmed and hung up."""
         self.answered = True
         self._early_tags = ()
-        self._dialog = Dialog.calling(self._invite.request, self.local_tag, response)
+        self._dialog = self._invite.dialog_of(response)
+        self._allow = response.headers.get("Allow") or ""
         if self.ended:
             self._acknowledge()
             self._say_bye()
             return
         if self._invite.offered:
             self._acknowledge()
-        self.emit(AnswerReceived(self, response))
+        self.timer_answered(response)
+        early = self._invite.early_dialog(response.to_tag or "")
+        # Whoever has answered our offer reliably need not repeat that (RFC 3261 §13.2.1).
+        told = early.session if early is not None else b""
+        self.emit(AnswerReceived(self, response, told or response.body))
 
     def invite_failed(self, status: int, reason: str, cause: FailureCause, response: Response | None) -> None:
-        """End the leg."""
+        """End the leg, unless all that the peer minds is how long a session may go unrefreshed."""
+        if status == 422 and response is not None and not self.ended and self.timer_refused(response):
+            self._invite_again()
+            return
         self._end(FailureReceived(self, status, reason, cause, response))
 
     def has_peer(self, tag: str) -> bool:
@@ -137,16 +147,40 @@ class OutboundLeg(Leg):
 
     def receive(self, incoming: IncomingRequest) -> None:
         """Take a request inside the dialog, or an early one, where neither BYE nor re-INVITE is right."""
+        request = incoming.request
         if self._dialog is not None:
             super().receive(incoming)
-        elif incoming.request.method == "INVITE":
+        elif request.method == "INVITE":
             incoming.respond(491)
-        elif incoming.request.method == "BYE" or self.ended:
+        elif request.method in {"BYE", "PRACK"} or self.ended:
             incoming.respond_statelessly(481)
+        elif request.method == "UPDATE":
+            self._early_update(incoming)
         else:
             incoming.respond(200, None, (ALLOW,))
-            if incoming.request.method == "INFO":
-                self.emit(InfoReceived(self, incoming.request))
+            if request.method == "INFO":
+                self.emit(InfoReceived(self, request))
+
+    def _early_update(self, incoming: IncomingRequest) -> None:
+        """Take an UPDATE of a fork that rings (RFC 3311 §5.2): an offer, only behind its answer to ours."""
+        request = incoming.request
+        early = self._invite.early_dialog(request.from_tag or "")
+        if early is not None and not early.dialog.accept_cseq(request.cseq):
+            incoming.respond_statelessly(500, "CSeq out of order")
+        elif early is not None and (early.session or not request.body):
+            self._session_change.receive(incoming, early.dialog)
+        elif request.body:
+            incoming.respond(491)
+        else:
+            incoming.respond(200, None, (ALLOW, self.contact))
+
+    def _invite_again(self) -> None:
+        """Send the INVITE once more, with what has been learnt (RFC 4028 §7.3): the same call."""
+        core, offered = self._core, self._invite.offered
+        request = self._invite.request.renewed(core.transactions.branch(), self.timer_headers())
+        self._invite = SentInvite(
+            core, request, self.flow, local_tag=self.local_tag, offered=offered, user=self
+        )
 
     def _leave(self) -> None:
         super()._leave()

@@ -1,11 +1,13 @@
-"""Whether a request can be taken at all: RFC 3261 §8.2.1 to §8.2.3, as a pure function."""
+"""Whether a request can be taken at all: RFC 3261 §8.2.1 to §8.2.3 and RFC 4028 §9, as a pure function."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 from gateway.sip.core import ALLOW, ALLOWED_METHODS
+from gateway.sip.extensions import TIMER, Extensions, lists_option
 from gateway.sip.message import Request
+from gateway.sip.session_timer import min_se, session_expires
 from gateway.sip.uri import OtherUri, parse_uri
 
 KNOWN_METHODS = frozenset(
@@ -13,12 +15,10 @@ KNOWN_METHODS = frozenset(
         *ALLOWED_METHODS,
         "MESSAGE",  # RFC 3428
         "NOTIFY",  # RFC 6665
-        "PRACK",  # RFC 3262
         "PUBLISH",  # RFC 3903
         "REFER",  # RFC 3515
         "REGISTER",
         "SUBSCRIBE",  # RFC 6665
-        "UPDATE",  # RFC 3311
     }
 )
 """Methods that somebody has defined: refused with 405 if not allowed here; any other gets 501."""
@@ -34,10 +34,16 @@ class Refusal(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
 
 
-def check_request(request: Request, *, in_dialog: bool) -> Refusal | None:
+NO_CHOICES = Extensions()
+
+
+def check_request(
+    request: Request, *, in_dialog: bool, extensions: Extensions = NO_CHOICES
+) -> Refusal | None:
     """What is wrong with a request other than ACK and CANCEL; None if it can be taken.
 
     in_dialog: its Request-URI is our own Contact, so that only other requests have theirs examined.
+    extensions: what it may require.
 
     Raises SipParseError (400) for a header that cannot be read.
     """
@@ -48,6 +54,7 @@ def check_request(request: Request, *, in_dialog: bool) -> Refusal | None:
         return Refusal(416)
     required: list[str] = []
     content_type = None
+    timed = False
     for name, value in request.headers.items():
         # One pass, since most of these headers are absent and each search would read all of them.
         if name == "Max-Forwards":
@@ -55,19 +62,42 @@ def check_request(request: Request, *, in_dialog: bool) -> Refusal | None:
                 return Refusal(483)
         elif name == "Require":
             required.append(value)
+        elif name == "Session-Expires" or name == "Min-SE":
+            timed = True
         elif name == "Content-Type":
             content_type = value
         elif name == "Content-Encoding" and value.strip().lower() != "identity":
             return Refusal(415, "Unsupported Content-Encoding", (("Accept-Encoding", "identity"),))
-    if required:
-        # None is supported: neither carrier needs one, and 100rel would delay every 180.
-        return Refusal(420, None, (("Unsupported", ", ".join(required)),))
-    return _check_invite(request, content_type) if method == "INVITE" else None
+    if required and (unknown := _unsupported(required, extensions)):
+        return Refusal(420, None, (("Unsupported", ", ".join(unknown)),))
+    if timed and (refusal := _check_timer(request, extensions)) is not None:
+        return refusal
+    if method == "INVITE":
+        return _check_invite(request, content_type)
+    return _check_body(request, content_type) if method in {"UPDATE", "PRACK"} else None
+
+
+def _unsupported(required: list[str], extensions: Extensions) -> list[str]:
+    tags = [tag.strip() for line in required for tag in line.split(",")]
+    return [tag for tag in tags if tag and tag.lower() not in extensions.tags]
+
+
+def _check_timer(request: Request, extensions: Extensions) -> Refusal | None:
+    """Refuse a session timer that is too short, if its sender understands that (RFC 4028 §9)."""
+    wanted, _ = session_expires(request), min_se(request)
+    short = wanted is not None and wanted.seconds < extensions.min_se
+    if short and lists_option(request, "Supported", TIMER):
+        return Refusal(422, None, (("Min-SE", str(extensions.min_se)),))
+    return None
 
 
 def _check_invite(request: Request, content_type: str | None) -> Refusal | None:
     if request.contact is None:
         return Refusal(400, "Missing Contact header")
+    return _check_body(request, content_type)
+
+
+def _check_body(request: Request, content_type: str | None) -> Refusal | None:
     if not request.body:
         return None
     if content_type is None:

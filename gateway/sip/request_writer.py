@@ -105,6 +105,27 @@ class RequestWriter:
         cancel._routes = self._routes
         return cancel
 
+    def renewed(self, branch: str, headers: Sequence[tuple[str, str]]) -> RequestWriter:
+        """The same request once more, after a refusal that asked for something else: a new transaction.
+
+        headers: take the place of those of the same names.
+        """
+        names = tuple(f"{name}:" for name, _ in headers)
+        kept = [line for line in self._headers.splitlines(keepends=True) if not line.startswith(names)]
+        renewed = RequestWriter(
+            self.method,
+            self.uri,
+            branch=branch,
+            from_=self.from_,
+            to=self.to,
+            call_id=self.call_id,
+            cseq=self.cseq + 1,
+            body=self._body,
+        )
+        renewed._routes = self._routes
+        renewed._headers = "".join(kept) + header_lines(headers)
+        return renewed
+
     def _write(self, method: str, to: str, sent_by: SentBy, headers: str, body: bytes) -> bytes:
         # rport on every transport: over a stream it changes nothing, and the peer tells what it sees.
         head = (

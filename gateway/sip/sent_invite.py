@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.sip.dialog import Dialog
+from gateway.sip.early_dialogs import MAX_FORKS, EarlyDialog, EarlyDialogs, reliable_number
 from gateway.sip.reasons import reason_phrase
 from gateway.sip.transaction import TRANSACTION_TIMEOUT, State
 
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 RINGING_LIMIT = 300.0
 """Seconds an INVITE may go without a final response before we cancel it ourselves: nothing rings longer than
 Telnyx's "No Answer Timeout", and a peer that says 100 and dies would otherwise be waited for for ever."""
-
-MAX_FORKS = 16
-"""Answers of one INVITE that are acknowledged and hung up: more phones than anybody's agent rings at once."""
 
 STATUS_OF_CAUSE: dict[FailureCause, int] = {"timeout": 408, "transport": 503}
 """What no response at all counts as (§8.1.3.1)."""
@@ -61,6 +59,7 @@ class SentInvite:
         "_cancel_headers",
         "_cancel_sent",
         "_core",
+        "_early",
         "_flow",
         "_forks",
         "_limit",
@@ -90,6 +89,7 @@ class SentInvite:
         self._ack: tuple[Flow, bytes] | None = None
         self._tag: str | None = None
         self._forks: dict[str, tuple[Flow, bytes]] | None = None
+        self._early: EarlyDialogs | None = None
         self._cancel_headers: HeaderList | None = None
         self._cancel_sent = False
         self.acknowledged = False
@@ -123,6 +123,17 @@ class SentInvite:
         self.acknowledged = True
         self._ack = self._send_ack(dialog, body)
 
+    def dialog_of(self, response: Response) -> Dialog:
+        """The dialog that a 2xx makes, or its early one made before."""
+        dialog = Dialog.calling(self.request, self._local_tag, response)
+        if self._early is not None:
+            self._early.go_on_in(dialog)
+        return dialog
+
+    def early_dialog(self, tag: str) -> EarlyDialog | None:
+        """The fork of that tag, if it sent reliable provisional responses."""
+        return self._early.find(tag) if self._early is not None else None
+
     def detach(self) -> None:
         """Tell nobody any more; late 2xx responses are still confirmed, and other forks hung up."""
         self._user = None
@@ -139,12 +150,28 @@ class SentInvite:
         if response.status < 200:
             if self._cancel_headers is not None:
                 self.cancel()
+            rseq = reliable_number(response)
+            if rseq is not None and not self._confirm(response, rseq):
+                return
             if self._user is not None:
                 self._user.invite_progressed(response)
         elif response.status < 300:
             self._answered(response)
         else:
             self._end(response.status, response.reason, "response", response)
+
+    def _confirm(self, response: Response, rseq: int) -> bool:
+        """Send PRACK (RFC 3262 §4); False if the response is a repetition, or came before its time."""
+        if self._early is None:
+            self._early = EarlyDialogs(self.request, self._local_tag)
+        fork = self._early.take(response, rseq)
+        if fork is None:
+            return False
+        transactions = self._core.transactions
+        headers = (("RAck", f"{rseq} {self.request.cseq} INVITE"), ("User-Agent", self._core.product))
+        prack = fork.dialog.request("PRACK", transactions.branch(), headers=headers)
+        transactions.request(prack, self._core.next_hop(fork.dialog, self._flow), _ignore, _ignore)
+        return True
 
     def _answered(self, response: Response) -> None:
         tag = response.to_tag or ""
@@ -165,7 +192,7 @@ class SentInvite:
         if tag in self._forks:
             self._repeat_ack(self._forks[tag])
         elif len(self._forks) < MAX_FORKS:
-            dialog = Dialog.calling(self.request, self._local_tag, response)
+            dialog = self.dialog_of(response)
             self._forks[tag] = self._send_ack(dialog)
             transactions = self._core.transactions
             bye = dialog.request("BYE", transactions.branch())
@@ -188,4 +215,4 @@ class SentInvite:
 
 
 def _ignore(_: object) -> None:
-    """Take the outcome of a CANCEL, or of a fork's BYE: nothing depends on it."""
+    """Take the outcome of a CANCEL, a PRACK, or a fork's BYE: nothing depends on it."""

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from gateway.sip.core import ALLOW, Core
 from gateway.sip.events import FailureCause
+from gateway.sip.extensions import Extensions
 from gateway.sip.flow import Flow
 from gateway.sip.grammar import SipParseError
 from gateway.sip.inbound_leg import InboundLeg, call_key
@@ -51,6 +52,7 @@ class UserAgent:
             are taken, else 503 and Retry-After).
         resolve: an IP literal for a host name, from memory; None if unknown, and then requests of a dialog
             go where its peer was last seen.
+        extensions: what is done beyond RFC 3261.
 
     """
 
@@ -67,12 +69,13 @@ class UserAgent:
         refuse_call: Callable[[object], StatusAndHeaders | None] = lambda peer: None,
         options_status: Callable[[], StatusAndHeaders] = lambda: (200, ()),
         resolve: Callable[[str], str | None] = lambda host: None,
+        extensions: Extensions | None = None,
     ) -> None:
         self._sink = sink
         self._on_invite = on_invite
         self._refuse_call = refuse_call
         self._options_status = options_status
-        self._core = Core(sink, clock, tokens, product, resolve)
+        self._core = Core(sink, clock, tokens, product, resolve, extensions)
 
     # --- what goes in
 
@@ -231,7 +234,7 @@ class UserAgent:
             self._receive_cancel(incoming)
             return
         tag = request.to_tag
-        refusal = check_request(request, in_dialog=tag is not None)
+        refusal = check_request(request, in_dialog=tag is not None, extensions=self._core.extensions)
         if refusal is not None:
             incoming.respond_statelessly(*refusal)
         elif tag is None:
@@ -275,7 +278,9 @@ class UserAgent:
             incoming.respond_statelessly(480, "SIPS Not Allowed", (SIPS_NOT_ALLOWED,))
         elif request.method == "OPTIONS":
             status, headers = self._options_status()
-            incoming.respond_statelessly(status, None, (ALLOW, ("Accept", SDP_TYPE), *headers))
+            incoming.respond_statelessly(
+                status, None, (ALLOW, ("Accept", SDP_TYPE), core.supported, *headers)
+            )
         elif request.method != "INVITE":
             incoming.respond_statelessly(481)
         elif self._is_own(request):

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable
 
 from gateway.sip.events import Event
+from gateway.sip.extensions import Extensions
 from gateway.sip.flow import Flow
 from gateway.sip.inbound_leg import InboundLeg
 from gateway.sip.message import Request, Response, parse_message
@@ -106,7 +107,7 @@ class LayerRig:
 class Rig:
     """One user agent and the hand of the test on both its sides."""
 
-    def __init__(self) -> None:
+    def __init__(self, extensions: Extensions | None = None) -> None:
         self.clock = FakeClock()
         self.sink = RecordingSink(self.clock)
         self.legs: list[InboundLeg] = []
@@ -123,6 +124,7 @@ class Rig:
             refuse_call=lambda peer: self.refusal,
             options_status=lambda: self.options,
             resolve=self.names.get,
+            extensions=extensions,
         )
 
     def _on_invite(self, leg: InboundLeg) -> None:
