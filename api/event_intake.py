@@ -14,7 +14,8 @@ from api.identifiers import timestamp
 from api.metrics import ApiMetrics
 from api.store.database import Database, StoreUnavailable, Transaction
 from api.store.tables import EventRow
-from routing.call_events import Event, VoicemailCreated
+from routing.call_events import CallRecorded, Event, VoicemailCreated
+from routing.call_records import CallShown
 from routing.event_stream import FAILURES, EventReader
 
 log = structlog.get_logger("api")
@@ -28,6 +29,9 @@ REMEMBERED: Final = timedelta(days=30)
 Taken = Callable[[Transaction, Event], None]
 """Does in a transaction what an event asks for; called once for each event."""
 
+Kept = Callable[[Transaction, Sequence[CallShown]], None]
+"""Keeps calls in a transaction; may be given one that it has."""
+
 
 class EventIntake:
     """One consumer.
@@ -36,6 +40,7 @@ class EventIntake:
         database: the store.
         reader: of the stream.
         takers: are given each event, in this order.
+        keep: is given calls that are over, for their history.
         metrics: counts.
         on_taken: called after events have been taken.
 
@@ -48,12 +53,14 @@ class EventIntake:
         takers: Sequence[Taken],
         metrics: ApiMetrics,
         on_taken: Callable[[], None] = lambda: None,
+        keep: Kept = lambda tx, calls: None,
     ) -> None:
         self._database = database
         self._reader = reader
         self._takers = takers
         self._metrics = metrics
         self._on_taken = on_taken
+        self._keep = keep
 
     async def run(self) -> None:
         """Take until cancelled. An event is acknowledged when the store has it, and not before."""
@@ -85,6 +92,8 @@ class EventIntake:
 
     def take(self, tx: Transaction, events: Sequence[Event]) -> None:
         """Take events that were not taken before."""
+        self._keep(tx, [event.call for event in events if isinstance(event, CallRecorded)])
+        events = [event for event in events if not isinstance(event, CallRecorded)]
         ids = {event.id for event in events}
         known = set(tx.session.scalars(select(EventRow.id).where(EventRow.id.in_(ids))))
         for event in events:

@@ -19,6 +19,8 @@ from api import deliveries, event_intake, seed, voicemails
 from api.access import Principal
 from api.agents import Agents
 from api.api_keys import ApiKeys, KeyRing, bootstrap
+from api.call_history import CallHistory
+from api.calls import Calls
 from api.carrier_setup import CarrierSetup
 from api.carrier_webhooks import CarrierWebhooks
 from api.carriers.connect import CarrierUrls, connect
@@ -30,6 +32,7 @@ from api.event_intake import EventIntake
 from api.greetings import Greetings
 from api.idempotency import Replays
 from api.integrations import Integrations
+from api.live_gateway import LiveGateway
 from api.metrics import ApiMetrics
 from api.number_import import NumberImport
 from api.number_records import NumberRecords
@@ -85,6 +88,8 @@ class ApiService:
         public_url: where carriers reach us with webhooks; empty for what a request names.
         webhooks_private: whether webhooks may go to addresses that are not public.
         mailbox: hears of voicemails by email, if there is one.
+        node: the gateway of this process; None if it is none.
+        history: what is kept of calls.
         recordings: opens the store of recordings, if there is one; may block, and raise StorageError.
         metrics: counts.
 
@@ -107,6 +112,8 @@ class ApiService:
         webhooks_private: bool = False,
         mailbox: Mailbox | None = None,
         recordings: Callable[[], ObjectStore] | None = None,
+        node: LiveGateway | None = None,
+        history: CallHistory | None = None,
         metrics: ApiMetrics | None = None,
     ) -> None:
         self._directory = directory
@@ -123,6 +130,8 @@ class ApiService:
         self._webhooks_private = webhooks_private
         self._mailbox = mailbox
         self._open_recordings = recordings
+        self._node = node
+        self._history = history or CallHistory()
         self.metrics = metrics or ApiMetrics()
         self.first_key: str | None = None
         """Made by this start, because there was none; to be shown once."""
@@ -169,6 +178,7 @@ class ApiService:
             recordings = await asyncio.to_thread(self._open_recordings)
             self._exit.push_async_callback(recordings.close)
         self.voicemails = Voicemails(self.database, recordings)
+        self.calls = Calls(self.database, self._history, self._node)
         sender = WebhookSender(allow_private=self._webhooks_private)
         self._exit.push_async_callback(sender.close)
         self.webhooks = Webhooks(self.database, self.box, sender)
@@ -221,6 +231,7 @@ class ApiService:
             self.voicemails,
             self.greetings,
             self.webhooks,
+            self.calls,
             ApiKeys(self.keys),
         )
         return [operation for part in parts for operation in part.operations()]
@@ -271,7 +282,9 @@ class ApiService:
         takers = [self.voicemails.take, self.webhooks.take]
         if self.emails is not None:
             takers.append(self.emails.take)
-        return EventIntake(self.database, reader, takers, self.metrics, self.deliveries.wake)
+        return EventIntake(
+            self.database, reader, takers, self.metrics, self.deliveries.wake, self._history.keep
+        )
 
     async def run(self, publisher: Publisher | None, intake: EventIntake | None = None) -> None:
         """Do what goes on besides requests, until cancelled. Failures are logged and tried again."""
@@ -300,6 +313,7 @@ class ApiService:
                     event_intake.forget_old,
                     voicemails.forget_old,
                     deliveries.forget_old,
+                    self._history.forget_old,
                 ):
                     await self.database.write(forget)
             except StoreUnavailable as error:

@@ -8,8 +8,11 @@ from importlib.metadata import version
 from prometheus_client import CollectorRegistry
 
 from api.backup import BackupError, back_up, restore
+from api.call_history import CallHistory
+from api.calls_service import CallsService
 from api.email_sender import Mailbox
 from api.examination import examine
+from api.live_gateway import LiveGateway
 from api.metrics import ApiMetrics
 from api.publisher import FAILURES as PUBLISHING_FAILURES
 from api.secret_box import SecretKeyError
@@ -20,25 +23,33 @@ from api.store.schema import SchemaError
 from gateway.config import Settings
 from gateway.recordings_place import open_store
 
+FAILURES = (StoreUnavailable, SchemaError, OSError)
+"""What opening a store of calls may raise."""
+
 __all__ = [
+    "FAILURES",
     "FIRST_SYNC_SECONDS",
     "KEY_FILE",
     "PUBLISHING_FAILURES",
     "ApiService",
     "ApiStartError",
     "BackupError",
+    "CallsService",
     "SchemaError",
     "SecretKeyError",
     "StoreUnavailable",
     "back_up",
     "examine",
+    "make_calls_service",
     "make_service",
     "restore",
 ]
 
 
-def make_service(settings: Settings, registry: CollectorRegistry | None = None) -> ApiService:
-    """The API, not yet opened; registry: where its metrics go."""
+def make_service(
+    settings: Settings, registry: CollectorRegistry | None = None, node: LiveGateway | None = None
+) -> ApiService:
+    """The API, not yet opened; registry: where its metrics go; node: the gateway of this process, if any."""
     api = settings.api
     return ApiService(
         settings.data.dir,
@@ -55,7 +66,35 @@ def make_service(settings: Settings, registry: CollectorRegistry | None = None) 
         webhooks_private=settings.webhooks.allow_private,
         mailbox=mailbox(settings),
         recordings=lambda: open_store(settings),
+        node=node,
+        history=call_history(settings),
         metrics=ApiMetrics(registry),
+    )
+
+
+def make_calls_service(
+    settings: Settings, registry: CollectorRegistry, node: LiveGateway, key: str
+) -> CallsService:
+    """The operations on calls alone, not yet opened, where no API is served; key: the operator's."""
+    keys = [key]
+    if settings.api.bootstrap_key.get_secret_value():
+        keys.append(settings.api.bootstrap_key.get_secret_value())
+    return CallsService(
+        settings.data.dir,
+        version=version("voice-gateway"),
+        keys=keys,
+        node=node,
+        history=call_history(settings),
+        rate_limit=settings.api.rate_limit,
+        metrics=ApiMetrics(registry),
+    )
+
+
+def call_history(settings: Settings) -> CallHistory:
+    """What is kept of calls."""
+    history = settings.history
+    return CallHistory(
+        max_calls=history.max_calls, days=history.retention_days, mask=settings.logs.mask_personal_data
     )
 
 

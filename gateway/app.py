@@ -26,10 +26,12 @@ from gateway.admission.overload import OverloadControl
 from gateway.admission.source_rates import SourceRates
 from gateway.calls.announcing import CallAnnouncer, recording_available
 from gateway.calls.dispatcher import Dispatcher
+from gateway.calls.keeping import CallKeeper
 from gateway.calls.recording import CallRecordings
 from gateway.calls.records import CallRecord
 from gateway.calls.registry import Registry
 from gateway.calls.remote_calls import RemoteCalls
+from gateway.calls.sampling import QualitySampler
 from gateway.certificates import CertificateError, Certificates
 from gateway.config import Settings
 from gateway.destinations.prober import Prober
@@ -47,6 +49,8 @@ from gateway.media.port_pool import PortPool
 from gateway.media.quality import stream_mos
 from gateway.media.session import AudioSession
 from gateway.media.sound_file import SoundFileError, load_sound
+from gateway.node import GatewayNode, node_name
+from gateway.operator_key import operator_key
 from gateway.recordings.retention import Limits, Swept, keep_swept
 from gateway.recordings.shelf import Shelf
 from gateway.recordings_place import local_directory, open_store
@@ -67,9 +71,15 @@ from gateway.telemetry.loop_lag import INTERVAL, LoopLagMonitor
 from gateway.telemetry.media_totals import MediaTotals
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.refusal_log import RefusalLog
+from gateway.traces.log import TraceLog
+from gateway.traces.of_call import CallTraces
+from gateway.traces.rtp_heads import RtpHeads
+from gateway.traces.segments import Segments
+from gateway.traces.writer import TraceWriter
 from gateway.web import twilio_calls
 from gateway.web.server import PortTaken, WebServer, make_app
 from routing.cache import RoutingCache
+from routing.call_events import CallRecorded
 from routing.event_stream import FAILURES as EVENT_FAILURES
 from routing.event_stream import EventWriter
 from routing.follower import FAILURES
@@ -86,7 +96,7 @@ from routing.sync import FileSync, Synced
 from storage.objects import StorageError
 
 if TYPE_CHECKING:
-    from gateway.api_service import ApiService
+    from gateway.api_service import ApiService, CallsService
 
 FIRST_LOOK_SECONDS: Final = 10.0
 """For the routes of a remote API to be there before calls are taken."""
@@ -130,6 +140,14 @@ class Gateway:
         self.sip: SipEndpoint
         self.web: WebServer
         self.api: ApiService | None = None
+        self.node = GatewayNode(
+            node_name(settings),
+            self.registry,
+            self.limits,
+            mask=settings.logs.mask_personal_data,
+        )
+        self._calls: CallsService | None = None
+        self._heads: RtpHeads | None = None
         self._sync: FileSync | None = None
         self._remote: RemoteSync | None = None
         self._events: EventWriter | None = None
@@ -203,6 +221,7 @@ class Gateway:
             options_status=self._options_status,
             observer=self.metrics,
             on_error=self._caught,
+            witness=await self._start_traces(),
             advertised_host=settings.sip.advertised_host or None,
             reject_unknown=settings.admission.reject_unknown,
             extensions=Extensions(
@@ -231,8 +250,7 @@ class Gateway:
         self.dispatcher = self._make_dispatcher(await self._load_waiting_sounds())
         app = make_app(self.metrics.registry, self.obstacles, self.refresh)
         twilio_calls.install(app, RemoteCalls(self.streams.controls, self.dispatcher))
-        if self.api is not None:
-            await self.api.install(app)
+        await (self.api or await self._start_calls()).install(app)
         self.web = WebServer(app, *web_address(settings.web.listen))
         await self.web.start()
         self._exit.push_async_callback(self.web.stop)
@@ -245,6 +263,7 @@ class Gateway:
         self._run(prober.run, "agent-probes")
         places = {"data": settings.data.dir, "recordings": local_directory(settings)}
         self._run(partial(watch_disk_space, places, self.metrics.disk_space), "disk-space")
+        self._run(QualitySampler(self.registry).run, "audio-quality")
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLD)
@@ -332,18 +351,21 @@ class Gateway:
         self._exit.push_async_callback(recordings.close)
         call_log = CallLog(self.metrics)
         announcer = None if self._events is None else CallAnnouncer(self._events.put)
+        keep = CallKeeper(self._remember, self.node.name)
 
         def over(record: CallRecord) -> None:
             call_log(record)
             if record.outcome != "refused":
                 self.overload.ended()
+            if settings.history.max_calls:
+                keep(record)
             if announcer is not None:
                 announcer.ended(record)
 
         return Dispatcher(
             directory=self.replica,
             limits=self.limits,
-            ports=self.ports,
+            ports=self.ports if self._heads is None else self._heads,
             trunk=trunk,
             streams=self.streams,
             voicemail=box,
@@ -519,16 +541,66 @@ class Gateway:
         self._exit.push_async_callback(writer.aclose)
         return writer
 
+    def _remember(self, event: CallRecorded) -> None:
+        """A call is over: it goes to the API's history, or to our own."""
+        if self._events is not None:
+            self._events.put(event)
+        if self._calls is not None:
+            self._calls.put(event.call)
+
+    async def _start_calls(self) -> CallsService:
+        """The operations on calls, where no API has them."""
+        from gateway.api_service import FAILURES as STORE_FAILURES
+        from gateway.api_service import make_calls_service
+
+        key = await asyncio.to_thread(operator_key, self.settings.data.dir)
+        self._calls = make_calls_service(self.settings, self.metrics.registry, self.node, key)
+        try:
+            await self._calls.open()
+        except STORE_FAILURES as error:
+            raise StartError(f"data.dir: calls.sqlite: {error}") from error
+        self._exit.push_async_callback(self._calls.close)
+        self._run(self._calls.run, "history")
+        return self._calls
+
+    async def _start_traces(self) -> TraceLog | None:
+        """What keeps the wire's messages, and if asked to, the heads of RTP packets."""
+        settings, counted = self.settings, self.metrics.traces_dropped.inc
+        room, place = settings.traces.max_total_bytes, settings.data.dir / "traces"
+        if not room:
+            return None
+
+        def failed(error: OSError) -> None:
+            log.error("traces not written", error=str(error), key="data.dir")
+
+        traces = TraceLog(
+            Segments(place, room),
+            lambda flow: self.sip.bound_address(flow),
+            on_dropped=counted,
+            on_error=failed,
+        )
+        writers: list[TraceWriter[Any]] = [traces.writer]
+        if settings.traces.rtp:
+            self._heads = RtpHeads(self.ports, Segments(place / "rtp", room))
+            writers.append(self._heads.writer)
+        for writer in writers:
+            await writer.open()
+            self._exit.push_async_callback(writer.flush)
+            self._run(writer.run, "traces")
+        self.node.traces = CallTraces(traces, self._heads, mask=settings.logs.mask_personal_data)
+        return traces
+
     async def _start_api(self, writer: Redis) -> None:
         """Open the phone-number API; the web server serves it once it is installed there."""
         from gateway.api_service import FIRST_SYNC_SECONDS, ApiStartError, make_service
 
-        self.api = make_service(self.settings, self.metrics.registry)
+        self.api = make_service(self.settings, self.metrics.registry, self.node)
         try:
             await self.api.open()
         except ApiStartError as error:
             raise StartError(str(error)) from error
         self._exit.push_async_callback(self.api.close)
+        self.api.admit(await asyncio.to_thread(operator_key, self.settings.data.dir))
         publisher = self.api.publisher(writer)
         self._run(partial(self.api.run, publisher, self.api.intake(writer)), "api")
         with contextlib.suppress(TimeoutError):  # Redis may be away: then there may be a snapshot

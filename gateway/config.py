@@ -460,6 +460,39 @@ class Recording(Section):
     )
 
 
+class History(Section):
+    """What is remembered of calls that are over."""
+
+    max_calls: int = Field(
+        default=100_000,
+        ge=0,
+        le=10_000_000,
+        description="Calls that are remembered, in the API's store, else in the data directory; 0: none.",
+    )
+    retention_days: float = Field(
+        default=30.0, ge=0, description="Days after which a call is forgotten; 0: never."
+    )
+
+
+class Traces(Section):
+    """What went over the wire for each call, on this machine's disk; secrets starred out."""
+
+    max_total_bytes: int = Field(
+        default=536_870_912,
+        ge=0,
+        description=(
+            "Room for SIP messages in the data directory, 10 kB a call; the oldest go. 0: none is kept."
+        ),
+    )
+    rtp: bool = Field(
+        default=False,
+        description=(
+            "Keep the heads of RTP packets, too, the first minute of each call, in as much room again:"
+            " captures then show its audio. For looking into trouble: it costs something for each packet."
+        ),
+    )
+
+
 class Webhooks(Section):
     """Events for addresses that `POST /v1/webhooks` names."""
 
@@ -571,6 +604,8 @@ class Settings(BaseSettings):
     media: Media = Media()
     voicemail: Voicemail = Voicemail()
     recording: Recording = Recording()
+    history: History = History()
+    traces: Traces = Traces()
     webhooks: Webhooks = Webhooks()
     email: Email = Email()
     storage: Storage = Storage()

@@ -12,6 +12,8 @@ from typing import Final, TypeAlias
 import msgspec
 from msgspec import Struct
 
+from routing.call_records import CallShown
+
 VOICEMAIL_PREFIX: Final = "vm_"
 """Of a message's id; the id of its call follows, so the same message always has the same one."""
 
@@ -83,7 +85,17 @@ class VoicemailCreated(CallEvent, frozen=True, tag="voicemail.created", kw_only=
     too_short: bool
 
 
-Event: TypeAlias = CallStarted | CallEnded | CallFailed | RecordingAvailable | VoicemailCreated
+class CallRecorded(Struct, frozen=True, tag_field="event", tag="call.recorded", kw_only=True):
+    """All that is known of a call that is over, for its history; nobody outside is told.
+
+    id: made of the call's, so that it is the same however often it is delivered.
+    """
+
+    id: str
+    call: CallShown
+
+
+Event: TypeAlias = CallStarted | CallEnded | CallFailed | CallRecorded | RecordingAvailable | VoicemailCreated
 
 
 def moment(seconds: float) -> str:

@@ -40,6 +40,9 @@ _URL: Final = re.compile(r"(?P<scheme>[A-Za-z]+):(?P<rest>[^\s\x00-\x20\x7f]+)")
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+")
 """RFC 3261 §25.1, token."""
 
+_PASSWORD: Final = re.compile(r"(?<=:)(//)?[^@/?\s]*:[^@/?\s]*@")
+_VALUES: Final = re.compile(r"(?<==)[^&;]*")
+
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 """A line break in a header's value would begin another header."""
 
@@ -93,3 +96,9 @@ def _stream_faults(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
         yield "options", "sample_rate 16000 goes with encoding L16; G.711 has 8000"
     if endpoint.auth_token is not None and _CONTROL.search(endpoint.auth_token):
         yield "auth_token", "holds a line break or control character: remove it"
+
+
+def shown_url(url: str) -> str:
+    """An endpoint's URL without what may be secret in it: a password, and values of its query."""
+    place, mark, query = url.partition("?")
+    return _PASSWORD.sub(rf"\1{WITHHELD}@", place) + mark + _VALUES.sub(WITHHELD, query)

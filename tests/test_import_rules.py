@@ -17,8 +17,9 @@ ALLOWED = {
     "admission": {"admission", "sip"},
     "destinations": {"destinations", "routing", *LEAVES},
     "recordings": {"recordings", "storage"},
+    "traces": {"traces", "sip", "media", "routing"},
     "calls": {"calls", "destinations", "admission", "recordings", "routing", *LEAVES},
-    "web": {"web", "telemetry", "calls", "routing"},
+    "web": {"web", "telemetry", "traces", "calls", "admission", "routing"},
     "demo": {"demo", *LEAVES},
 }
 """Room of `gateway` → rooms that it may import. Files beside the rooms (app, cli, config) compose them."""

@@ -24,6 +24,7 @@ ROOMS = [
     "speech",
     "streams",
     "telemetry",
+    "traces",
     "web",
 ]
 """Of `gateway`: those that peers reach."""
@@ -49,6 +50,7 @@ NO_CAPS = {
     "gateway.media.reception.MAX_MISORDER": "tells late from restarted (RFC 3550 A.1)",
     "gateway.media.stream_transcoder.MAX_GAP_SECONDS": "tells a pause from a re-based clock",
     "gateway.media.patient_order.MAX_STEP": "tells loss from a restart (RFC 3550 A.1)",
+    "gateway.traces.pcap.MAX_SEGMENT": "shapes what we write",
     "gateway.sip.request_writer.MAX_FORWARDS": "what a request of ours starts with (RFC 3261 §8.1.1.6)",
     "storage.objects.MAX_KEY": "checks what the gateway itself writes",
     "storage.s3.MAX_ERROR": "shapes what we say",

@@ -232,6 +232,43 @@ class EventRow(Base):
     taken_at: Mapped[str] = mapped_column(String(24), index=True)
 
 
+class CallRow(Base):
+    """A call that is over. body: all of it, as `routing.call_records` encodes it; the rest is to find it by.
+
+    refused: nobody was tried.
+    """
+
+    __tablename__ = "calls"
+    __table_args__ = (
+        Index("ix_calls_number", "number", "seq"),
+        Index("ix_calls_caller", "caller", "seq"),
+        Index("ix_calls_carrier_call_id", "carrier_call_id"),
+        Index("ix_calls_refused", "refused", "seq"),
+        Index("ix_calls_started_at", "started_at"),
+        {"sqlite_autoincrement": True},  # a cursor must never meet a call again
+    )
+
+    seq: Mapped[int] = mapped_column(Sequential, primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(64), unique=True)
+    started_at: Mapped[str] = mapped_column(String(24))
+    number: Mapped[str] = mapped_column(Text)
+    caller: Mapped[str] = mapped_column(Text)
+    carrier: Mapped[str] = mapped_column(Text)
+    carrier_call_id: Mapped[str] = mapped_column(Text)
+    outcome: Mapped[str] = mapped_column(String(24))
+    refused: Mapped[bool] = mapped_column(Boolean)
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class CallLegRow(Base):
+    """A SIP leg of a call, to find the call by its Call-ID."""
+
+    __tablename__ = "call_legs"
+
+    sip_call_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    call_id: Mapped[str] = mapped_column(String(64), primary_key=True, index=True)
+
+
 class WebhookRow(Base):
     """An address that hears of events. events: separated by spaces; secret: sealed, signs what is sent."""
 

@@ -16,6 +16,7 @@ from gateway.media.quality import leg_quality
 from gateway.media.reception import PortStats
 from gateway.sip.events import AckTimedOut, Event, HungUp, InviteCancelled, LegEnded, SessionExpired
 from gateway.sip.inbound_leg import InboundLeg
+from routing.call_records import CallMoment
 
 GONE: dict[type[Event], str] = {
     InviteCancelled: "caller cancelled",
@@ -36,6 +37,12 @@ MAX_LEGS = 64
 MAX_EVENTS = 256
 """Events that wait for a call's task. It takes them up at the next turn of the loop; only a flood of requests
 within the dialog can leave so many."""
+
+MAX_MOMENTS = 200
+"""Moments that one call's record tells of: two agents of 32 endpoints, three each."""
+
+MAX_SIP_LEGS = 64
+"""Call-IDs that one call's record tells of: likewise."""
 
 
 class _Dismissed:
@@ -68,11 +75,13 @@ class Call:
         "audio",
         "caller",
         "carrier_headers",
+        "destination",
         "max_forwards",
         "moves",
         "record",
         "recording",
         "rescued",
+        "talking",
         "waiting_sound",
     )
 
@@ -99,6 +108,8 @@ class Call:
         self.max_forwards = max_forwards
         self.answered = False
         self.rescued = False
+        self.talking = False
+        self.destination = ""
         self.moves = 0
         self.recording: CallRecording | None = None
         self._remembered = remembered
@@ -110,6 +121,7 @@ class Call:
         self._waiter: asyncio.Future[None] | None = None
         self._began = self._gave_up = clock()
         caller.listener = self.deliver
+        record.sip_call_ids.append(caller.call_id)
         remembered.belongs_to(self)
         observer.leg_opened("caller")
 
@@ -216,6 +228,8 @@ class Call:
     def take_over(self, leg: InboundLeg, body: bytes) -> None:
         """The carrier's retry takes the place of the first leg: carriers listen to their newest INVITE."""
         first, self.caller = self.caller, leg
+        self.leg_placed(leg.call_id)
+        self.happened("caller", "the carrier's retry took the first INVITE's place")
         leg.listener = self.deliver
         leg.answer(body)
         first.listener = ignore
@@ -255,6 +269,24 @@ class Call:
         self.caller.refuse(status, headers=headers)
         self._remembered.refused(status, headers)
 
+    # What is told.
+
+    def happened(self, kind: str, text: str) -> None:
+        """See `Call`."""
+        moments = self.record.moments
+        if len(moments) < MAX_MOMENTS:
+            moments.append(CallMoment(self._clock() - self._began, kind, text))
+
+    def leg_placed(self, call_id: str) -> None:
+        """See `Call`."""
+        if len(self.record.sip_call_ids) < MAX_SIP_LEGS:
+            self.record.sip_call_ids.append(call_id)
+
+    @property
+    def seconds(self) -> float:
+        """Since its INVITE."""
+        return self._clock() - self._began
+
     # What is measured.
 
     def observe(self, stage: str, seconds: float) -> None:
@@ -284,10 +316,14 @@ class Call:
     def agent_joined(self) -> None:
         """See `Call`."""
         self.waiting_sound.stop()
+        self.talking = True
+        self.happened("audio", "the agent is on the line")
         self._observer.leg_opened("agent")
 
     def agent_left(self) -> None:
         """See `Call`."""
+        self.talking = False
+        self.happened("audio", "the agent is off the line")
         self._observer.leg_closed("agent")
 
 

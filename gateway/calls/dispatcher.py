@@ -142,11 +142,14 @@ class Dispatcher:
             caller=caller_number(request),
             dialled=dialled,
             started_at=self._wall_clock(),
+            source=leg.flow.host,
+            carrier_call_id=keys[1][1] if len(keys) > 1 else "",
         )
         refusal = self._limits.refusal(len(self._registry))
         if refusal is not None:  # not remembered: the next try may find us ready
             leg.refuse(refusal.status, headers=refusal.headers)
             record.outcome, record.status, record.cause = "refused", refusal.status, refusal.reason
+            record.rule, record.sip_call_ids = refusal.rule, [leg.call_id]
             self._sink(record)
             return
         audio = CallerAudio(
@@ -220,6 +223,8 @@ class Dispatcher:
         for index, destination in enumerate(destinations, 1):
             if call.answered or early:
                 call.waiting_sound.start()
+            call.destination = destination.name
+            call.happened("destination", destination.name)
             outcome = await destination.take(call)
             match outcome:
                 case Finished():
@@ -227,12 +232,15 @@ class Dispatcher:
                     return
                 case Lost():
                     call.rescued = True
+                    call.happened("destination", f"lost: {outcome.reason}")
                     cause, status = outcome.reason, 480
                 case Moved():
+                    call.happened("destination", "the agent sent the call on")
                     call.gave_up()
                     await self._try_in_order(call, self._moved(call, outcome.target, destinations[index:]))
                     return
                 case Declined():
+                    call.happened("destination", f"did not take it: {outcome.reason}")
                     status = outcome.status
             call.gave_up()
         call.close("failed", cause, status)
@@ -279,6 +287,7 @@ class Dispatcher:
             found = await self._directory.lookup(number)
         plan = self._plan(found)
         call.looked_up()
+        call.happened("route", plan.reason if isinstance(plan, Refusal) else "; ".join(plan.explanation))
         return plan
 
     def _destinations(self, plan: Plan) -> list[Destination]:

@@ -8,6 +8,7 @@ from typing import Protocol, TypeAlias
 
 from gateway.destinations.base import Tried
 from gateway.media.quality import LegQuality
+from routing.call_records import AudioSample, CallMoment
 
 
 @dataclass(slots=True)
@@ -23,6 +24,10 @@ class CallRecord:
     started_at: seconds since the epoch; seconds: from INVITE to goodbye.
     stages: seconds by stage, the names of ``gateway_call_stage_seconds``.
     legs: how the audio of each leg that passed through us did, the caller's last.
+    source: the address that the INVITE came from; carrier_call_id: the carrier's own name for the call.
+    sip_call_ids: Call-IDs of all legs, the caller's first.
+    rule: of `gateway.admission.limits`, if that refused the call.
+    moments: what happened besides SIP messages; samples: what came from the caller over time.
     """
 
     call_id: str
@@ -40,6 +45,12 @@ class CallRecord:
     seconds: float = 0.0
     stages: dict[str, float] = field(default_factory=dict)
     legs: list[LegQuality] = field(default_factory=list)
+    source: str = ""
+    carrier_call_id: str = ""
+    sip_call_ids: list[str] = field(default_factory=list)
+    rule: str = ""
+    moments: list[CallMoment] = field(default_factory=list)
+    samples: list[AudioSample] = field(default_factory=list)
 
 
 RecordSink: TypeAlias = Callable[[CallRecord], None]

@@ -103,6 +103,7 @@ class Attempt:
             listener=call.deliver,
         )
         call.attempt_begins()
+        call.leg_placed(leg.call_id)
         try:
             answer = await self._await_answer(leg, path, deadline)
             if not isinstance(answer, bytes):

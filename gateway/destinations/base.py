@@ -167,6 +167,15 @@ class Call(Protocol):
     def leg_heard(self, leg: str, stats: PortStats | None) -> None:
         """A leg's media is over; what its port has seen goes into the record, if that was anything."""
 
+    def happened(self, kind: str, text: str) -> None:
+        """Something that no SIP message shows; for the call's page and its ladder.
+
+        kind: see `routing.call_records.CallMoment`. text: short, and without numbers or what was said.
+        """
+
+    def leg_placed(self, call_id: str) -> None:
+        """A further SIP leg belongs to the call, by its Call-ID."""
+
     def agent_joined(self) -> None:
         """An agent is talking with the caller, until `agent_left`."""
 

@@ -33,6 +33,7 @@ from gateway.media.session import AudioSession
 from gateway.sip.events import InfoReceived, ReinviteReceived
 from gateway.streams.protocol import AudioForm, OptionError, StreamedCall, StreamProtocol
 from gateway.streams.protocols import DEFAULT, PROTOCOLS
+from routing.endpoint_rules import shown_url
 from routing.models import Agent, Endpoint
 
 
@@ -71,6 +72,7 @@ class MediaStreamAttempt:
         except (KeyError, OptionError) as error:
             return self._failed(f"endpoint cannot be spoken to: {error}")
         call.attempt_begins()
+        call.happened("websocket", f"handshake with {shown_url(self._endpoint.url)} begins")
         connecting = asyncio.ensure_future(self._streams.connect(self._endpoint))
         try:
             patience = min(deadline, self._began + self._trunk.response_timeout)
@@ -89,6 +91,7 @@ class MediaStreamAttempt:
         conversation: StreamConversation | None = None
         try:
             call.observe("agent_response", call.now() - self._began)
+            call.happened("websocket", "handshake done")
             terms = await self._answer()
             if isinstance(terms, Declined):
                 return terms
@@ -145,6 +148,8 @@ class MediaStreamAttempt:
         try:
             conversation.begin()
             ending = await self._follow(conversation, session, terms)
+            if isinstance(ending, Finished):
+                call.happened("websocket", ending.cause)
         except CallerLeft as left:
             ending = Finished(left.cause, left.status)
         finally:
@@ -209,6 +214,7 @@ class MediaStreamAttempt:
 
     def _note(self, answer: str) -> None:
         seconds = self._call.now() - self._began
+        self._call.happened("websocket", answer)
         self._call.tried.append(Tried(self._agent.id, self._endpoint.url, answer, seconds))
 
 

@@ -177,7 +177,9 @@ class StreamConversation:
     def _take(self, event: StreamEvent) -> None:
         match event:
             case AudioReceived():
-                self.heard_agent = True
+                if not self.heard_agent:
+                    self.heard_agent = True
+                    self._call.happened("audio", "the agent speaks for the first time")
                 self._session.push(event.audio)
             case MarkReceived():
                 if not self._session.mark(event.name):  # too many wait: this one is not waited for

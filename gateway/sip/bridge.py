@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 from zlib import crc32
 
+from gateway.sip.addresses import is_wildcard
 from gateway.sip.flow import Flow
 from gateway.sip.grammar import SipParseError
 from gateway.sip.ingress import RESPONSE, CalledHosts
@@ -42,6 +43,16 @@ class Observer(Protocol):
 
     def dropped(self, reason: str) -> None:
         """A message was neither answered nor delivered."""
+
+
+class Witness(Protocol):
+    """Whoever keeps what goes over the wire. On the path of every message: fast, and raising nothing."""
+
+    def received(self, flow: Flow, data: bytes) -> None:
+        """An admitted peer's message came, whatever it is."""
+
+    def sent(self, flow: Flow, data: bytes) -> None:
+        """A message of ours is handed to the network."""
 
 
 class Core(Protocol):
@@ -76,7 +87,12 @@ class Bridge:
     agents: Side
 
     def __init__(
-        self, network: Network, listeners: Listeners, observer: Observer, on_error: ErrorHandler
+        self,
+        network: Network,
+        listeners: Listeners,
+        observer: Observer,
+        on_error: ErrorHandler,
+        witness: Witness | None = None,
     ) -> None:
         self.called = CalledHosts()
         self.stopped = False
@@ -89,6 +105,8 @@ class Bridge:
         self.message = observer.message
         self.retransmission = observer.retransmission
         self.dropped = observer.dropped
+        self._on_received = None if witness is None else witness.received
+        self._on_sent = None if witness is None else witness.sent
 
     # --- gateway.sip.sink.Sink
 
@@ -100,6 +118,8 @@ class Bridge:
             return
         if not data.startswith(RESPONSE):
             self.called.add(flow.host)
+        if self._on_sent is not None:
+            self._on_sent(flow, data)
         listener.send(flow, data)
 
     def flow_to(self, near: Flow, transport: str, host: str, port: int) -> Flow:
@@ -115,6 +135,14 @@ class Bridge:
         if listener is None:  # sending is going to fail, but the message must be written first
             return self._network.local_host(flow.host), flow.port
         return listener.advertised(flow.host)
+
+    def bound_address(self, flow: Flow) -> tuple[str, int]:
+        """Where the listener of a flow is bound; the address that faces the peer, if that is any address."""
+        listener = self._leaving_by(flow)
+        if listener is None:
+            return self._network.local_host(flow.host), 0
+        host, port = listener.address
+        return (self._network.local_host(flow.host) if is_wildcard(host) else host), port
 
     def is_open(self, flow: Flow) -> bool:
         """Whether a stream's connection is still there."""
@@ -132,6 +160,8 @@ class Bridge:
     def deliver(self, data: bytes, flow: Flow, peer: object) -> None:
         """Hand a message to the core."""
         self.delivered_at = time.perf_counter()
+        if self._on_received is not None:
+            self._on_received(flow, data)
         if not self.stopped:
             self.guarded("receiving a message", self.core.receive, data, flow, peer)
 

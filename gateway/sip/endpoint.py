@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from gateway.sip.addresses import AddressError, is_public, parse_address
-from gateway.sip.bridge import Bridge, ErrorHandler, Observer
+from gateway.sip.bridge import Bridge, ErrorHandler, Observer, Witness
 from gateway.sip.events import FailureCause
 from gateway.sip.extensions import Extensions
 from gateway.sip.flow import Flow
@@ -74,6 +74,7 @@ class SipEndpoint:
         options_status: what an OPTIONS outside of a dialog is answered: status and headers.
         observer: counts.
         on_error: told where an exception was caught that nobody should have raised, and which.
+        witness: sees every message, for traces.
         advertised_host: the public name or address for Via and Contact; None or empty for the address that
             faces the peer.
         reject_unknown: answer strangers 403 instead of silence.
@@ -101,6 +102,7 @@ class SipEndpoint:
         options_status: Callable[[], StatusAndHeaders] = lambda: (200, ()),
         observer: Observer,
         on_error: ErrorHandler,
+        witness: Witness | None = None,
         advertised_host: str | None = None,
         reject_unknown: bool = False,
         product: str = "voice-gateway",
@@ -119,7 +121,7 @@ class SipEndpoint:
         self._advertised_host = advertised_host
         self._resolver = resolver or Resolver()
         self._listeners = Listeners(network)
-        self._bridge = Bridge(network, self._listeners, observer, on_error)
+        self._bridge = Bridge(network, self._listeners, observer, on_error, witness)
         called = self._bridge.called
         self._carriers = Side(
             CARRIERS_KEY,
@@ -238,6 +240,10 @@ class SipEndpoint:
     def lost(self) -> int:
         """Messages that the kernel had no room for, since this was last asked."""
         return sum(listener.transport.lost() for listener in self._listeners)
+
+    def bound_address(self, flow: Flow) -> Address:
+        """The address of ours that a flow's peer talks to."""
+        return self._bridge.bound_address(flow)
 
     @property
     def carrier_addresses(self) -> list[Address]:

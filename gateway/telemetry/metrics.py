@@ -199,6 +199,11 @@ class Metrics:
         )
         for result in ("played", "missing"):
             self.greetings.labels(result)
+        self.traces_dropped = Counter(
+            "gateway_traces_dropped",
+            "SIP messages not kept for traces, because the disk was away or too slow.",
+            registry=registry,
+        )
         self.agent_calls = Gauge("gateway_agent_calls", "Calls at an agent.", ("agent",), registry=registry)
         self.lookups = Counter("routing_lookups", "Route lookups.", ("source", "result"), registry=registry)
         self.lookup_seconds = Histogram(

@@ -45,6 +45,7 @@ MORE = {
     "gateway_rtp_round_trip_seconds": (),
     "gateway_rtp_mos": (),
     "gateway_events_dropped": (),
+    "gateway_traces_dropped": (),
     "gateway_calls_refused": ("carrier", "rule"),
     "gateway_sip_message_wait_seconds": (),
     "gateway_media_concealed_frames": (),
