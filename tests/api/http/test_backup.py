@@ -58,16 +58,17 @@ async def test_what_was_backed_up_is_restored_whole(tmp_path: Path) -> None:
 
 async def test_a_backup_while_numbers_are_registered_is_of_one_moment(tmp_path: Path) -> None:
     async with running_api(tmp_path / "data") as api:
-        stop = asyncio.Event()
+        stop, begun = asyncio.Event(), asyncio.Event()
 
         async def register() -> None:
             for index in range(200):
                 if stop.is_set():
                     return
                 await api.number(f"+1415555{index:04}")
+                begun.set()
 
         work = asyncio.create_task(register())
-        await asyncio.sleep(0.2)
+        await begun.wait()
         manifest = await asyncio.to_thread(back_up, tmp_path / "data", tmp_path / "backup.tar")
         stop.set()
         await work
