@@ -49,6 +49,7 @@ from gateway.media.port_pool import PortPool
 from gateway.media.quality import stream_mos
 from gateway.media.session import AudioSession
 from gateway.media.sound_file import SoundFileError, load_sound
+from gateway.nat.discovery import DiscoveryError, discover
 from gateway.node import GatewayNode, node_name
 from gateway.operator_key import operator_key
 from gateway.recordings.retention import Limits, Swept, keep_swept
@@ -183,7 +184,7 @@ class Gateway:
             raise
 
     async def _start(self) -> None:
-        settings = self.settings
+        self.settings = settings = await _with_public_address(self.settings)
         await asyncio.to_thread(settings.data.dir.mkdir, parents=True, exist_ok=True)
         self.carriers = await self._load_carriers()
         self.certificates = await self._load_certificates()
@@ -802,6 +803,23 @@ def _consent_interval(settings: Settings) -> float | None:
             return 0.0
         case "repeat":
             return settings.recording.consent_interval
+
+
+async def _with_public_address(settings: Settings) -> Settings:
+    """The same with the address under which the world sees us, if somebody is to be asked for it."""
+    source = settings.sip.discover_host
+    if not source:
+        return settings
+    try:
+        address = await discover(source)
+    except DiscoveryError as error:
+        raise StartError(
+            f"sip.discover_host: {error}; or write the address into sip.advertised_host"
+        ) from error
+    log.info("public address found", address=address, source=source)
+    return settings.model_copy(
+        update={"sip": settings.sip.model_copy(update={"advertised_host": address, "discover_host": ""})}
+    )
 
 
 def _media_host(settings: Settings) -> str:

@@ -99,6 +99,15 @@ class Sip(Section):
             "Public name or address for Via and Contact; empty means the local address that faces the peer."
         ),
     )
+    discover_host: str = Field(
+        default="",
+        pattern=r"^(stun:.{1,255}|aws|gcp|azure)?$",
+        description=(
+            "Who is asked for our public address at the start, when `advertised_host` is empty:"
+            " `stun:HOST` or `stun:HOST:PORT`, a STUN server on the internet; `aws`, `gcp` or `azure`, the"
+            " cloud's own metadata. Empty asks nobody."
+        ),
+    )
     domain: str = Field(default="voice-gateway.invalid", description="Host part of our From towards agents.")
     session_expires: int = Field(
         default=1800,
@@ -660,6 +669,10 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
         raise ConfigError("sip.tls_certificate: needed with sip.tls_key and with sip.tls_client_ca")
     if settings.speech.engine == "http" and not settings.speech.url:
         raise ConfigError('speech.url: needed with speech.engine = "http"')
+    if settings.sip.discover_host and settings.sip.advertised_host:
+        raise ConfigError(
+            "sip.discover_host: the address is in sip.advertised_host already: remove one of them"
+        )
     _check_sources(settings)
     _check_storage(settings.storage)
     for fault, fix in message_variables.faults(settings.voicemail.default_message):

@@ -14,6 +14,7 @@ LEAVES = {"sip", "media", "speech", "streams", "telemetry"}
 
 ALLOWED = {
     **{room: {room} for room in LEAVES},
+    "nat": {"nat"},
     "admission": {"admission", "sip"},
     "destinations": {"destinations", "routing", *LEAVES},
     "recordings": {"recordings", "storage"},

@@ -19,6 +19,7 @@ ROOMS = [
     "cli",
     "destinations",
     "media",
+    "nat",
     "recordings",
     "sip",
     "speech",

@@ -29,6 +29,7 @@ from gateway.destinations import stream_probe
 from gateway.destinations.prober import SILENT, UNREACHABLE, fault_of
 from gateway.destinations.stream_trunk import TrustError, trust
 from gateway.media.sound_file import SoundFileError, load_sound
+from gateway.nat.discovery import DiscoveryError, discover
 from gateway.sip.addresses import AddressError, parse_address
 from gateway.sip.endpoint import SipEndpoint
 from gateway.sip.transport import SocketNetwork
@@ -90,6 +91,7 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
         _data_directory,
         _ports,
         _certificate,
+        _public_address,
         _carriers,
         _redis,
         _api,
@@ -133,6 +135,17 @@ async def _routes(settings: Settings) -> _Routes | Finding:
         fix = "correct the file; the old routes stay in force until then"
         return Finding("numbers", False, str(error), fix)
     return _Routes(str(path), len(routes.numbers), routes.agents)
+
+
+async def _public_address(settings: Settings) -> list[Finding]:
+    if not settings.sip.discover_host:
+        return []
+    try:
+        address = await discover(settings.sip.discover_host)
+    except DiscoveryError as error:
+        fix = "write the public address into sip.advertised_host, or ask somebody else"
+        return [Finding("public address", False, str(error), fix)]
+    return [Finding("public address", True, f"{address}, says {settings.sip.discover_host}")]
 
 
 async def _data_directory(settings: Settings) -> list[Finding]:

@@ -1,0 +1,1 @@
+"""Finding out under which address the world sees us."""
