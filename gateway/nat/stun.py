@@ -14,7 +14,7 @@ from typing import Final
 MAGIC_COOKIE: Final = 0x2112A442
 TRANSACTION_BYTES: Final = 12
 RETRANSMIT_AFTER: Final = (0.5, 1.0, 2.0)
-"""Seconds that each sending waits for an answer; §6.2.1 goes on for 39.5 s, and a start cannot wait so long."""
+"""Seconds that each sending waits for an answer; §6.2.1 goes on for 39.5 s, a start cannot."""
 
 _HEADER: Final = struct.Struct("!HHI12s")
 _ATTRIBUTE: Final = struct.Struct("!HH")
