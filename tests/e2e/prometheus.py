@@ -26,13 +26,15 @@ class Prometheus:
     def __init__(self, directory: Path, gateway: Address, *, pace: str = "1s") -> None:
         """Start it: the rules as they are, scraping and evaluating at that pace."""
         text = (CONFIGS / "prometheus.yml").read_text()
-        assert text.count(f'"{TARGET}"') == 1
         assert text.count(PACE) == 2
         directory.mkdir()
         for rules in CONFIGS.glob("*.yml"):
             (directory / rules.name).write_text(rules.read_text())
         config = directory / "prometheus.yml"
-        config.write_text(text.replace(TARGET, f"{gateway[0]}:{gateway[1]}").replace(PACE, pace))
+        config.write_text(text.replace(PACE, pace))
+        nodes = directory / "nodes.yml"
+        assert TARGET in nodes.read_text()
+        nodes.write_text(nodes.read_text().replace(TARGET, f"{gateway[0]}:{gateway[1]}"))
         self._address = f"127.0.0.1:{free_port('127.0.0.1')}"
         self._log = directory / "log"
         with self._log.open("wb") as log:
