@@ -28,8 +28,8 @@ class StreamFramer:
     Bytes are looked at once: what was searched for the end of the headers is not searched again.
 
     broken: why the stream cannot be split into messages any more, which makes the connection useless (§18.3);
-        None while it can. There was no Content-Length, or one that is no number or above the cap, or headers
-        without end.
+        None while it can. There was no Content-Length, or one that is no number or above the cap (such a head
+        is still handed out, to be refused), or headers without end.
     """
 
     __slots__ = ("_body_end", "_buffer", "_half_ping", "_head_end", "_searched", "broken")
@@ -84,10 +84,9 @@ class StreamFramer:
         if match is None:
             return self._break("no Content-Length")
         value = match.group(1).strip()
-        if not value.isdigit() or len(value) > 10:
+        if not value.isdigit() or len(value) > 10 or int(value) > MAX_BODY_BYTES:
+            found.append(bytes(buffer[: end + 4]))  # whoever reads it refuses it with a reason
             return self._break("bad Content-Length")
-        if int(value) > MAX_BODY_BYTES:
-            return self._break("body too large")
         self._head_end = end + 4
         self._body_end = self._head_end + int(value)
         return True

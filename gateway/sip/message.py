@@ -173,12 +173,9 @@ def _exact_body(headers: Headers, body: bytes) -> bytes:
     value = headers.get("Content-Length")
     if value == "0":
         return b""
-    if value is None:
-        length = len(body)
-    else:
-        length = parse_number("Content-Length", value, 2**31)
-        if length > len(body):
-            raise SipParseError(400, "Content-Length larger than the body")
+    length = len(body) if value is None else parse_number("Content-Length", value, 2**31)
     if length > MAX_BODY_BYTES:
         raise SipParseError(413, "Body too large")
+    if length > len(body):
+        raise SipParseError(400, "Content-Length larger than the body")
     return body if length == len(body) else body[:length]

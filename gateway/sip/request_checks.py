@@ -49,11 +49,13 @@ def check_request(
     """
     method = request.method
     if method not in ALLOWED_METHODS:
+        parse_uri(request.uri)
         return Refusal(405 if method in KNOWN_METHODS else 501, None, (ALLOW,))
     if not in_dialog and isinstance(parse_uri(request.uri), OtherUri):
         return Refusal(416)
     required: list[str] = []
     content_type = None
+    accepted: list[str] = []
     timed = False
     for name, value in request.headers.items():
         # One pass, since most of these headers are absent and each search would read all of them.
@@ -64,6 +66,8 @@ def check_request(
             required.append(value)
         elif name == "Session-Expires" or name == "Min-SE":
             timed = True
+        elif name == "Accept":
+            accepted.append(value)
         elif name == "Content-Type":
             content_type = value
         elif name == "Content-Encoding" and value.strip().lower() != "identity":
@@ -73,7 +77,7 @@ def check_request(
     if timed and (refusal := _check_timer(request, extensions)) is not None:
         return refusal
     if method == "INVITE":
-        return _check_invite(request, content_type)
+        return _check_invite(request, content_type, accepted)
     return _check_body(request, content_type) if method in {"UPDATE", "PRACK"} else None
 
 
@@ -91,9 +95,11 @@ def _check_timer(request: Request, extensions: Extensions) -> Refusal | None:
     return None
 
 
-def _check_invite(request: Request, content_type: str | None) -> Refusal | None:
+def _check_invite(request: Request, content_type: str | None, accepted: list[str]) -> Refusal | None:
     if request.contact is None:
         return Refusal(400, "Missing Contact header")
+    if accepted and not _takes_sdp(accepted):
+        return Refusal(406, "A session description is not accepted")
     return _check_body(request, content_type)
 
 
@@ -105,6 +111,12 @@ def _check_body(request: Request, content_type: str | None) -> Refusal | None:
     if content_type.partition(";")[0].strip().lower() != SDP_TYPE:
         return Refusal(415, None, (("Accept", SDP_TYPE),))
     return None
+
+
+def _takes_sdp(accepted: list[str]) -> bool:
+    """Whether Accept has our only kind of body (§20.1)."""
+    ranges = {one.partition(";")[0].strip().lower() for line in accepted for one in line.split(",")}
+    return not ranges.isdisjoint({SDP_TYPE, "application/*", "*/*"})
 
 
 def metric_method(method: str) -> str:
