@@ -55,11 +55,13 @@ from gateway.operator_key import operator_key
 from gateway.recordings.retention import Limits, Swept, keep_swept
 from gateway.recordings.shelf import Shelf
 from gateway.recordings_place import local_directory, open_store
+from gateway.sip.dns_client import DnsClient
 from gateway.sip.endpoint import SipEndpoint
 from gateway.sip.extensions import Extensions
 from gateway.sip.inbound_leg import InboundLeg
 from gateway.sip.leg import HeaderList
 from gateway.sip.listeners import ListenError
+from gateway.sip.resolver import Resolver
 from gateway.sip.transport import SocketNetwork
 from gateway.sip.transport_stream import StreamLimits
 from gateway.speech.cache import MEMORY_BYTES, SpeechCache
@@ -230,6 +232,7 @@ class Gateway:
                 session_expires=settings.sip.session_expires,
                 min_se=settings.sip.min_session_expires,
             ),
+            resolver=Resolver(DnsClient(settings.agents.dns_servers)),
             network=SocketNetwork(
                 StreamLimits(
                     connections=settings.sip.max_connections,

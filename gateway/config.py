@@ -25,6 +25,7 @@ from pydantic_settings import (
 )
 
 from gateway.faults import ConfigError
+from gateway.sip.addresses import AddressError, parse_address
 from gateway.variables import CLIENT_VARIABLES, ENV_FILE, ENV_PREFIX
 from routing import message_variables
 from storage.opening import StorageUrlError, parse_url
@@ -330,6 +331,13 @@ class Agents(Section):
         default=None,
         description=(
             "Certificates (PEM) that are trusted at `wss:` and `sips:` endpoints besides the system's own."
+        ),
+    )
+    dns_servers: Texts = Field(
+        default=(),
+        description=(
+            "DNS servers for agents' host names, as `192.0.2.53:53`; empty means the machine's own"
+            " (/etc/resolv.conf). /etc/hosts goes before them."
         ),
     )
     failures_to_open: int = Field(
@@ -674,6 +682,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
             "sip.discover_host: the address is in sip.advertised_host already: remove one of them"
         )
     _check_sources(settings)
+    _check_dns(settings.agents)
     _check_storage(settings.storage)
     for fault, fix in message_variables.faults(settings.voicemail.default_message):
         raise ConfigError(f"voicemail.default_message: {fault}: {fix}")
@@ -701,6 +710,14 @@ def _check_sources(settings: Settings) -> None:
             f"api.bootstrap_key: write {MIN_KEY} to {MAX_KEY} printable ASCII characters without spaces,"
             " best `oi_sk_` and 32 random ones"
         )
+
+
+def _check_dns(agents: Agents) -> None:
+    for server in agents.dns_servers:
+        try:
+            parse_address(server)
+        except AddressError as error:
+            raise ConfigError(f"agents.dns_servers: {error}") from None
 
 
 def _check_email(email: Email) -> None:

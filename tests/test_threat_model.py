@@ -36,6 +36,8 @@ NO_CAPS = {
     "api.carriers.patience.MAX_RETRY_AFTER": "a pause",
     "api.purchases.MAX_RETRY_SECONDS": "a pause",
     "gateway.admission.overload.MAX_RETRY_AFTER": "a pause",
+    "gateway.sip.dns_memory.MAX_LIFETIME": "how long an answer counts",
+    "gateway.sip.dns_memory.MAX_STALE": "how long an answer counts while there is none",
     "gateway.cli.api_client.MAX_RETRY_SECONDS": "a pause",
     "gateway.cli.call.MAX_PLAYED_SECONDS": "checks what an operator writes",
     "gateway.cli.call.MAX_RECORDED_SECONDS": "checks what an operator writes",

@@ -31,7 +31,9 @@ from gateway.destinations.stream_trunk import TrustError, trust
 from gateway.media.sound_file import SoundFileError, load_sound
 from gateway.nat.discovery import DiscoveryError, discover
 from gateway.sip.addresses import AddressError, parse_address
+from gateway.sip.dns_client import DnsClient
 from gateway.sip.endpoint import SipEndpoint
+from gateway.sip.resolver import Resolver
 from gateway.sip.transport import SocketNetwork
 from gateway.speech.engine import make_engine
 from gateway.speech.errors import SpeechError
@@ -351,6 +353,7 @@ async def _endpoints(settings: Settings, agents: Sequence[Agent]) -> list[Findin
         observer=Unobserved(),
         on_error=lambda where, error: None,
         product="voice-gateway-check",
+        resolver=Resolver(DnsClient(settings.agents.dns_servers)),
     )
     await sip.start()
     limit = asyncio.Semaphore(MAX_PROBES_AT_ONCE)

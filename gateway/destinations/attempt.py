@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from urllib.parse import quote
 
 from gateway.destinations.attending import attended
@@ -30,6 +32,17 @@ ANONYMOUS = "anonymous"
 """The user in From when the caller's number is withheld (RFC 3323 §4.1.1.3)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Unreached:
+    """Nobody is there by one way: another one may lead to somebody (RFC 3263 §4.3).
+
+    everywhere: no time is left for any.
+    """
+
+    answer: str
+    everywhere: bool = False
+
+
 class Attempt:
     """One try of one endpoint, for one call.
 
@@ -56,13 +69,13 @@ class Attempt:
         call = self._call
         path: AudioPath | None = None
         try:
-            flow = await attended(
+            ways = await attended(
                 call,
-                self._trunk.sip.connect(self._endpoint.request_uri),
+                self._trunk.sip.ways(self._endpoint.request_uri),
                 min(deadline, self._began + self._trunk.response_timeout),
             )
             path = self._path()
-            return await self._offer(flow, path, deadline)
+            return await self._offer(ways, path, deadline)
         except TimeoutError:
             return self._failed("no connection in time")
         except OSError as error:
@@ -89,10 +102,34 @@ class Attempt:
             self._call.audio, self._call.waiting_sound.stop, transcodes=self._trunk.transcoding
         )
 
-    async def _offer(self, flow: Flow, path: AudioPath, deadline: float) -> Outcome:
+    async def _offer(self, ways: Sequence[Flow], path: AudioPath, deadline: float) -> Outcome:
+        """Try one way after the other until one leads to somebody (RFC 3263 §4.3).
+
+        All of them together have the time that one has: a caller does not wait longer for an agent with many
+        servers.
+        """
         call = self._call
         call.audio.change_hands()
         offer = path.offer()
+        limit = min(deadline, call.now() + self._trunk.response_timeout)
+        unreached = Unreached("no way leads there")
+        for position, flow in enumerate(ways):
+            patience = (limit - call.now()) / (len(ways) - position)
+            outcome = await self._offer_by(
+                flow, path, offer, deadline, min(limit, call.now() + patience), first=not position
+            )
+            if not isinstance(outcome, Unreached):
+                return outcome
+            unreached = outcome
+            self._trunk.sip.way_failed(flow)
+            if position < len(ways) - 1:
+                self._note(f"{flow.host}: {outcome.answer}")
+        return self._failed(unreached.answer, everywhere=unreached.everywhere)
+
+    async def _offer_by(
+        self, flow: Flow, path: AudioPath, offer: bytes, deadline: float, limit: float, *, first: bool
+    ) -> Outcome | Unreached:
+        call = self._call
         leg = self._trunk.sip.invite(
             self._endpoint.request_uri,
             flow,
@@ -102,10 +139,11 @@ class Attempt:
             headers=self._headers(),
             listener=call.deliver,
         )
-        call.attempt_begins()
+        if first:
+            call.attempt_begins()
         call.leg_placed(leg.call_id)
         try:
-            answer = await self._await_answer(leg, path, deadline)
+            answer = await self._await_answer(leg, path, deadline, limit)
             if not isinstance(answer, bytes):
                 return answer
             refusal = await self._connect_caller(leg, path, answer)
@@ -131,15 +169,18 @@ class Attempt:
             *self._endpoint.headers.items(),
         ]
 
-    async def _await_answer(self, leg: OutboundLeg, path: AudioPath, deadline: float) -> bytes | Declined:
+    async def _await_answer(
+        self, leg: OutboundLeg, path: AudioPath, deadline: float, limit: float
+    ) -> bytes | Declined | Unreached:
         """Wait for the endpoint's session description; early media is passed on meanwhile.
 
         Any response is a sign of life, 100 included: then the ring timeout decides.
+
+        limit: when there must have been one.
         """
         call = self._call
         sent = call.now()
         responded = False
-        limit = min(deadline, sent + self._trunk.response_timeout)
         while True:
             event = await call.next_event(limit)
             match event:
@@ -158,11 +199,13 @@ class Attempt:
                 case FailureReceived() if event.leg is leg:
                     if not responded and event.cause == "response":
                         call.observe("agent_response", call.now() - sent)
+                    if event.cause != "response" or event.status == 503:
+                        return Unreached(f"{event.status} {event.reason}")
                     return self._judge(event)
                 case None if responded:
                     return self._failed("no answer in time", everywhere=True)
                 case None:
-                    return self._failed("no response in time", everywhere=limit >= deadline)
+                    return Unreached("no response in time", everywhere=limit >= deadline)
                 case ReinviteReceived() if event.leg is call.caller:
                     self._caller_changes(event)
                 case ReinviteReceived() if event.leg is leg:
@@ -203,7 +246,7 @@ class Attempt:
 
     def _judge(self, failure: FailureReceived) -> Declined:
         answer = f"{failure.status} {failure.reason}"
-        if failure.cause != "response" or failure.status == 408 or 500 <= failure.status < 600:
+        if failure.status == 408 or 500 <= failure.status < 600:
             return self._failed(answer)
         self._lease.succeeded()
         return self._declined(answer, everywhere=failure.status >= 600)

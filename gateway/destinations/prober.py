@@ -10,6 +10,7 @@ from typing import Protocol
 from gateway.destinations import stream_probe
 from gateway.destinations.trunk import SipOut
 from gateway.sip.events import FailureCause
+from gateway.sip.flow import Flow
 from gateway.sip.message import Response
 from routing.models import Agent, Endpoint
 
@@ -91,11 +92,27 @@ class Prober:
 async def fault_of(sip: SipOut, uri: str) -> str | None:
     """What is wrong with an endpoint, by OPTIONS. Any answer shows life, but for those that say "not now".
 
+    An endpoint with several servers is well while one of them is; those that are not go behind the others.
+
     Raises:
         OSError: no way leads there.
 
     """
-    flow = await sip.connect(uri)
+    fault: str | None = UNREACHABLE
+    ways = await sip.ways(uri)
+    for flow in ways:
+        try:
+            async with asyncio.timeout(PROBE_TIMEOUT / len(ways)):
+                fault = await _fault_by(sip, uri, flow)
+        except TimeoutError:
+            fault = SILENT
+        if fault is None:
+            break
+        sip.way_failed(flow)
+    return fault
+
+
+async def _fault_by(sip: SipOut, uri: str, flow: Flow) -> str | None:
     answered: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
 
     def answer(response: Response | None, cause: FailureCause) -> None:

@@ -17,8 +17,11 @@ from routing.models import Agent, Endpoint
 class SipOut(Protocol):
     """The agent side of `SipEndpoint`."""
 
-    async def connect(self, uri: str) -> Flow:
-        """Find the way to a SIP URI. Raises ConnectError (an OSError) when there is none."""
+    async def ways(self, uri: str) -> tuple[Flow, ...]:
+        """Find the ways to a SIP URI, best first. Raises an OSError when there is none."""
+
+    def way_failed(self, flow: Flow) -> None:
+        """Learn that a way led to nobody, so that others are tried first for a while."""
 
     def invite(
         self,

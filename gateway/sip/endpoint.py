@@ -179,23 +179,35 @@ class SipEndpoint:
         """Close everything, the carriers' listeners first; calls should have ended before. Idempotent."""
         self._bridge.stop()
         self._listeners.close()
+        await self._resolver.close()
         await asyncio.sleep(0)  # closing a socket takes the loop one more turn
         await asyncio.sleep(0)
 
     async def connect(self, uri: str) -> Flow:
-        """Find the way to an agent; nothing is sent yet.
+        """The first of `ways`."""
+        return (await self.ways(uri))[0]
+
+    async def ways(self, uri: str) -> tuple[Flow, ...]:
+        """Find the ways to an agent, best first, at least one; nothing is sent yet.
 
         Raises:
             ResolveError: (an OSError) the URI leads nowhere, or nowhere from our addresses.
 
         """
+        found = []
         for flow in await self._resolver.resolve(uri):
             listener = self._listeners.find(self._agents, flow.transport, flow.host)
             if listener is not None:
-                return flow._replace(channel=listener.channel)
+                found.append(flow._replace(channel=listener.channel))
+        if found:
+            return tuple(found)
         family = "IPv6" if ":" in flow.host else "IPv4"
         key = AGENTS_TLS_KEY if flow.transport == "tls" else AGENTS_KEY
         raise ResolveError(f"{uri}: no {family} address in {key}")
+
+    def way_failed(self, flow: Flow) -> None:
+        """Learn that a way led to nobody: others go first for a while (RFC 3263 §4.3)."""
+        self._resolver.failed(flow)
 
     def invite(
         self,

@@ -1,52 +1,72 @@
-"""Where a URI leads: transport, address and port (RFC 3263, without NAPTR and SRV).
+"""The ways to the host of a URI: transport, address and port, best first (RFC 3263).
 
-Agents are named by address, or by a name with A or AAAA records; a port and a transport are in the URI or
-have RFC 3261's defaults. The system's resolver does the asking, so /etc/hosts and cluster DNS work; as it
-tells no time to live, an answer counts for a fixed time.
+Addresses in the URI need nobody; names in /etc/hosts mean the addresses there; for others DNS says servers
+(NAPTR, SRV) and addresses (A, AAAA). A way that did not work lately goes behind the others.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import lru_cache
 
 from gateway.sip.addresses import is_ip_literal
+from gateway.sip.dns_client import DnsClient
+from gateway.sip.dns_memory import DnsMemory
+from gateway.sip.dns_records import Dns, DnsError, Kind
 from gateway.sip.flow import Flow
-from gateway.sip.response_path import default_port
+from gateway.sip.hosts_file import HostsFile
+from gateway.sip.server_location import answers, servers, usual_server
 from gateway.sip.uri import SipUri, UriError, parse_uri
-
-LIFETIME = 30.0
-"""Seconds that an answer counts: what cluster DNS gives its records, and soon enough for a moved agent."""
 
 TIMEOUT = 2.0
 """Seconds to wait for an answer: a caller waits too. A late answer still serves the next call."""
 
 KNOWN_NAMES = 1024
-"""Names remembered; agents have far fewer, so the oldest going first costs nothing."""
+"""URIs whose parts are remembered, and ways that failed; agents have far fewer. The oldest goes first."""
+
+MAX_SERVERS = 8
+"""Servers of a domain whose addresses are asked for: a caller hangs up before more have been tried."""
+
+MAX_WAYS = 8
+"""Ways that are handed out for one URI."""
+
+AVOIDED = 30.0
+"""Seconds that a way which failed goes behind the others (RFC 3263 §4.3 leaves it to us)."""
 
 
 class ResolveError(OSError):
     """A URI leads nowhere; the message says why, fit for a log line."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    addresses: tuple[str, ...]
-    expires_at: float
-
-
 class Resolver:
-    """Resolves URIs, with a cache. Belongs to one event loop."""
+    """Resolves URIs. Belongs to one event loop.
 
-    def __init__(self, *, lifetime: float = LIFETIME, timeout: float = TIMEOUT) -> None:
-        """Args: both in seconds, see `LIFETIME` and `TIMEOUT`."""
-        self._lifetime = lifetime
+    Args:
+        dns: whom to ask; the machine's own servers by default.
+        hosts: the names that go before DNS.
+        timeout: seconds, see `TIMEOUT`.
+        chance: a random number from 0 up to 1, for the weights of servers.
+
+    """
+
+    def __init__(
+        self,
+        dns: Dns | None = None,
+        hosts: HostsFile | None = None,
+        *,
+        timeout: float = TIMEOUT,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._memory = DnsMemory(dns or DnsClient())
+        self._hosts = hosts or HostsFile()
         self._timeout = timeout
-        self._answers: dict[str, _Answer] = {}
-        self._asking: dict[str, asyncio.Task[tuple[str, ...]]] = {}
+        self._chance = chance
+        self._last: dict[str, str] = {}
+        self._avoided: dict[tuple[str, str, int], float] = {}
 
     async def resolve(self, uri: str) -> tuple[Flow, ...]:
         """Return the ways to the host of a sip URI, best first; channels are 0.
@@ -55,62 +75,103 @@ class Resolver:
             ResolveError: no sip URI, a transport that we do not have, a name unknown or not answered in time.
 
         """
-        target, transport = _destination(uri)
-        host = target.param("maddr") or target.host
-        port = target.port or default_port(transport)
-        # A TLS server must prove the name that was asked for, not what DNS makes of it (RFC 5922 §7.3).
-        name = target.host.lower().rstrip(".") if transport == "tls" else ""
-        addresses = (host,) if is_ip_literal(host) else await self._addresses(host.lower().rstrip("."))
-        return tuple(Flow(transport, address, port, 0, name) for address in addresses)
-
-    def recall(self, host: str) -> str | None:
-        """The first address of a name that was resolved before, however long ago; None if it never was."""
-        answer = self._answers.get(host.lower().rstrip("."))
-        return answer.addresses[0] if answer else None
-
-    async def _addresses(self, name: str) -> tuple[str, ...]:
-        known = self._answers.get(name)
-        if known is not None and asyncio.get_running_loop().time() < known.expires_at:
-            return known.addresses
-        # Everybody who needs a name waits for one question, so that a dead DNS holds up one thread for each.
-        asking = self._asking.get(name)
-        if asking is None:
-            asking = self._asking[name] = asyncio.create_task(self._ask(name))
-            asking.add_done_callback(self._forget(name))
+        target = _destination(uri)
+        host = (target.param("maddr") or target.host).lower().rstrip(".")
         try:
             async with asyncio.timeout(self._timeout):
-                return await asyncio.shield(asking)
+                flows = await self._ways(target, host)
         except TimeoutError:
-            fault = f"no answer for {name} within {self._timeout:g} s"
-        except socket.gaierror as error:
-            fault = f"{name}: {error.strerror}"
-        except (OSError, UnicodeError) as error:
-            fault = f"{name}: {error}"
-        if known is not None:  # an old address is better than none (RFC 8767)
-            return known.addresses
-        raise ResolveError(fault)
+            raise ResolveError(f"no answer for {host} within {self._timeout:g} s") from None
+        except DnsError as error:
+            raise ResolveError(str(error)) from error
+        if not flows:
+            raise ResolveError(f"{host}: no such name")
+        return self._last_failures_last(flows)[:MAX_WAYS]
 
-    async def _ask(self, name: str) -> tuple[str, ...]:
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(name, None, type=socket.SOCK_DGRAM)
-        addresses = tuple(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
-        self._answers.pop(name, None)
-        if len(self._answers) >= KNOWN_NAMES:
-            del self._answers[next(iter(self._answers))]
-        self._answers[name] = _Answer(addresses, loop.time() + self._lifetime)
+    def failed(self, flow: Flow) -> None:
+        """A way does not work: for a while others are tried first."""
+        self._avoided.pop(flow[:3], None)
+        if len(self._avoided) >= KNOWN_NAMES:
+            del self._avoided[next(iter(self._avoided))]
+        self._avoided[flow[:3]] = asyncio.get_running_loop().time() + AVOIDED
+
+    def recall(self, host: str) -> str | None:
+        """An address of a name that was resolved before, however long ago; None if it never was."""
+        return self._last.get(host.lower().rstrip("."))
+
+    async def close(self) -> None:
+        """Ask nothing more."""
+        await self._memory.close()
+
+    async def _ways(self, target: SipUri, host: str) -> list[Flow]:
+        if is_ip_literal(host) or await self._hosts.addresses(host):
+            # Who names the address names the server: there is nothing to ask DNS about.
+            places = [usual_server(target)]
+        else:
+            places = await servers(target, self._memory, self._chance)
+        found = await self._addresses([place.host for place in places[:MAX_SERVERS]])
+        # A TLS server must prove the name that was asked for, not what DNS makes of it (RFC 5922 §7.3).
+        name = target.host.lower().rstrip(".")
+        return [
+            Flow(place.transport, address, place.port, 0, name if place.transport == "tls" else "")
+            for place in places
+            for address in found[place.host]
+        ]
+
+    async def _addresses(self, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """The addresses of each name. Raises DnsError if that is all there is to say."""
+        found: dict[str, tuple[str, ...]] = {}
+        asked: list[str] = []
+        for name in dict.fromkeys(names):
+            local = (name,) if is_ip_literal(name) else await self._hosts.addresses(name)
+            if local:
+                found[name] = local
+            else:
+                asked.append(name)
+        kinds: tuple[Kind, ...] = ("AAAA", "A")
+        if asked:
+            told = await answers(self._memory, [(name, kind) for name in asked for kind in kinds])
+            for name, records in told:
+                found[name] = (*found.get(name, ()), *(str(record) for record in records))
+            for name in asked:
+                found[name] = _reachable_first(found[name])
+        for name, addresses in found.items():
+            if addresses:
+                self._remember(name, addresses[0])
+        return found
+
+    def _remember(self, name: str, address: str) -> None:
+        if self._last.get(name) != address:
+            self._last.pop(name, None)
+            if len(self._last) >= KNOWN_NAMES:
+                del self._last[next(iter(self._last))]
+            self._last[name] = address
+
+    def _last_failures_last(self, flows: list[Flow]) -> tuple[Flow, ...]:
+        flows = list(dict.fromkeys(flows))
+        if self._avoided:
+            now = asyncio.get_running_loop().time()
+            flows.sort(key=lambda flow: self._avoided.get(flow[:3], 0.0) > now)
+        return tuple(flows)
+
+
+def _reachable_first(addresses: tuple[str, ...]) -> tuple[str, ...]:
+    """IPv6 before IPv4, but last what no route leads to (RFC 7984 §4, the rule of RFC 6724 that matters)."""
+    if not any(":" in address for address in addresses):
         return addresses
+    return tuple(sorted(addresses, key=lambda address: not _routed(address)))
 
-    def _forget(self, name: str) -> Callable[[asyncio.Task[tuple[str, ...]]], None]:
-        def forget(task: asyncio.Task[tuple[str, ...]]) -> None:
-            del self._asking[name]
-            if not task.cancelled():
-                task.exception()  # seen, even if everybody who waited has gone
 
-        return forget
+def _routed(address: str) -> bool:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as probe:
+        probe.connect((address, 5060))  # sends nothing: only asks whether there is a route
+        return True
+    return False
 
 
 @lru_cache(KNOWN_NAMES)
-def _destination(uri: str) -> tuple[SipUri, str]:
+def _destination(uri: str) -> SipUri:
     try:
         target = parse_uri(uri)
     except UriError as error:
@@ -120,8 +181,6 @@ def _destination(uri: str) -> tuple[SipUri, str]:
     transport = (target.param("transport") or ("tls" if target.scheme == "sips" else "udp")).lower()
     if transport not in {"udp", "tcp", "tls"}:
         raise ResolveError(f'{uri}: we do not speak transport "{transport}"')
-    if target.scheme == "sips":
-        if transport == "udp":
-            raise ResolveError(f"{uri}: a sips URI cannot be reached over UDP")
-        transport = "tls"  # sips with transport=tcp is TLS over TCP (RFC 3261 §26.2.2)
-    return target, transport
+    if target.scheme == "sips" and transport == "udp":
+        raise ResolveError(f"{uri}: a sips URI cannot be reached over UDP")
+    return target

@@ -29,9 +29,11 @@ from gateway.media.g711 import CODECS
 from gateway.media.ports import NoPortLeft
 from gateway.sip.endpoint import SipEndpoint
 from gateway.sip.events import AnswerReceived, Event, ReinviteReceived
+from gateway.sip.flow import Flow
 from gateway.sip.inbound_leg import InboundLeg
 from gateway.sip.message import Request, Response, parse_message
 from gateway.sip.outbound_leg import OutboundLeg
+from gateway.sip.resolver import Resolver
 from gateway.sip.sdp import answer_offer, make_offer
 from gateway.speech.cache import SpeechCache
 from routing.health import EndpointHealth
@@ -192,6 +194,18 @@ class Party:
             self.messages.append(parse_message(data))
 
 
+class Servers(Resolver):
+    """Knows the domains that a test gave servers to."""
+
+    def __init__(self, rig: Rig) -> None:
+        super().__init__()
+        self._rig = rig
+
+    async def resolve(self, uri: str) -> tuple[Flow, ...]:
+        servers = self._rig.servers.get(uri.partition("@")[2])
+        return self._last_failures_last(servers) if servers else await super().resolve(uri)
+
+
 class Rig:
     """The gateway and everybody around it."""
 
@@ -208,6 +222,7 @@ class Rig:
         self.numbers: dict[str, PhoneNumber] = {}
         self.errors: list[object] = []
         self.carrier = CARRIER
+        self.servers: dict[str, list[Flow]] = {}
         self.mute_since: dict[str, float] = {}
         self.caller = Party(self, CALLER)
         self.parties = [self.caller]
@@ -248,6 +263,7 @@ class Rig:
             observer=_Uncounted(),
             on_error=lambda where, error: self.errors.append((where, error)),
             network=self.network.host(GATEWAY),
+            resolver=Servers(self),
             tokens=lambda: f"{tokens.getrandbits(64):016x}",
         )
         await self.sip.start()

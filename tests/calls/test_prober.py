@@ -36,18 +36,26 @@ class Sip:
     def __init__(self, answer: int | str | OSError | None) -> None:
         self.answer = answer
         self.asked: list[tuple[str, str]] = []
+        self.flows: tuple[Flow, ...] = (Flow("udp", "192.0.2.9", 5060, 1),)
+        self.failed: list[str] = []
+        self.well: set[str] = set()
         self.under_way = self.most = 0
 
-    async def connect(self, uri: str) -> Flow:
+    async def ways(self, uri: str) -> tuple[Flow, ...]:
         if isinstance(self.answer, OSError):
             raise self.answer
-        return Flow("udp", "192.0.2.9", 5060, 1)
+        return self.flows
+
+    def way_failed(self, flow: Flow) -> None:
+        self.failed.append(flow.host)
 
     def request(self, method: str, uri: str, flow: Flow, *, headers=(), on_result) -> None:
         self.asked.append((method, uri))
         self.under_way += 1
         self.most = max(self.most, self.under_way)
-        if self.answer is not None:
+        if flow.host in self.well:
+            on_result(Response(200, "OK", Headers()), "response")
+        elif self.answer is not None:
             asyncio.get_running_loop().call_later(1, self._answer, on_result)
 
     def _answer(self, on_result) -> None:
@@ -76,6 +84,28 @@ def test_any_answer_shows_life_but_those_that_say_not_now(answer, alive: bool, r
     assert health.found == [("sip:bot@192.0.2.9;media=direct", alive, reason)]
     if not isinstance(answer, OSError):
         assert sip.asked == [("OPTIONS", "sip:bot@192.0.2.9")]
+
+
+def test_an_endpoint_is_well_while_one_of_its_servers_is():
+    sip, health = Sip("transport"), Health([(AGENT, AGENT.endpoints[0])])
+    sip.flows = tuple(Flow("udp", f"192.0.2.{last}", 5060, 1) for last in range(3))
+    sip.well = {"192.0.2.2"}
+    virtual_time.run(Prober(sip, TRUSTED, health, lambda: [AGENT]).probe_due())
+    assert health.found == [("sip:bot@192.0.2.9;media=direct", True, "")]
+    assert sip.failed == ["192.0.2.0", "192.0.2.1"]
+
+
+def test_silent_servers_share_the_time_of_one():
+    sip, health = Sip(None), Health([(AGENT, AGENT.endpoints[0])])
+    sip.flows = tuple(Flow("udp", f"192.0.2.{last}", 5060, 1) for last in range(4))
+
+    async def scenario() -> None:
+        await Prober(sip, TRUSTED, health, lambda: [AGENT]).probe_due()
+        assert asyncio.get_running_loop().time() == pytest.approx(PROBE_TIMEOUT)
+
+    virtual_time.run(scenario())
+    assert health.found == [("sip:bot@192.0.2.9;media=direct", False, "no answer to OPTIONS")]
+    assert len(sip.failed) >= 3
 
 
 def test_a_late_answer_is_nobody_s_business():

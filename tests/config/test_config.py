@@ -43,6 +43,7 @@ def test_lists_are_written_with_commas_in_the_environment(monkeypatch: pytest.Mo
         ("[media]\nport_low = 20000\nport_high = 19000\n", "media.port_low: must be below media.port_high"),
         ("[speech]\nengine = 'http'\n", 'speech.url: needed with speech.engine = "http"'),
         ("[storage]\nurl = 's3://key:word@bucket'\n", "storage.url: keys do not belong into the URL"),
+        ("[agents]\ndns_servers = '192.0.2.53'\n", 'agents.dns_servers: "192.0.2.53" has no port'),
         ("[storage]\naccess_key_id = 'k'\n", "storage.access_key_id: write both"),
         ("sip =\n", "Invalid value"),
     ],
