@@ -1,5 +1,5 @@
 # `make run` answers calls, `make test` proves it. Everything else is for people who work on the code.
-.PHONY: run test check format soak load load-media bench bench-api test-fresh-clone docs setup-run setup-test
+.PHONY: run test check format soak load flood load-media bench bench-api test-fresh-clone docs setup-run setup-test
 .DEFAULT_GOAL := run
 bin := .venv/bin
 
@@ -28,6 +28,9 @@ soak: setup-test            ## the simulation over many seeds: make soak SEEDS=0
 load: setup-test            ## SIPp at rising rates, then 100,000 calls watching memory
 	@$(bin)/python loadtests/load_signalling.py
 	@$(bin)/python loadtests/load_signalling.py --memory
+
+flood: setup-test           ## ten times its capacity from strangers and from a mad carrier, calls of another beside it
+	@$(bin)/python loadtests/flood.py
 
 load-media: setup-test      ## calls with audio on one core: over WebSocket, and relayed; CPU, late frames, memory
 	@$(bin)/python loadtests/load_media.py stream --calls 50 200

@@ -105,14 +105,14 @@ class Step:
 class Bench:
     """The gateway, its agents, the CSV of its numbers and the probe."""
 
-    def __init__(self, directory: Path, stack: contextlib.ExitStack) -> None:
+    def __init__(self, directory: Path, stack: contextlib.ExitStack, **sections: dict[str, object]) -> None:
         self.directory = directory
         self.agents = [sipp_load.agent(directory) for _ in range(AGENTS)]
         for agent in self.agents:
             stack.callback(agent.stop)
         self.probe = LatencyProbe()
         stack.callback(self.probe.close)
-        exchange = Exchange(directory, logs={"level": "warning"})
+        exchange = Exchange(directory, logs={"level": "warning"}, **sections)
         self.gateway = stack.enter_context(exchange.gateway)
         uris = [agent.agent_uri for agent in self.agents]
         numbers = [f"+1{201 + i // 100}55501{i % 100:02d}" for i in range(NUMBERS)]
