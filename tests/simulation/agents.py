@@ -23,6 +23,7 @@ BEHAVIOURS = {
     "no_sdp": 1,
     "bad_sdp": 1,
     "vanish": 2,
+    "crash": 2,
     "mute": 1,
     "early_media": 2,
     "early_refusal": 1,
@@ -121,6 +122,11 @@ class SimulatedAgent:
         self._answer(leg)
         self._later(4.0, 15.0, self._network.vanish, self.host)
 
+    def _crash(self, leg: InboundLeg) -> None:
+        """Its process dies at any step of any call, and comes again as one that knows of none."""
+        self._answer(leg)
+        self._later(0.0, 12.0, self._die)
+
     def _mute(self, leg: InboundLeg) -> None:
         """Answers, and later its audio dies while its signalling lives."""
         self._answer(leg)
@@ -185,6 +191,16 @@ class SimulatedAgent:
 
     def _wake_up(self) -> None:
         self.peer.deaf = False
+
+    def _die(self) -> None:
+        if not self.peer.deaf:
+            self.peer.crash()
+            self._fall_silent()
+            self._later(5.5, 12.0, self._come_again)
+
+    def _come_again(self) -> None:
+        self.peer.restart()
+        self.mute_since = None
 
     def _fall_silent(self) -> None:
         self.mute_since = self._loop.time()

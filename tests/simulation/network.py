@@ -48,6 +48,12 @@ class SimulatedNetwork:
         """From now on nothing reaches the host and nothing comes from it, signalling and media alike."""
         self._gone.setdefault(host, self.loop.time())
 
+    def reset(self, host: str) -> None:
+        """Every TCP connection of a host ends without a goodbye; both ends learn of it."""
+        for (kind, address, _), transport in list(self._listeners.items()):
+            if kind == "tcp" and address == host:
+                transport.reset()
+
     def gone_since(self, host: str) -> float | None:
         """When the host vanished, if it has."""
         return self._gone.get(host)
@@ -188,6 +194,18 @@ class SimulatedTransport:
     def close(self) -> None:
         self._network.leave(self)
         self._connections.clear()
+
+    def reset(self) -> None:
+        """Lose every connection."""
+        for connection in list(self._connections.values()):
+            if connection.peer is not None:
+                connection.peer.owner.lose(connection.peer)
+            self.lose(connection)
+
+    def lose(self, connection: _Connection) -> None:
+        """Learn that one connection is no more."""
+        if self._connections.pop(connection.number, None) is not None:
+            self._network.loop.call_soon(self.receiver.flow_failed, connection.flow, "connection reset")
 
     def accept(self, remote: Address) -> _Connection:
         """A peer connects."""

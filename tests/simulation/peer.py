@@ -26,21 +26,37 @@ class Peer:
     ) -> None:
         self.host = host
         self.deaf = False
-        self._network = network
-        self._timer = None
+        self.network = network
+        self._life: _Life | None = None
+        self._on_invite = on_invite or (lambda leg: leg.refuse(480))
         self._transports: dict[int, SimulatedTransport] = {}
         rng = random.Random(f"{host} {network.rng.random()}")
         self.rng = rng
-        self.agent = UserAgent(
-            self,
-            network.loop.time,
-            lambda: f"{rng.getrandbits(64):016x}",
+        self.agent = self._born()
+
+    def _born(self) -> UserAgent:
+        self._life = life = _Life(self)
+        return UserAgent(
+            life,
+            self.network.loop.time,
+            lambda: f"{self.rng.getrandbits(64):016x}",
             product="peer",
-            on_invite=on_invite or (lambda leg: leg.refuse(480)),
+            on_invite=self._on_invite,
         )
 
+    def crash(self) -> None:
+        """The process is gone, and with it all that it knew; its host resets its connections."""
+        self.deaf = True
+        self._life.end()
+        self.network.reset(self.host)
+
+    def restart(self) -> None:
+        """A new process, which remembers nothing."""
+        self.deaf = False
+        self.agent = self._born()
+
     async def start(self, *, tcp: bool = True) -> None:
-        host = self._network.host(self.host)
+        host = self.network.host(self.host)
         self._transports[UDP] = await host.open("udp", (self.host, PORT), UDP, self)
         if tcp:
             self._transports[TCP] = await host.open("tcp", (self.host, PORT), TCP, self)
@@ -78,10 +94,32 @@ class Peer:
     def is_open(self, flow: Flow) -> bool:
         return self._transports[TCP].is_open(flow)
 
+
+class _Life:
+    """The sink of one process of a peer: when it has ended, whatever still runs of it is heard by nobody."""
+
+    def __init__(self, peer: Peer) -> None:
+        self._peer = peer
+        self._timer = None
+        self._alive = True
+        self.flow_to = peer.flow_to
+        self.local_address = peer.local_address
+        self.is_open = peer.is_open
+
+    def end(self) -> None:
+        self._alive = False
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def send(self, flow: Flow, data: bytes) -> None:
+        if self._alive:
+            self._peer.send(flow, data)
+
     def wake(self, deadline: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._network.loop.call_at(deadline, self.agent.handle_timers)
+        if self._alive:
+            self._timer = self._peer.network.loop.call_at(deadline, self._peer.agent.handle_timers)
 
     def message(self, direction: Direction, method: str, code: int) -> None: ...
 

@@ -42,6 +42,8 @@ class Witness:
         first final response left; initial: those without a To tag.
     sessions: the carrier's name for the call, by Call-ID.
     finals: distinct final responses to INVITEs from outside, by the same key.
+    unknown_there: dialogs that a peer knows nothing of any more (481): they are over without a BYE (RFC 3261
+        §12.2.1.2).
     tries: INVITEs to agents, by our call id and then by endpoint, in order.
     """
 
@@ -55,6 +57,7 @@ class Witness:
         self.finals: dict[tuple[str, str, int], set[tuple[int, str]]] = defaultdict(set)
         self.tries: dict[str, dict[str, Try]] = defaultdict(dict)
         self.confirmed: set[str] = set()
+        self.unknown_there: set[str] = set()
         self.byes: dict[str, list[str]] = defaultdict(list)
         self._tries_by_branch: dict[str, Try] = {}
         self._seen_byes: set[str] = set()
@@ -87,6 +90,8 @@ class Witness:
                     self.sessions[message.call_id] = message.headers.get(SESSION_ID)
             elif message.method == "BYE":
                 self._bye(message, "peer")
+        elif message.status == 481 and message.cseq_method != "CANCEL":
+            self.unknown_there.add(message.call_id)
         elif message.cseq_method == "INVITE" and (tried := self._tries_by_branch.get(message.branch)):
             if tried.responded_at is None:
                 tried.responded_at = self._clock()
@@ -121,7 +126,7 @@ class Witness:
             assert len(finals) == 1, f"INVITE {key} got final responses {self.finals[key]}"
             waited = self.answer_times[key] - arrived_at
             assert waited < PATIENCE, f"INVITE {key} was answered after {waited:.1f} s"
-        for call_id in self.confirmed:
+        for call_id in self.confirmed - self.unknown_there:
             said = self.byes[call_id]
             assert said, f"dialog {call_id} was answered and nobody said BYE"
             assert said.count("gateway") <= 1, f"dialog {call_id}: the gateway said BYE twice"

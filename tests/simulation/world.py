@@ -105,6 +105,9 @@ class Numbers:
         return self.near.get(number)
 
     async def lookup(self, number: str) -> PhoneNumber | None:
+        if self._rng.random() < 0.1:  # Redis stalls, until the lookup's hard bound
+            await asyncio.sleep(0.2)
+            return None
         await asyncio.sleep(self._rng.uniform(0.0, 0.2))
         return self.far.get(number)
 
@@ -126,6 +129,7 @@ class World:
         self.rng = random.Random(seed)
         self.counts = Counts()
         self.errors: list[str] = []
+        self.wall_offset = 0.0
 
     async def run(self) -> None:
         """Let everybody call, and check what must be true afterwards."""
@@ -149,6 +153,7 @@ class World:
             await self._start_gateway(Path(directory), speech)
             await self._start_agents()
             callers = await self._start_callers()
+            self._start_mischief(callers)
             await asyncio.sleep(CALLS_END_BY)
             left = [(call.id, call.record.tried) for call in self.registry]
             assert not left, f"calls that never end: {left}"
@@ -184,7 +189,7 @@ class World:
             directory,
             Disk(),
             clock=loop.time,
-            wall_clock=loop.time,
+            wall_clock=self._wall_clock,
             on_error=lambda error: self.errors.append(f"recording: {error!r}"),
             on_recorded=lambda path: None,
             consent_interval=rng.choice((None, 0.0, 5.0)),
@@ -211,7 +216,7 @@ class World:
                 directory,
                 max_seconds=10.0,
                 silence_seconds=3.0,
-                wall_clock=loop.time,
+                wall_clock=self._wall_clock,
             ),
             registry=self.registry,
             observer=self.counts,
@@ -219,9 +224,24 @@ class World:
             default_voicemail="Nobody is here.",
             recordings=self.recordings,
             clock=loop.time,
-            wall_clock=loop.time,
+            wall_clock=self._wall_clock,
             new_id=lambda: f"call-{next(ids)}",
         )
+
+    def _start_mischief(self, callers: list[SimulatedCaller]) -> None:
+        """Connections are reset, and the wall's clock jumps, at any time."""
+        loop, rng = asyncio.get_running_loop(), self.rng
+        hosts = [*self.agents, *(caller.host for caller in callers)]
+        for _ in range(rng.choice((0, 0, 5, 30))):
+            loop.call_later(rng.uniform(0.0, 60.0), self.network.reset, rng.choice(hosts))
+        for _ in range(rng.choice((0, 3))):
+            loop.call_later(rng.uniform(0.0, 60.0), self._jump, rng.uniform(-7200.0, 7200.0))
+
+    def _jump(self, seconds: float) -> None:
+        self.wall_offset += seconds
+
+    def _wall_clock(self) -> float:
+        return 1_700_000_000.0 + asyncio.get_running_loop().time() + self.wall_offset
 
     async def _start_agents(self) -> None:
         rng = self.rng
