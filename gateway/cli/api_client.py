@@ -201,7 +201,7 @@ async def _client(target: ApiTarget) -> AsyncIterator[ApiClient]:
     if target.url is not None:
         if not target.key:
             raise UsageError(f"--url needs a key: give it by --key or {CLIENT_VARIABLES['key']}")
-        async with _session() as session:
+        async with open_session() as session:
             yield ApiClient(session, target.url, target.key)
         return
     from gateway.config import load
@@ -212,14 +212,15 @@ async def _client(target: ApiTarget) -> AsyncIterator[ApiClient]:
             f"the numbers are in {settings.routing.numbers_file} (routing.numbers_file): edit that file"
         )
     if settings.api.remote_url:
-        async with _session() as session:
+        async with open_session() as session:
             yield ApiClient(session, settings.api.remote_url, settings.api.remote_key.get_secret_value())
         return
     async with _own(settings) as client:
         yield client
 
 
-def _session(connector: aiohttp.BaseConnector | None = None) -> aiohttp.ClientSession:
+def open_session(connector: aiohttp.BaseConnector | None = None) -> aiohttp.ClientSession:
+    """A session for an `ApiClient`."""
     import aiohttp
 
     timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
@@ -259,5 +260,5 @@ async def _own(settings: Settings) -> AsyncIterator[ApiClient]:
         directory = exit_stack.enter_context(tempfile.TemporaryDirectory(prefix="voice-gateway-"))
         path = str(Path(directory, "api.sock"))  # in a directory that nobody else may enter
         await web.UnixSite(runner, path).start()
-        session = await exit_stack.enter_async_context(_session(aiohttp.UnixConnector(path)))
+        session = await exit_stack.enter_async_context(open_session(aiohttp.UnixConnector(path)))
         yield ApiClient(session, "http://localhost", key)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.cli import agents, carriers, greetings, keys, numbers, voicemails
+from gateway.cli import agents, calls, carriers, greetings, keys, numbers, voicemails
 from gateway.cli.errors import UsageError
-from gateway.cli.options import ConfigOption
+from gateway.cli.options import ConfigOption, JsonOption, KeyOption, UrlOption
 from gateway.faults import ConfigError, StartError
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ app.add_typer(agents.app, name="agents")
 app.add_typer(carriers.app, name="carriers")
 app.add_typer(keys.app, name="keys")
 app.add_typer(voicemails.app, name="voicemails")
+app.add_typer(calls.app, name="calls")
 app.add_typer(greetings.app, name="greetings")
 
 
@@ -108,6 +109,81 @@ def call(
     from gateway.cli.call import run
 
     raise typer.Exit(run(uri, play=play, record=record, dtmf=dtmf, duration=duration, caller=caller))
+
+
+@app.command()
+def trace(
+    call: calls.CallArgument,
+    pcap: Annotated[
+        Path | None,
+        typer.Option("--pcap", help="Write the packets to this file instead, for Wireshark; - for stdout."),
+    ] = None,
+    config: ConfigOption = None,
+    url: UrlOption = None,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what went over the wire for one call: a ladder of both legs, and every message whole.
+
+    Secrets (credentials, keys of SRTP, bearer tokens) are starred out. The messages are on the gateway that
+    had the call, within traces.max_total_bytes; a call that goes on can be traced, too. The capture has RTP
+    if traces.rtp was on.
+
+    Examples:
+      voice-gateway trace 4be0a3e91f2c77d1
+
+      voice-gateway trace CA0123456789abcdef0123456789abcdef --pcap call.pcap
+
+      voice-gateway trace 4be0a3e91f2c77d1 --pcap - | tshark -r -
+
+    """
+    from gateway.cli.api_client import ApiTarget
+    from gateway.cli.trace import run
+
+    run(ApiTarget(config, url, key), call, pcap, as_json=as_json)
+
+
+@app.command()
+def top(
+    interval: Annotated[float, typer.Option(min=0.2, help="Seconds between looks.")] = 1.0,
+    once: Annotated[bool, typer.Option("--once", help="Print once, and end.")] = False,
+    config: ConfigOption = None,
+    url: UrlOption = None,
+    key: KeyOption = None,
+) -> None:
+    """Watch the live calls of a gateway: state, who calls whom, where in the plan, MOS. Ctrl-C ends it."""
+    from gateway.cli.api_client import ApiTarget
+    from gateway.cli.top import run
+
+    run(ApiTarget(config, url, key), interval=interval, once=once)
+
+
+@app.command()
+def drain(
+    undo: Annotated[bool, typer.Option("--undo", help="Take new calls again.")] = False,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until no call is left.")] = True,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait at most.")] = 3600.0,
+    config: ConfigOption = None,
+    url: UrlOption = None,
+    key: KeyOption = None,
+) -> None:
+    """Have new calls go elsewhere, and wait until the last one here is over.
+
+    Carriers get 503 for new calls and for OPTIONS, /readyz says why, and calls under way go on. The gateway
+    keeps running: stop it afterwards, or take calls again with --undo.
+
+    Exit status: 0 when no call is left, 1 when --timeout has passed before.
+
+    Examples:
+      voice-gateway drain --timeout 600 && systemctl stop voice-gateway
+
+      voice-gateway drain --undo
+
+    """
+    from gateway.cli.api_client import ApiTarget
+    from gateway.cli.drain import run
+
+    raise typer.Exit(run(ApiTarget(config, url, key), undo=undo, wait=wait, timeout=timeout))
 
 
 @app.command()
