@@ -88,8 +88,10 @@ class StreamConversation:
         self._socket = socket
         self._protocol = protocol
         self._session = session
+        self._loop = asyncio.get_running_loop()
         self._nonsense = 0
         self._outgoing: deque[str] = deque()
+        self._stuck_since: float | None = None  # when the message was begun that the agent has not taken yet
         self._wanted: asyncio.Future[None] | None = None
         self._over = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -132,24 +134,30 @@ class StreamConversation:
         self._pass_on()
 
     def _pass_on(self) -> None:
-        while len(self._outgoing) > MAX_UNSENT:
-            self._outgoing.popleft()
-            self.unsent += 1
+        if len(self._outgoing) > MAX_UNSENT:
+            self._drop_oldest()
         if self._wanted is not None and not self._wanted.done():
             self._wanted.set_result(None)
 
+    def _drop_oldest(self) -> None:
+        while len(self._outgoing) > MAX_UNSENT:
+            self._outgoing.popleft()
+            self.unsent += 1
+        since = self._stuck_since
+        if since is not None and self._loop.time() - since >= STALLED_SECONDS:
+            self._lose(f"agent read nothing for {STALLED_SECONDS:g} s")
+
     async def _write(self) -> None:
-        loop = asyncio.get_running_loop()
+        """Bounded by `_pass_on`, which a live session calls in every beat: cheaper than a timer a message."""
         send, outgoing = self._socket.send_str, self._outgoing
         try:
             while True:
-                async with asyncio.timeout(STALLED_SECONDS):
-                    while outgoing:
-                        await send(outgoing.popleft())
-                self._wanted = loop.create_future()
+                while outgoing:
+                    self._stuck_since = self._loop.time()
+                    await send(outgoing.popleft())
+                self._stuck_since = None
+                self._wanted = self._loop.create_future()
                 await self._wanted
-        except TimeoutError:
-            self._lose(f"agent read nothing for {STALLED_SECONDS:g} s")
         except (aiohttp.ClientError, OSError) as error:
             self._lose(f"connection to the agent broke: {error}")
 

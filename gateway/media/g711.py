@@ -103,3 +103,15 @@ PCMA = _codec("PCMA", 8, _alaw_value)
 
 CODECS: Mapping[str, Codec] = {"PCMU": PCMU, "PCMA": PCMA}
 """By the encoding name of SDP, upper case."""
+
+LOUDNESS_STEP = 16
+
+
+def _loudness(value_of: Callable[[int], int]) -> bytes:
+    steps = ((abs(value_of(code)) + LOUDNESS_STEP // 2) // LOUDNESS_STEP for code in range(256))
+    return bytes(min(step, 255) for step in steps)
+
+
+LOUDNESS: Mapping[str, bytes] = {"PCMU": _loudness(_ulaw_value), "PCMA": _loudness(_alaw_value)}
+"""For each code its magnitude in steps of `LOUDNESS_STEP`, at most 255 of them. How loud a frame is shows
+in the sum of its bytes translated by this, at an eighth of the price of decoding it and adding samples."""

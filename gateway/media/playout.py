@@ -16,6 +16,7 @@ from gateway.media import comfort_noise
 from gateway.media.codecs import PCMA, PCMU, AudioCodec, Decoder, pcm_frame_bytes
 from gateway.media.comfort_noise import NoiseSource, announced_level, rms
 from gateway.media.concealment import HISTORY_FRAMES, Concealer
+from gateway.media.g711 import LOUDNESS, LOUDNESS_STEP
 from gateway.media.jitter_buffer import FRAME_SECONDS, Gap, JitterBuffer, JitterStats
 from gateway.media.network_delay import MARGIN
 from gateway.media.rtp import RtpPacket
@@ -63,6 +64,7 @@ class Playout:
         "_form_decoder",
         "_history",
         "_loud_beats",
+        "_loudness",
         "_noise",
         "_pcm_size",
         "_pending",
@@ -88,6 +90,7 @@ class Playout:
         self._buffer: JitterBuffer[Piece | int] = JitterBuffer(clock_rate)
         self._noise = NoiseSource()
         self._concealer: Concealer | None = None
+        self._loudness = LOUDNESS.get(form.name)
         self._raw = False  # whether pieces are in `form` (direct) or PCM16
         self._pending = bytearray()
         self._history: deque[bytes] = deque(maxlen=HISTORY_FRAMES)
@@ -227,6 +230,8 @@ class Playout:
         return self._encoder.encode(pcm) if self._raw else pcm
 
     def _is_quiet(self, piece: bytes) -> bool:
+        if self._raw and self._loudness is not None:
+            return sum(piece.translate(self._loudness)) * LOUDNESS_STEP < QUIETEST_VOICE * len(piece)
         return mean_magnitude(self._pcm(piece)) < QUIETEST_VOICE
 
 

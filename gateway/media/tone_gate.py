@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gateway.media.codecs import LINEAR, PCMA, PCMU, AudioCodec
-from gateway.media.g711 import CODECS, FRAME_SAMPLES, SAMPLE_RATE
+from gateway.media.g711 import CODECS, FRAME_SAMPLES, LOUDNESS, SAMPLE_RATE
 from gateway.media.inband_dtmf import InbandDtmf
 from gateway.media.transcoder import converter
 
@@ -20,7 +20,7 @@ MOST_CROSSINGS = 38
 noise shifts that a little."""
 
 LEAST_LOUD_LAW = 8 * FRAME_SAMPLES
-"""Sum of magnitudes in steps of 16, a third of that of two tones of -30 dBm0."""
+"""Sum of magnitudes in `LOUDNESS_STEP`s of 16, a third of that of two tones of -30 dBm0."""
 
 LEAST_LOUD_LINEAR = FRAME_SAMPLES // 2
 """Sum of magnitudes in steps of 256, likewise."""
@@ -59,7 +59,7 @@ class ToneListener:
 def gate_for(form: AudioCodec) -> Gate:
     """Make a gate for frames in this form: G.711 or PCM16; in others every frame passes."""
     if form in (PCMU, PCMA):
-        loud, above = _LAW_TABLES[form.name]
+        loud, above = LOUDNESS[form.name], _ABOVE_ZERO[form.name]
 
         def law_gate(frame: bytes) -> bool:
             return sum(frame.translate(loud)) >= LEAST_LOUD_LAW and _crosses(frame.translate(above))
@@ -80,13 +80,12 @@ def _crosses(above: bytes) -> bool:
     return LEAST_CROSSINGS <= above.count(b"\x00\x01") <= MOST_CROSSINGS
 
 
-def _law_tables(law: str) -> tuple[bytes, bytes]:
-    """For each code its magnitude in steps of 16, and whether it is above zero."""
+def _above_zero(law: str) -> bytes:
+    """For each code whether it is above zero."""
     pcm = memoryview(CODECS[law].decode(bytes(range(256))))
-    values = [int.from_bytes(pcm[at : at + 2], "little", signed=True) for at in range(0, 512, 2)]
-    return bytes(min(abs(value) // 16, 255) for value in values), bytes(value > 0 for value in values)
+    return bytes(int.from_bytes(pcm[at : at + 2], "little", signed=True) > 0 for at in range(0, 512, 2))
 
 
-_LAW_TABLES = {law: _law_tables(law) for law in CODECS}
+_ABOVE_ZERO = {law: _above_zero(law) for law in CODECS}
 _LOUD = bytes(high if high < 128 else 255 - high for high in range(256))
 _ABOVE = bytes(high < 128 for high in range(256))

@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import struct
 import warnings
+from array import array
+from math import sin
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.media.g711 import CODECS, PCMA, PCMU, Codec
+from gateway.media.g711 import CODECS, LOUDNESS, LOUDNESS_STEP, PCMA, PCMU, Codec
+from gateway.media.tones import amplitude
+from gateway.media.voice_activity import mean_magnitude
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # gone in 3.13; here it is the oracle
@@ -73,3 +77,13 @@ def test_frames_are_filled_up_with_silence() -> None:
     assert [len(frame) for frame in frames] == [160, 160]
     assert frames[1][40:] == b"\xd5" * 120
     assert PCMU.frames(b"") == []
+
+
+def test_how_loud_a_frame_is_shows_without_decoding_it() -> None:
+    for name, codec in CODECS.items():
+        for level in (-45.0, -42.0, -35.0, -25.0):
+            pcm = array("h", (round(amplitude(level) * sin(at / 3)) for at in range(160)))
+            frame = codec.encode(pcm.tobytes())
+            by_table = sum(frame.translate(LOUDNESS[name])) * LOUDNESS_STEP / len(frame)
+            decoded = mean_magnitude(codec.decode(frame))
+            assert by_table == pytest.approx(decoded, abs=LOUDNESS_STEP / 2)
