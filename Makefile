@@ -1,5 +1,5 @@
 # `make run` answers calls, `make test` proves it. Everything else is for people who work on the code.
-.PHONY: run test check format soak load flood load-media bench bench-api test-fresh-clone docs setup-run setup-test
+.PHONY: run test check format soak load flood load-media bench bench-api test-fresh-clone docs site setup-run setup-test
 .DEFAULT_GOAL := run
 bin := .venv/bin
 
@@ -18,6 +18,9 @@ format: setup-test          ## put the code in shape
 
 docs: setup-test            ## write the pages that are made from code
 	@$(bin)/python scripts/generate_docs.py
+
+site: setup-test            ## the pages of docs/ as a site, in ./site
+	@NO_MKDOCS_2_WARNING=1 $(bin)/mkdocs build --strict --quiet
 
 test-fresh-clone: setup-test ## the README's two commands as a newcomer types them; wants ports 5060 and 8080
 	@VOICE_GATEWAY_FRESH_CLONE=1 $(bin)/python -m pytest tests/e2e/test_two_commands.py
