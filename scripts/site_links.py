@@ -1,7 +1,7 @@
 """For `mkdocs.yml`: what pages say about files outside of docs/.
 
-In the repository a page may link to `../examples/README.md`; on the site there is no such page. There the link
-becomes the file's name, which a reader of the repository finds.
+In the repository a page may link to `../examples/README.md`; on the site there is no such page. The link
+there becomes the file's name, which a reader of the repository finds.
 """
 
 from __future__ import annotations
