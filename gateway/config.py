@@ -385,7 +385,7 @@ class Media(Section):
         default=True,
         description=(
             "Offer SIP agents G.711, G.722, L16 (and Opus with the extra) behind the caller's own codecs, and"
-            " transcode where they take one of those. With SRTP or direct media never."
+            " transcode where they take one of those. With direct media never."
         ),
     )
     waiting_sound: str = Field(

@@ -26,6 +26,9 @@ OPTIONS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
 }
 """By protocol, what it lets one choose, and from what; empty for any text."""
 
+SIP_OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {"srtp": ("off", "optional", "required")}
+"""The same for SIP."""
+
 MAX_RANK: Final = 65_535
 """Of priority and weight, as in DNS SRV (RFC 2782)."""
 
@@ -79,19 +82,13 @@ def _stream_faults(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
         for field, value in (
             ("protocol", endpoint.protocol),
             ("auth_token", endpoint.auth_token),
-            ("options", endpoint.options),
         ):
             if value:
                 yield field, "is for ws: and wss: only; remove it"
+        yield from _option_faults(endpoint, "SIP", SIP_OPTIONS)
         return
-    known = OPTIONS.get(endpoint.protocol or "twilio", {})
-    for name, value in endpoint.options.items():
-        choices = known.get(name)
-        if choices is None:
-            there = ", ".join(known) or "none"
-            yield "options", f"{name!r} is no option of {endpoint.protocol or 'twilio'}, which has {there}"
-        elif choices and value not in choices:
-            yield "options", f"{name} must be one of {', '.join(choices)}"
+    protocol = endpoint.protocol or "twilio"
+    yield from _option_faults(endpoint, protocol, OPTIONS.get(protocol, {}))
     if endpoint.options.get("sample_rate") == "16000" and endpoint.options.get("encoding") != "L16":
         yield "options", "sample_rate 16000 goes with encoding L16; G.711 has 8000"
     if endpoint.auth_token is not None and _CONTROL.search(endpoint.auth_token):
@@ -102,3 +99,15 @@ def shown_url(url: str) -> str:
     """An endpoint's URL without what may be secret in it: a password, and values of its query."""
     place, mark, query = url.partition("?")
     return _PASSWORD.sub(rf"\1{WITHHELD}@", place) + mark + _VALUES.sub(WITHHELD, query)
+
+
+def _option_faults(
+    endpoint: Endpoint, protocol: str, known: Mapping[str, tuple[str, ...]]
+) -> Iterator[tuple[str, str]]:
+    for name, value in endpoint.options.items():
+        choices = known.get(name)
+        if choices is None:
+            there = ", ".join(known) or "none"
+            yield "options", f"{name!r} is no option of {protocol}, which has {there}"
+        elif choices and value not in choices:
+            yield "options", f"{name} must be one of {', '.join(choices)}"

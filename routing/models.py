@@ -37,7 +37,7 @@ class Endpoint(Struct, frozen=True, omit_defaults=True):
     headers: further headers of the handshake or the INVITE.
     auth_token: signs the handshake of a WebSocket as Twilio does, and is the password with which the agent
         may end or move its calls over HTTP; a secret.
-    options: of the protocol on a WebSocket (`routing.endpoint_rules.OPTIONS`).
+    options: of the protocol on a WebSocket, or of SIP (`routing.endpoint_rules`).
     """
 
     url: str
@@ -61,6 +61,11 @@ class Endpoint(Struct, frozen=True, omit_defaults=True):
     def direct_media(self) -> bool:
         """Whether audio flows between carrier and agent without us."""
         return _split_url(self.url)[1]
+
+    @property
+    def srtp(self) -> str:
+        """Whether audio to and from a SIP agent is encrypted: ``off``, ``optional`` or ``required``."""
+        return self.options.get("srtp", "off")
 
     @property
     def request_uri(self) -> str:

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from ipaddress import IPv4Network, IPv6Network
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
+
+SrtpPolicy: TypeAlias = Literal["off", "optional", "required"]
 
 Network: TypeAlias = IPv4Network | IPv6Network
 
@@ -35,6 +37,7 @@ class Carrier:
         address repeats; None when there is none.
     passed_headers: prefixes of header names that agents get to see.
     refused_callers: callers who get 603: numbers, ``anonymous``, or beginnings of them with a ``*`` behind.
+    srtp: whether its callers' audio is encrypted: ``off``, ``optional`` (as a call wants it), ``required``.
     early_media: whether its callers hear our ringback before they are answered (183 in place of 180); None
         for what ``media.early_media`` says.
     calls_per_second: new calls that it may place; None for what ``admission.carrier_calls_per_second`` says.
@@ -50,6 +53,7 @@ class Carrier:
     passed_headers: tuple[str, ...] = ()
     refused_callers: tuple[str, ...] = ()
     certificate_names: tuple[str, ...] = ()
+    srtp: SrtpPolicy = "optional"
     early_media: bool | None = None
     calls_per_second: float | None = None
     development: bool = False

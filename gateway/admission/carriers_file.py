@@ -151,6 +151,12 @@ def _rate(value: object) -> float:
     return float(value)
 
 
+def _srtp(value: object) -> str:
+    if value not in ("off", "optional", "required"):
+        raise _FieldError("must be off, optional or required")
+    return str(value)
+
+
 def _date(value: object) -> date:
     if not isinstance(value, date) or isinstance(value, datetime):
         raise _FieldError("must be a date such as 2026-11-23, without quotes")
@@ -168,6 +174,7 @@ _FIELDS: Final[Mapping[str, _Reader]] = {
     "early_media": _flag,
     "calls_per_second": _rate,
     "certificate_names": _domains,
+    "srtp": _srtp,
     "development": _flag,
     "documentation": _text,
     "checked": _date,

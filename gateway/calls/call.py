@@ -231,6 +231,9 @@ class Call:
         self.leg_placed(leg.call_id)
         self.happened("caller", "the carrier's retry took the first INVITE's place")
         leg.listener = self.deliver
+        leg.guard = security = self.audio.security
+        if security is not None:
+            security.offer_came(leg.request.body)
         leg.answer(body)
         first.listener = ignore
         first.hangup()

@@ -21,6 +21,7 @@ from gateway.calls.registry import Registry
 from gateway.calls.retries import Key, Retries, dialog_key
 from gateway.destinations.base import CallerLeft, Declined, Destination, Finished, Lost, Moved
 from gateway.destinations.caller_audio import CallerAudio
+from gateway.destinations.leg_security import LegSecurity
 from gateway.destinations.remote_control import Target
 from gateway.destinations.stream_trunk import StreamTrunk
 from gateway.destinations.terminating import answer_here, early_media
@@ -30,6 +31,7 @@ from gateway.destinations.voicemail import Voicemail, VoicemailBox
 from gateway.destinations.waiting_sound import WaitingSound, WaitingSounds
 from gateway.media.ports import MediaPorts
 from gateway.sip.inbound_leg import InboundLeg
+from gateway.sip.sdes import SECURE
 from routing.models import PhoneNumber, RecordingPolicy
 from routing.numbering import normalise
 from routing.plan import AgentDestination, Agents, Plan, Refusal, find_agent, make_plan
@@ -152,11 +154,13 @@ class Dispatcher:
             record.rule, record.sip_call_ids = refusal.rule, [leg.call_id]
             self._sink(record)
             return
+        security = _security(leg, carrier)
         audio = CallerAudio(
-            request.body,
+            security.offer_came(request.body) if security is not None and request.body else request.body,
             self._ports,
             session_id=round(record.started_at),
             latch_ranges=carrier.media_sources or None,
+            security=security,
         )
         call = Call(
             leg,
@@ -183,7 +187,7 @@ class Dispatcher:
             else:
                 self._record(call, plan)
                 early = self._waiting.early if carrier.early_media is None else carrier.early_media
-                await self._dispatch(call, plan, early=early)
+                await self._dispatch(call, carrier, plan, early=early)
         except CallerLeft as left:
             call.close("abandoned" if left.status == 200 else "failed", left.cause, left.status)
         except Exception:
@@ -197,15 +201,15 @@ class Dispatcher:
         """Have the whole call recorded, if that is its policy."""
         if plan.recording != "all" or self._recordings is None:
             return
-        if call.audio.secure:
-            log.warning("call not recorded", reason="its audio is encrypted between caller and agent")
-            return
         call.recording = CallRecording(self._recordings, call.id, call.audio)
         call.audio.tap = call.recording
 
-    async def _dispatch(self, call: Call, plan: Plan, *, early: bool) -> None:
+    async def _dispatch(self, call: Call, carrier: Carrier, plan: Plan, *, early: bool) -> None:
         destinations = self._destinations(plan)
         call.record.plan = tuple(destination.name for destination in destinations)
+        if (fault := _against_policy(call.audio.as_it_came, carrier)) is not None:
+            call.close("refused", fault, 488)
+            return
         if (obstacle := _obstacle(call, destinations)) is not None:
             call.close("refused", obstacle.reason, obstacle.status)
             return
@@ -297,6 +301,25 @@ class Dispatcher:
             else Voicemail(each, self._voicemail, records=plan.recording != "off")
             for each in plan.destinations
         ]
+
+
+def _security(leg: InboundLeg, carrier: Carrier) -> LegSecurity | None:
+    """The SRTP of a caller that wants it, or must have it."""
+    if SECURE not in leg.request.body and carrier.srtp != "required":
+        return None
+    security = LegSecurity()
+    leg.guard = security
+    return security
+
+
+def _against_policy(offer: bytes, carrier: Carrier) -> str | None:
+    """Why a caller's offer is not taken, as far as its carrier's SRTP goes."""
+    secure = SECURE in offer
+    if secure and carrier.srtp == "off":
+        return "SRTP is off for this carrier"
+    if offer and not secure and carrier.srtp == "required":
+        return "SRTP is required of this carrier"
+    return None
 
 
 def _obstacle(call: Call, destinations: Sequence[Destination]) -> Declined | None:

@@ -10,7 +10,7 @@ from gateway.destinations.attending import attended
 from gateway.destinations.audio_path import AudioPath, DirectPath, RelayedPath
 from gateway.destinations.base import Call, CallerLeft, Declined, Lost, Outcome, Tried, ignore
 from gateway.destinations.bridge import Bridge
-from gateway.destinations.caller_audio import SECURE
+from gateway.destinations.leg_security import LegSecurity
 from gateway.destinations.renegotiation import renegotiate
 from gateway.destinations.terminating import answer_moved
 from gateway.destinations.trunk import Lease, Trunk
@@ -19,6 +19,7 @@ from gateway.sip.events import AnswerReceived, FailureReceived, ProvisionalRecei
 from gateway.sip.flow import Flow
 from gateway.sip.message import Response
 from gateway.sip.outbound_leg import OutboundLeg
+from gateway.sip.sdes import SECURE
 from gateway.sip.sdp import SdpError
 from routing.models import Agent, Endpoint
 
@@ -27,6 +28,9 @@ USER_SAFE = "+-_.!~*'()&=$,"
 
 AUDIO = b"\nm=audio "
 """What every answer must hold, also one that passes untouched: nobody talks to a peer without audio."""
+
+NOT_SECURELY = frozenset({415, 488, 606})
+"""How an agent refuses an offer that it would have taken in the clear (RFC 3264 §6, RFC 4568 §7.2)."""
 
 ANONYMOUS = "anonymous"
 """The user in From when the caller's number is withheld (RFC 3323 §4.1.1.3)."""
@@ -51,7 +55,7 @@ class Attempt:
 
     """
 
-    __slots__ = ("_agent", "_began", "_call", "_endpoint", "_lease", "_trunk")
+    __slots__ = ("_agent", "_began", "_call", "_endpoint", "_lease", "_refused", "_security", "_trunk")
 
     def __init__(self, call: Call, agent: Agent, endpoint: Endpoint, lease: Lease, trunk: Trunk) -> None:
         self._call = call
@@ -60,6 +64,8 @@ class Attempt:
         self._lease = lease
         self._trunk = trunk
         self._began = call.now()
+        self._security = LegSecurity() if endpoint.srtp != "off" and not endpoint.direct_media else None
+        self._refused = 0
 
     async def run(self, deadline: float) -> Outcome:
         """Offer the call, and if it is taken stay with it until its end.
@@ -75,7 +81,13 @@ class Attempt:
                 min(deadline, self._began + self._trunk.response_timeout),
             )
             path = self._path()
-            return await self._offer(ways, path, deadline)
+            outcome = await self._offer(ways, path, deadline)
+            if self._refused in NOT_SECURELY and self._may_go_on_in_the_clear:
+                path.close()
+                self._security, self._refused = None, 0
+                path = self._path()
+                outcome = await self._offer(ways, path, deadline)
+            return outcome
         except TimeoutError:
             return self._failed("no connection in time")
         except OSError as error:
@@ -92,6 +104,10 @@ class Attempt:
                 path.close()
                 call.leg_heard(self._agent.id, path.agent_stats)
 
+    @property
+    def _may_go_on_in_the_clear(self) -> bool:
+        return self._security is not None and self._endpoint.srtp == "optional"
+
     def _path(self) -> AudioPath:
         # Who was given early media of ours stays with our port: an answer repeats what it was shown.
         early = self._call.audio.through_port and not self._call.answered
@@ -99,7 +115,10 @@ class Attempt:
         if self._endpoint.direct_media and not through_us:
             return DirectPath(self._call.audio)
         return RelayedPath(
-            self._call.audio, self._call.waiting_sound.stop, transcodes=self._trunk.transcoding
+            self._call.audio,
+            self._call.waiting_sound.stop,
+            transcodes=self._trunk.transcoding,
+            security=self._security,
         )
 
     async def _offer(self, ways: Sequence[Flow], path: AudioPath, deadline: float) -> Outcome:
@@ -135,13 +154,14 @@ class Attempt:
             flow,
             from_=f"<sip:{quote(call.caller_number, USER_SAFE) or ANONYMOUS}@{self._trunk.domain}>",
             to=f"<{self._endpoint.request_uri}>",
-            body=offer,
+            body=offer if self._security is None else self._security.leaves(offer, offer=True),
             headers=self._headers(),
             listener=call.deliver,
         )
         if first:
             call.attempt_begins()
         call.leg_placed(leg.call_id)
+        leg.guard = self._security
         try:
             answer = await self._await_answer(leg, path, deadline, limit)
             if not isinstance(answer, bytes):
@@ -155,7 +175,7 @@ class Attempt:
                 self._note(ending.reason)
             return ending
         finally:
-            leg.listener = ignore
+            leg.listener, leg.guard = ignore, None
             leg.hangup()
 
     def _headers(self) -> list[tuple[str, str]]:
@@ -228,7 +248,7 @@ class Attempt:
     def _caller_changes(self, change: ReinviteReceived) -> None:
         """A caller who has our early media moves its own, by UPDATE: nobody but us is concerned yet."""
         audio = self._call.audio
-        agreed = audio.agreed() if audio.through_port and not audio.secure else None
+        agreed = audio.agreed() if audio.through_port else None
         if agreed is None:
             change.leg.refuse_reinvite(491)
             return
@@ -246,6 +266,7 @@ class Attempt:
 
     def _judge(self, failure: FailureReceived) -> Declined:
         answer = f"{failure.status} {failure.reason}"
+        self._refused = failure.status
         if failure.status == 408 or 500 <= failure.status < 600:
             return self._failed(answer)
         self._lease.succeeded()
@@ -256,8 +277,13 @@ class Attempt:
         call = self._call
         if not answer.startswith(b"v=0") or AUDIO not in answer:
             return self._failed("answered without a session description for audio")
-        if call.audio.secure and SECURE not in answer:
+        if self._security is not None and self._security.fault:
+            return self._failed(f"answered unusably: {self._security.fault}")
+        insecure = SECURE not in answer
+        if not path.relayed and insecure and SECURE in call.audio.as_it_came:
             return self._failed("answered a secure offer in the clear")
+        if path.relayed and not insecure:
+            return self._failed("answered an offer in the clear with SRTP")
         settled = self._settled(path)
         try:
             path.follow_agent(answer)

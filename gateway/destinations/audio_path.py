@@ -11,11 +11,13 @@ from typing import Protocol
 
 from gateway.destinations.caller_audio import CallerAudio, rtp_address
 from gateway.destinations.codec_bridge import Carried, SpokenOnLeg, carry, spoken_on_leg, voice_in, widened
+from gateway.destinations.leg_security import LegSecurity
 from gateway.destinations.repeated import repeated
 from gateway.media.ports import PacketSink
 from gateway.media.reception import PortStats
 from gateway.media.relay import Relay
 from gateway.media.stream_transcoder import StreamTranscoder
+from gateway.sip.sdes import SECURE
 from gateway.sip.sdp import Codec, SdpError, make_offer, with_media_address
 
 
@@ -86,10 +88,11 @@ class DirectPath:
 
     def __init__(self, audio: CallerAudio) -> None:
         self._audio = audio
+        audio.pass_by()
 
     def offer(self) -> bytes:
         """See `AudioPath`."""
-        return self._audio.offer()
+        return self._audio.direct_offer()
 
     def offer_to_agent(self, offer: bytes) -> bytes:
         """See `AudioPath`."""
@@ -136,7 +139,8 @@ class RelayedPath:
 
     Args:
         on_agent: called with the agent's first packet, before that goes to the caller.
-        transcodes: whether codecs are added to offers; never to SRTP's, whose packets nobody here can read.
+        transcodes: whether codecs are added to offers.
+        security: the agent's SRTP; None to talk to it in the clear.
 
     Raises:
         NoPortLeft: there is no port for one of the two legs.
@@ -161,13 +165,22 @@ class RelayedPath:
 
     relayed = True
 
-    def __init__(self, audio: CallerAudio, on_agent: Callable[[], None], *, transcodes: bool = True) -> None:
+    def __init__(
+        self,
+        audio: CallerAudio,
+        on_agent: Callable[[], None],
+        *,
+        transcodes: bool = True,
+        security: LegSecurity | None = None,
+    ) -> None:
         self._audio = audio
         self._caller_port = audio.open_port()
         self._agent_port = audio.open_agent_port()
-        self._relay = Relay(self._caller_port, self._agent_port, secure=audio.secure)
+        if security is not None:
+            security.attach(self._agent_port)
+        self._relay = Relay(self._caller_port, self._agent_port)
         self.agent_stats: PortStats | None = self._agent_port.stats
-        self._transcodes = transcodes and not audio.secure
+        self._transcodes = transcodes
         self._on_agent = on_agent
         self._closed = False
         self._asked = self._agent_knows = b""
@@ -184,12 +197,14 @@ class RelayedPath:
 
     def offer_to_agent(self, offer: bytes) -> bytes:
         """See `AudioPath`."""
+        _refuse_keys(offer)
         offer = widened(offer) if self._transcodes else offer
         self._agent_knows = with_media_address(offer, *self._agent_port.address)
         return self._agent_knows
 
     def offer_to_caller(self, offer: bytes) -> bytes:
         """See `AudioPath`."""
+        _refuse_keys(offer)
         agreed = self._audio.agreed()
         offer = widened(offer, agreed[0] if agreed else None) if self._transcodes else offer
         ours = with_media_address(offer, *self._caller_port.address)
@@ -296,3 +311,9 @@ class RelayedPath:
         self._on_agent()
         self._agent_port.sink = self._to_caller
         self._to_caller(packet)
+
+
+def _refuse_keys(offer: bytes) -> None:
+    """A leg that began in the clear stays so: keys that came later are for nobody here. Raises SdpError."""
+    if SECURE in offer:
+        raise SdpError("SRTP was not agreed on for this call")

@@ -11,14 +11,13 @@ from typing import Literal, TypeAlias
 
 from gateway.destinations.described import described
 from gateway.destinations.direction import RECEIVING
+from gateway.destinations.leg_security import LegSecurity
 from gateway.media.codecs import AudioCodec, find
 from gateway.media.ports import MediaPort, MediaPorts, Network
 from gateway.media.reception import PortStats
 from gateway.media.tapped_port import PacketTap, TappedPort
+from gateway.sip.sdes import cleared
 from gateway.sip.sdp import Codec, Media, SdpError, restrict_to
-
-SECURE = b"/SAVP"
-"""In the transport field of a media line: RTP/SAVP or RTP/SAVPF (RFC 3711, 5124)."""
 
 
 class CallerAudio:
@@ -29,9 +28,10 @@ class CallerAudio:
         ports: where our port comes from, if one is needed.
         session_id: names the session in descriptions that we make ourselves (RFC 8866 §5.2).
         latch_ranges: networks that the carrier's media comes from; None for any.
+        security: the caller's SRTP; None if its audio is in the clear.
 
     Attributes:
-        theirs: the caller's latest session description.
+        theirs: the caller's latest session description; without its keys, unless its media is direct.
         shown: the latest one that the caller has from us, as an answer or as early media.
         port: our RTP port for the caller; None until a destination needs one.
         through_port: what was shown points at our port (and not at an agent's own address).
@@ -47,6 +47,7 @@ class CallerAudio:
         "_ports",
         "_spoken",
         "port",
+        "security",
         "session_id",
         "shown",
         "tap",
@@ -61,6 +62,7 @@ class CallerAudio:
         *,
         session_id: int,
         latch_ranges: Sequence[Network] | None = None,
+        security: LegSecurity | None = None,
     ) -> None:
         self.session_id = session_id
         self.theirs = offer
@@ -68,6 +70,7 @@ class CallerAudio:
         self.port: MediaPort | None = None
         self.through_port = False
         self.tap: PacketTap | None = None
+        self.security = security
         self._spoken: tuple[bytes, bytes, _Forms] = (b"", b"", {})
         self._ports = ports
         self._latch_ranges = latch_ranges
@@ -75,9 +78,14 @@ class CallerAudio:
         self._heard: PortStats | None = None
 
     @property
-    def secure(self) -> bool:
-        """Whether the caller insists on SRTP."""
-        return SECURE in self.theirs
+    def as_it_came(self) -> bytes:
+        """The caller's latest session description with its keys, for an agent with direct media."""
+        return self.theirs if self.security is None else self.security.as_it_came
+
+    def pass_by(self) -> None:
+        """From now on audio passes by us, and so do keys."""
+        if self.security is not None:
+            self.security.transparent = True
 
     @property
     def listening(self) -> bool:
@@ -89,13 +97,22 @@ class CallerAudio:
 
         Raises:
             NoPortLeft: the range is exhausted.
-            SdpError: the caller's session description has no audio, or makes no sense.
+            SdpError: the caller's session description has no audio, or makes no sense, or asks for an SRTP
+                that we do not speak.
 
         """
+        if self.security is not None:
+            if self.security.fault:
+                raise SdpError(self.security.fault)
+            if self.security.transparent:
+                self.security.transparent = False
+                self.theirs = cleared(self.theirs)
         if self.port is None:
             target = rtp_address(self.theirs) if self.theirs else None
             port = self._ports.open(self._latch_ranges)
             self.port = port if self.tap is None else TappedPort(port, self.tap)
+            if self.security is not None:
+                self.security.attach(self.port)
             if target is not None:
                 self.port.set_remote(*target)
         return self.port
@@ -155,8 +172,15 @@ class CallerAudio:
             SdpError: the caller's session description cannot be understood.
 
         """
-        agreed = self.agreed() if self.theirs else None
-        return restrict_to(self.theirs, *agreed) if agreed else self.theirs
+        return self._narrowed(self.theirs)
+
+    def direct_offer(self) -> bytes:
+        """The same with the caller's keys, for an agent that gets its audio directly. Raises SdpError."""
+        return self._narrowed(self.as_it_came)
+
+    def _narrowed(self, theirs: bytes) -> bytes:
+        agreed = self.agreed() if theirs else None
+        return restrict_to(theirs, *agreed) if agreed else theirs
 
     def change_hands(self) -> None:
         """Begin with another destination: from now on its session descriptions continue what was shown."""

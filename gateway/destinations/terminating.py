@@ -80,7 +80,7 @@ async def _answer_or_move(call: Call) -> Terms | Declined:
 def early_media(call: Call) -> bytes:
     """Our answer to the caller's offer before anybody has answered, for a 183; empty if there is none."""
     audio = call.audio
-    if not audio.theirs or audio.secure:
+    if not audio.theirs:
         return b""
     try:
         host, port = audio.open_port().address
@@ -91,7 +91,7 @@ def early_media(call: Call) -> bytes:
 
 
 def obstacle(call: Call) -> Declined | None:
-    """What stands against answering here: no port, SRTP, no codec of ours. May open the caller's port."""
+    """What stands against answering here: no port, no SRTP or codec of ours. May open the caller's port."""
     audio = call.audio
     try:
         host, port = audio.open_port().address

@@ -80,10 +80,10 @@ class WaitingSound:
         """Play from the beginning.
 
         Does nothing while it plays, and nothing where our port is not what the caller hears: with direct
-        media, with SRTP, with a codec that we do not speak, while the caller holds.
+        media, with a codec that we do not speak, while the caller holds.
         """
         audio = self._audio
-        agreed = audio.agreed() if audio.through_port and not audio.secure and audio.listening else None
+        agreed = audio.agreed() if audio.through_port and audio.listening else None
         codec = find(agreed[0].name, agreed[0].clock_rate) if agreed is not None else None
         if self._sender is not None or agreed is None or codec is None or audio.port is None:
             return

@@ -25,13 +25,35 @@ class NoPortLeft(Exception):  # noqa: N818 - it names a state of ours, not a mis
     """Every port of the range is in a call or still resting: send the caller to another node (503)."""
 
 
+class PacketSeal(Protocol):
+    """Encrypts one leg's packets, and opens the peer's (SRTP).
+
+    Attributes:
+        stats: where what it refuses is counted; its port sets it.
+
+    """
+
+    stats: PortStats
+
+    def seal(self, packet: bytes) -> bytes:
+        """An RTP packet as it leaves. Raises OSError if it cannot be sealed."""
+
+    def open(self, packet: bytes) -> bytes:
+        """An RTP packet that came, in the clear; empty, and counted, if it is not the peer's."""
+
+    def seal_rtcp(self, packet: bytes) -> bytes:
+        """As `seal`, for RTCP."""
+
+    def open_rtcp(self, packet: bytes) -> bytes:
+        """As `open`, for RTCP."""
+
+
 class MediaPort(Protocol):
     """One RTP port with its RTCP companion: the local end of one leg's audio.
 
     Attributes:
         sink: receives every accepted RTP packet; a port that is just opened discards.
-        rtcp_sink: likewise for RTCP. A port has reports of its own, and takes the peer's, until
-            `forward_rtcp`.
+        rtcp_sink: likewise for RTCP; a port has reports of its own, and takes the peer's.
         sending: False while the peer holds us (``a=sendonly`` or ``a=inactive`` at its side): `send` then
             discards.
         last_packet_at: the pool clock's seconds of the last accepted RTP packet; None before the first.
@@ -62,10 +84,10 @@ class MediaPort(Protocol):
     def send_rtcp(self, packet: bytes) -> None:
         """Send one RTCP packet to the peer; otherwise as `send`."""
 
-    def forward_rtcp(self, sink: PacketSink) -> None:
-        """Hand the peer's RTCP to `sink`, and send no reports of our own any more.
+    def secure(self, seal: PacketSeal) -> None:
+        """Encrypt everything from now on: only what `seal` opens is heard, nothing leaves unsealed.
 
-        For streams whose keys only the two ends have (SRTP): nobody between them can write their RTCP.
+        Packets are in the clear at every other method and at the sinks.
         """
 
     def close(self) -> None:

@@ -28,7 +28,8 @@ class PortStats:
 
     packets_in: accepted; packets_out: handed to the network;
     dropped_source: well-formed, but from an address that is not the peer's;
-    dropped_invalid: not RTP at all (STUN, DTLS, keep-alives, garbage);
+    dropped_invalid: not RTP at all (STUN, DTLS, keep-alives, garbage), or not opened by the leg's SRTP keys;
+    dropped_forged, dropped_replayed: of these, what the peer's key has not sealed, and what had come before;
     send_failures: refused by the local network stack (no route, buffer full).
     codec, clock_rate: what is spoken on this leg, as SDP names it, and its timestamp units a second.
     far_lost, far_jitter: packets and seconds, as the peer reports of what we send; None before it does.
@@ -38,6 +39,8 @@ class PortStats:
     packets_out: int = 0
     dropped_source: int = 0
     dropped_invalid: int = 0
+    dropped_forged: int = 0
+    dropped_replayed: int = 0
     send_failures: int = 0
     codec: str = ""
     clock_rate: int = CLOCK_RATE

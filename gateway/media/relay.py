@@ -23,23 +23,20 @@ class Relay:
 
     Args:
         a, b: the two legs; the relay owns them and closes them.
-        secure: the streams are SRTP, of which nothing can be read here.
         clock: seconds, the one that the ports' `last_packet_at` comes from.
 
     """
 
-    __slots__ = ("_clock", "_secure", "_since_a", "_since_b", "a", "b")
+    __slots__ = ("_clock", "_since_a", "_since_b", "a", "b")
 
     def __init__(
         self,
         a: MediaPort,
         b: MediaPort,
         *,
-        secure: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
-        self._secure = secure
         self.a = a
         self.b = b
         self._since_a = self._since_b = clock()
@@ -61,8 +58,6 @@ class Relay:
         """Take the relay apart, keeping leg `a` open for a session of its own (voicemail, say)."""
         self.b.close()
         self.a.sink = discard
-        if self._secure:
-            self.a.rtcp_sink = discard
         return self.a
 
     def close(self) -> None:
@@ -72,9 +67,6 @@ class Relay:
 
     def _join(self) -> None:
         self.a.sink, self.b.sink = self.b.send, self.a.send
-        if self._secure:
-            self.a.forward_rtcp(self.b.send_rtcp)
-            self.b.forward_rtcp(self.a.send_rtcp)
 
 
 def _last(port: MediaPort, since: float) -> float:

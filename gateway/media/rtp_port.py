@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from gateway.media.latch import HOLD, SymmetricLatch, unicast
 from gateway.media.poller import SocketPoller
-from gateway.media.ports import Address, PacketSink
+from gateway.media.ports import Address, PacketSeal, PacketSink
 from gateway.media.reception import PortStats
 from gateway.media.rtcp_latch import RtcpLatch
 from gateway.media.rtcp_reporter import Reporter
@@ -41,6 +42,7 @@ class RtpPort:
         "_recvfrom",
         "_reporter",
         "_rtcp",
+        "_seal",
         "_sendto",
         "_socket_sendto",
         "_sockets",
@@ -70,7 +72,8 @@ class RtpPort:
         self.last_packet_at: float | None = None
         self.stats = PortStats()
         self._sockets: SocketPair | None = sockets
-        self._recvfrom = sockets.rtp.recvfrom
+        self._recvfrom: Callable[[int], tuple[bytes, Any]] = sockets.rtp.recvfrom
+        self._seal: PacketSeal | None = None
         self._sendto: Callable[[bytes, Address], int] = sockets.rtp.sendto
         self._socket_sendto: Callable[[bytes, Address], int] = sockets.rtp.sendto
         self._latch = latch
@@ -114,6 +117,8 @@ class RtpPort:
         if self._rtcp.target is None or self._sockets is None:
             return
         try:
+            if self._seal is not None:
+                packet = self._seal.seal_rtcp(packet)
             self._sockets.rtcp.sendto(packet, self._rtcp.target)
         except OSError:
             self.stats.send_failures += 1
@@ -125,12 +130,11 @@ class RtpPort:
         """
 
         def send_and_tell(packet: bytes, target: Address) -> int:
-            self._sendto = sendto
-            sent = sendto(packet, target)
+            self._sendto = self._socket_sendto
+            sent = self._socket_sendto(packet, target)
             seen(packet)
             return sent
 
-        sendto = self._socket_sendto
         self._sendto = send_and_tell
 
     def report_by(self, reporter: Reporter) -> None:
@@ -138,14 +142,29 @@ class RtpPort:
         self._reporter = reporter
         self.rtcp_sink = reporter.receive
 
-    def forward_rtcp(self, sink: PacketSink) -> None:
-        """See `MediaPort.forward_rtcp`."""
-        if self._sockets is None:
+    def secure(self, seal: PacketSeal) -> None:
+        """See `MediaPort.secure`.
+
+        By other functions in the sockets' place, so that packets in the clear pay nothing for it.
+        """
+        sockets = self._sockets
+        if sockets is None:
             return
-        if self._reporter is not None:
-            self._reporter.stop()
-            self._reporter = None
-        self.rtcp_sink = sink
+        receive, send = sockets.rtp.recvfrom, sockets.rtp.sendto
+
+        def receive_sealed(size: int) -> tuple[bytes, Any]:
+            packet, source = receive(size)
+            return seal.open(packet), source
+
+        def send_sealed(packet: bytes, target: Address) -> int:
+            return send(seal.seal(packet), target)
+
+        seal.stats = self.stats
+        self._seal = seal
+        self._recvfrom = receive_sealed
+        if self._sendto == self._socket_sendto:
+            self._sendto = send_sealed
+        self._socket_sendto = send_sealed
 
     def close(self) -> None:
         """See `MediaPort.close`."""
@@ -204,6 +223,8 @@ class RtpPort:
             packet, source = self._sockets.rtcp.recvfrom(MAX_PACKET)
         except OSError:
             return
+        if self._seal is not None:
+            packet = self._seal.open_rtcp(packet)
         if len(packet) < RTCP_HEADER or packet[0] & 0xC0 != 0x80:
             self.stats.dropped_invalid += 1
         elif self._rtcp.offer(source[:2], self._accepted or self._target):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from gateway.media.ports import Address, MediaPort, PacketSink
+from gateway.media.ports import Address, MediaPort, PacketSeal, PacketSink
 from gateway.media.reception import PortStats
 from gateway.media.rtp_port import discard
 
@@ -98,9 +98,9 @@ class TappedPort:
         """See `MediaPort`."""
         self._port.send_rtcp(packet)
 
-    def forward_rtcp(self, sink: PacketSink) -> None:
-        """See `MediaPort`."""
-        self._port.forward_rtcp(sink)
+    def secure(self, seal: PacketSeal) -> None:
+        """See `MediaPort`; what is recorded is in the clear."""
+        self._port.secure(seal)
 
     def close(self) -> None:
         """See `MediaPort`."""

@@ -87,6 +87,8 @@ class InboundLeg(Leg):
         if self.ended:
             return
         self._require_pending("ring")
+        if body:
+            body = self._outgoing(body)
         self.described = body or self.described
         self._invite.progress(status, reason, headers, body)
 
@@ -98,6 +100,7 @@ class InboundLeg(Leg):
         if self.ended:
             return
         self._require_pending("answer")
+        body = self._outgoing(body)
         self._progress.cancel()
         self._awaiting_ack[self.request.cseq] = self._invite
         self.described = body

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gateway.sip.incoming_request import IncomingRequest
     from gateway.sip.message import Request, Response
     from gateway.sip.received_invite import ReceivedInvite
+    from gateway.sip.session_guard import SessionGuard
 
 Listener: TypeAlias = Callable[[Event], None]
 HeaderList: TypeAlias = Sequence[tuple[str, str]]
@@ -59,6 +60,7 @@ class Leg:
         local_tag: our tag; unique among all legs of this process.
         flow: the path to the peer, as last seen.
         sips: the dialog was begun with a sips URI: nothing in it leaves TLS.
+        guard: changes session descriptions on their way in and out, where somebody has set one.
         described: our latest session description in this dialog; what a refresh repeats.
         ended: no call is left on this leg: it was cancelled, refused, has failed, or one side said goodbye.
 
@@ -77,6 +79,7 @@ class Leg:
         "described",
         "ended",
         "flow",
+        "guard",
         "listener",
         "local_tag",
         "sips",
@@ -97,6 +100,7 @@ class Leg:
         self.local_tag = local_tag
         self.flow = flow
         self.sips = False
+        self.guard: SessionGuard | None = None
         self.described = b""
         self.ended = False
         core.legs[local_tag] = self
@@ -135,7 +139,7 @@ class Leg:
         if self.ended:
             return
         self._require_dialog("reinvite")
-        self._session_change.offer(body, headers)
+        self._session_change.offer(self._outgoing(body, offer=True), headers)
 
     def update(self, body: bytes, headers: HeaderList = ()) -> None:
         """Offer a changed session by UPDATE (RFC 3311); the events are those of `reinvite`.
@@ -145,7 +149,7 @@ class Leg:
         if self.ended:
             return
         self._require_dialog("update")
-        self._session_change.offer(body, headers, method="UPDATE")
+        self._session_change.offer(self._outgoing(body, offer=True), headers, method="UPDATE")
 
     def ack(self, body: bytes) -> None:
         """Confirm a 2xx that made the offer, with our SDP answer; only after an INVITE of ours without body.
@@ -154,6 +158,7 @@ class Leg:
         """
         if self.ended:
             return
+        body = self._outgoing(body)
         if self._change is None or not self._change.acknowledge(body):
             raise LegStateError("no 2xx waits for an ACK")
         self.described = body
@@ -164,6 +169,7 @@ class Leg:
         `AckReceived` or `AckTimedOut` follows. Does nothing if the peer has cancelled it meanwhile.
         """
         if not self.ended and self._change is not None:
+            body = self._outgoing(body)
             self.described = body
             received = self._change.answer(body, headers)
             if received is not None:
@@ -199,7 +205,11 @@ class Leg:
 
     def emit(self, event: Event) -> None:
         """Tell the owner."""
-        self.listener(event)
+        self.listener(event if self.guard is None else self.guard.came(event))
+
+    def _outgoing(self, body: bytes, *, offer: bool = False) -> bytes:
+        """A session description as the peer gets it; see `SessionGuard.leaves`."""
+        return body if self.guard is None else self.guard.leaves(body, offer=offer)
 
     def invite_headers(self, headers: HeaderList, content_type: str | None) -> HeaderList:
         """The headers of an INVITE of ours, from what the owner wants in it.

@@ -103,6 +103,7 @@ class OutboundLeg(Leg):
         if self.ended:
             return
         if self._invite.awaits_ack:
+            body = self._outgoing(body)
             self.described = body
             self._acknowledge(body)
         else:

@@ -13,6 +13,8 @@ class StreamStats(Protocol):
 
     packets_in: int
     packets_out: int
+    dropped_forged: int
+    dropped_replayed: int
 
     @property
     def lost(self) -> int:
@@ -46,8 +48,8 @@ class MediaTotals(Generic[StatsT]):
         self._metrics = metrics
         self._mos = mos
         self._open_ports = open_ports
-        self._closed = [0, 0, 0]
-        self._told = [0, 0, 0]
+        self._closed = [0] * 5
+        self._told = [0] * 5
 
     def closed(self, stats: StatsT) -> None:
         """A port was closed: its counts are final."""
@@ -67,12 +69,16 @@ class MediaTotals(Generic[StatsT]):
             for index, count in enumerate(_counts(stats)):
                 totals[index] += count
         # Loss can shrink when late packets come; a counter must not.
-        received, sent, lost = (max(0, new - old) for new, old in zip(totals, self._told, strict=True))
+        received, sent, lost, forged, replayed = (
+            max(0, new - old) for new, old in zip(totals, self._told, strict=True)
+        )
         self._metrics.rtp("in", received)
         self._metrics.rtp("out", sent)
         self._metrics.rtp_lost.inc(lost)
+        self._metrics.srtp_rejected.labels("forged").inc(forged)
+        self._metrics.srtp_rejected.labels("replayed").inc(replayed)
         self._told = [max(new, old) for new, old in zip(totals, self._told, strict=True)]
 
 
-def _counts(stats: StreamStats) -> tuple[int, int, int]:
-    return stats.packets_in, stats.packets_out, stats.lost
+def _counts(stats: StreamStats) -> tuple[int, int, int, int, int]:
+    return stats.packets_in, stats.packets_out, stats.lost, stats.dropped_forged, stats.dropped_replayed

@@ -111,6 +111,14 @@ class Metrics:
         self.rtp_lost = Counter(
             "gateway_rtp_lost_packets", "RTP packets that never came, by sequence numbers.", registry=registry
         )
+        self.srtp_rejected = Counter(
+            "gateway_srtp_rejected_packets",
+            "Packets not heard on encrypted legs: forged (not sealed with the peer's key), replayed.",
+            ("reason",),
+            registry=registry,
+        )
+        for reason in ("forged", "replayed"):
+            self.srtp_rejected.labels(reason)
         self.rtp_jitter = Histogram(
             "gateway_rtp_jitter_seconds",
             "Interarrival jitter of each stream at its end (RFC 3550 §6.4.1).",

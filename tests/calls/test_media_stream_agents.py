@@ -377,7 +377,7 @@ async def test_max_calls_holds_and_the_place_is_given_back(rig: Rig):
 
 
 @in_virtual_time
-async def test_a_secure_offer_is_not_answered_in_the_clear(rig: Rig):
+async def test_a_secure_offer_without_keys_is_not_answered(rig: Rig):
     rig.web.agents[URL] = accept
     line(rig, Endpoint(URL), voicemail=False)
     rig.dial(body=rig.caller.sdp(6000).replace(b"RTP/AVP", b"RTP/SAVP"))

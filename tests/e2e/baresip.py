@@ -37,6 +37,7 @@ module g711.so
 module g722.so
 module l16.so
 module opus.so
+module srtp.so
 module aufile.so
 module aubridge.so
 module sndfile.so
@@ -50,13 +51,24 @@ class Baresip:
     """A running baresip with one account, which answers by itself, or dials when told to at the start."""
 
     def __init__(
-        self, directory: Path, says: Samples, *, codec: str = "PCMU", dials: str | None = None
+        self,
+        directory: Path,
+        says: Samples,
+        *,
+        codec: str = "PCMU",
+        dials: str | None = None,
+        certificate: Path | None = None,
+        authority: Path | None = None,
+        srtp: bool = False,
     ) -> None:
         """Start it.
 
         says: what it speaks; it must last as long as the call, for the file is not repeated.
         codec: as baresip names it, the only one it speaks; without a rate 8000 Hz, mono.
         dials: the URI to call at once; None waits for a call and answers it.
+        certificate: in one file with its key; with it and the authority that it believes, baresip speaks TLS,
+            one port above the other.
+        srtp: whether its audio is encrypted (SDES), and nothing else accepted.
         """
         host, port = "127.0.0.1", free_port("127.0.0.1")
         codec = codec if "/" in codec else f"{codec}/8000/1"
@@ -74,9 +86,17 @@ class Baresip:
                 rtp_last=rtp_port + 20,
             )
         )
-        account = f"<sip:baresip@{host}:{port}>;regint=0;answermode=auto;audio_codecs={codec}\n"
+        if certificate is not None:
+            with (directory / "config").open("a") as config:
+                config.write(
+                    f"sip_certificate {certificate}\nsip_cafile {authority}\nsip_verify_server yes\n"
+                )
+        transport = "tls" if certificate is not None else "udp"
+        account = f"<sip:baresip@{host}:{port};transport={transport}>;regint=0;answermode=auto"
+        account += f";audio_codecs={codec}{';mediaenc=srtp-mand' if srtp else ''}\n"
         (directory / "accounts").write_text(account)
         self.uri = f"sip:baresip@{host}:{port}"
+        self.tls_uri = f"sip:baresip@{host}:{port + 1};transport=tls"
         self._directory = directory
         self._log = directory / "log"
         command = [require("baresip"), "-f", str(directory), "-t", "60"]

@@ -14,7 +14,7 @@ import pytest
 import uvloop
 from blockbuster import BlockBuster, blockbuster_ctx
 
-from gateway.media.ports import Address, Network, PacketSink
+from gateway.media.ports import Address, Network, PacketSeal, PacketSink
 from gateway.media.reception import PortStats
 
 T = TypeVar("T")
@@ -108,8 +108,8 @@ class MemoryPort:
     def send_rtcp(self, packet: bytes) -> None:
         self.sent_rtcp.append(packet)
 
-    def forward_rtcp(self, sink: PacketSink) -> None:
-        self.rtcp_sink = sink
+    def secure(self, seal: PacketSeal) -> None:
+        self.seal = seal
 
     def close(self) -> None:
         self.closed += 1

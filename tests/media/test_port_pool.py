@@ -423,7 +423,7 @@ async def test_a_spoofed_report_neither_moves_rtcp_nor_reaches_anybody(
     port = pool.open()
     peer, control, stranger = peers(), peers(), peers("127.0.0.2")
     heard: list[bytes] = []
-    port.forward_rtcp(heard.append)
+    port.rtcp_sink = heard.append
     port.set_remote(*peer.address, control.address[1])
     rtcp = (port.address[0], port.address[1] + 1)
     report = b"\x80\xc9\x00\x01" + bytes(4)

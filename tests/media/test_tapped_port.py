@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from gateway.media.relay import Relay
+from gateway.media.srtp import SrtpSeal
 from gateway.media.tapped_port import TappedPort
 from tests.media.conftest import MemoryPort
 
@@ -56,10 +57,13 @@ async def test_it_is_the_port_in_all_else() -> None:
     tapped = TappedPort(port, Tap())
     tapped.set_remote("192.0.2.9", 4000)
     tapped.send_rtcp(b"report")
-    tapped.forward_rtcp(print)
+    tapped.rtcp_sink = print
+    seal = SrtpSeal()
+    tapped.secure(seal)
     tapped.close()
     assert port.remotes == [("192.0.2.9", 4000, None)]
     assert port.sent_rtcp == [b"report"]
+    assert port.seal is seal
     assert port.rtcp_sink is tapped.rtcp_sink is print
     assert (tapped.stats, tapped.address, tapped.last_packet_at) == (port.stats, port.address, None)
     assert port.closed == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from gateway.media.ports import Address, Network, NoPortLeft, PacketSink
+from gateway.media.ports import Address, Network, NoPortLeft, PacketSeal
 from gateway.media.reception import PortStats
 
 LastHeard = Callable[[str, float], float | None]
@@ -41,8 +41,7 @@ class SimulatedPort:
 
     def send_rtcp(self, packet: bytes) -> None: ...
 
-    def forward_rtcp(self, sink: PacketSink) -> None:
-        self.rtcp_sink = sink
+    def secure(self, seal: PacketSeal) -> None: ...
 
     def close(self) -> None:
         if not self._closed:
