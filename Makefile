@@ -1,5 +1,5 @@
 # `make run` answers calls, `make test` proves it. Everything else is for people who work on the code.
-.PHONY: run test check format soak load flood load-media bench bench-api test-fresh-clone docs site setup-run setup-test
+.PHONY: run test check format soak fuzz load flood load-media bench bench-api test-fresh-clone docs site setup-run setup-test
 .DEFAULT_GOAL := run
 bin := .venv/bin
 
@@ -27,6 +27,11 @@ test-fresh-clone: setup-test ## the README's two commands as a newcomer types th
 
 soak: setup-test            ## the simulation over many seeds: make soak SEEDS=0:100000
 	@$(bin)/python -m tests.simulation --seeds $(or $(SEEDS),0:10000)
+
+fuzz: setup-test            ## what peers can reach, guided by coverage, for a bounded time: make fuzz SECONDS=1800
+	@$(bin)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/fuzz.lock || \
+		echo "no atheris for this Python: mutation without guidance"
+	@$(bin)/python -m tests.fuzz --seconds $(or $(SECONDS),180)
 
 load: setup-test            ## SIPp at rising rates, then 100,000 calls watching memory
 	@$(bin)/python loadtests/load_signalling.py

@@ -146,7 +146,7 @@ def with_media_address(description: bytes, host: str, port: int) -> bytes:
     lines = description.replace(b"\r\n", b"\n").split(b"\n")
     connection = connection_line(host).encode()
     out: list[bytes] = []
-    found = refused = False
+    found = refused = located = False
     for line in lines:
         kind = line[:2]
         if kind == b"m=":
@@ -163,6 +163,7 @@ def with_media_address(description: bytes, host: str, port: int) -> bytes:
         elif not line or (refused and kind in {b"a=", b"c=", b"b=", b"i=", b"k="}):
             continue
         elif kind == b"c=":
+            located = True
             out.append(connection)
         elif kind == b"o=":
             fields = line.split(b" ")
@@ -177,6 +178,8 @@ def with_media_address(description: bytes, host: str, port: int) -> bytes:
             out.append(line)
     if not found:
         raise SdpError("No audio in the session description")
+    if not located:  # it would say nothing of where to send (RFC 8866 §5.7)
+        raise SdpError("No connection address in the session description", 400)
     out.append(b"")
     return b"\r\n".join(out)
 

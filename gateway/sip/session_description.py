@@ -299,9 +299,10 @@ def _origin(value: str) -> Origin:
 
 def _connection(value: str) -> str:
     parts = value.split()
-    if len(parts) != 3 or parts[0] != "IN":
+    address = parts[2].partition("/")[0] if len(parts) == 3 and parts[0] == "IN" else ""
+    if not address:
         raise SdpError("Bad connection in the session description", 400)
-    return parts[2].partition("/")[0]
+    return address
 
 
 def _rtpmap(text: str) -> tuple[str, int, int]:

@@ -184,6 +184,14 @@ def test_moving_media_passes_formats_direction_and_keys_and_nobodys_name() -> No
     ]
 
 
+def test_moving_media_needs_an_address_to_move_it_from() -> None:
+    data = offer("m=audio 11706 RTP/AVP 0")
+    assert b"c=" in data
+    with pytest.raises(SdpError, match="No connection address") as caught:
+        with_media_address(b"\r\n".join(line for line in data.split(b"\r\n") if line[:2] != b"c="), *HERE)
+    assert caught.value.status == 400
+
+
 def test_moving_media_between_address_families() -> None:
     moved = with_media_address(USUAL, "2001:db8::9", 20000)
     assert b"o=- 7 8 IN IP6 2001:db8::9\r\n" in moved
