@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -14,7 +15,7 @@ from api.identifiers import new_id
 from api.merge import merge_patch
 from api.number_records import NumberRecords, greeting_fault, message_faults, unknown_greetings
 from api.operations import Operation, Reply, Request
-from api.pages import total_of
+from api.pages import page_of
 from api.phone_numbers import check_patch
 from api.problems import FieldError, Problem, invalid, not_found
 from api.secret_box import SecretBox
@@ -164,16 +165,12 @@ class Agents:
         """List agents."""
         query: AgentListQuery = request.query
         where = [] if query.name is None else [AgentRow.name == query.name]
-        wanted = select(AgentRow).where(*where).order_by(AgentRow.seq)
-        rows = list(session.scalars(wanted.limit(query.limit).offset(query.offset)))
-        counts = _counts(session, [row.id for row in rows])
-        page = AgentPage(
-            items=[self._shown(row, counts.get(row.id, 0)) for row in rows],
-            total=total_of(session, AgentRow, *where),
-            limit=query.limit,
-            offset=query.offset,
-        )
-        return Reply(page)
+
+        def show(rows: Sequence[AgentRow]) -> Iterator[AgentShown]:
+            counts = _counts(session, [row.id for row in rows])
+            return (self._shown(row, counts.get(row.id, 0)) for row in rows)
+
+        return page_of(session, AgentPage, AgentRow, query, show, *where)
 
     def get(self, session: Session, request: Request) -> Reply:
         """Get an agent."""

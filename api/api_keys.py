@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final, cast
 
 from sqlalchemy import ColumnElement, func, or_, select, update
@@ -15,7 +16,7 @@ from sqlalchemy.orm import Session
 from api.access import PREFIX, SHOWN, Principal, Scope, digest, new_api_key, same
 from api.identifiers import new_id, timestamp
 from api.operations import Operation, Reply, Request
-from api.pages import total_of
+from api.pages import page_of
 from api.problems import FieldError, Problem, invalid, not_found
 from api.store.database import Database, StoreUnavailable, Transaction
 from api.store.tables import ApiKeyRow
@@ -202,19 +203,7 @@ class ApiKeys:
     def list(self, session: Session, request: Request) -> Reply:
         """List keys."""
         query: PageQuery = request.query
-        valid = _in_force()
-        rows = session.scalars(
-            select(ApiKeyRow).where(*valid).order_by(ApiKeyRow.seq).limit(query.limit).offset(query.offset)
-        )
-        items = [_shown(row) for row in rows]
-        return Reply(
-            ApiKeyPage(
-                items=items,
-                total=total_of(session, ApiKeyRow, *valid),
-                limit=query.limit,
-                offset=query.offset,
-            )
-        )
+        return page_of(session, ApiKeyPage, ApiKeyRow, query, partial(map, _shown), *_in_force())
 
     def revoke(self, tx: Transaction, request: Request) -> Reply:
         """Revoke a key."""

@@ -29,7 +29,8 @@ class Mailbox:
     """Where mail goes, and how.
 
     tls: `starttls`, `tls` from the first byte, or `none`. username: empty for a server that asks for none.
-    sender, to: addresses. max_attachment: bytes of audio; more stays in the box.
+    sender, to: addresses; `to` is empty if only numbers have one.
+    max_attachment: bytes of audio; more stays in the box.
     """
 
     host: str
@@ -44,14 +45,19 @@ class Mailbox:
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """A message as its email tells it. audio: None if it is not attached; suffix: of its file."""
+    """A message as its email tells it.
 
+    to: address; transcript: empty if there is none; audio: None if it is not attached; suffix: of its file.
+    """
+
+    to: str
     voicemail_id: str
     number: str
     caller: str
     created_at: str
     seconds: float
     too_short: bool
+    transcript: str
     audio: bytes | None
     suffix: str
 
@@ -122,7 +128,7 @@ def compose(voice: Voice, box: Mailbox) -> EmailMessage:
     caller = _shown(voice.caller) or "a withheld number"
     message = EmailMessage(policy=SMTP_POLICY)
     message["From"] = box.sender
-    message["To"] = box.to
+    message["To"] = voice.to
     message["Subject"] = f"Voicemail from {caller} for {_shown(voice.number)}"
     message["Message-ID"] = make_msgid(_shown(voice.voicemail_id), domain=box.sender.rpartition("@")[2])
     lines = [
@@ -132,6 +138,8 @@ def compose(voice: Voice, box: Mailbox) -> EmailMessage:
         f"Length:  {voice.seconds:.0f} s" + (" (hardly any speech)" if voice.too_short else ""),
         f"Message: {_shown(voice.voicemail_id)}",
     ]
+    if voice.transcript:
+        lines += ["", voice.transcript]
     if voice.audio is None:
         lines += ["", "The audio is too large for an email, or not there: it is in the voicemail box."]
     message.set_content("\n".join(lines) + "\n")

@@ -14,7 +14,7 @@ from api.identifiers import timestamp
 from api.metrics import ApiMetrics
 from api.store.database import Database, StoreUnavailable, Transaction
 from api.store.tables import EventRow
-from routing.call_events import CallRecorded, Event, VoicemailCreated
+from routing.call_events import CallEvent, CallRecorded, Event, VoicemailCreated
 from routing.call_records import CallShown
 from routing.event_stream import FAILURES, EventReader
 
@@ -26,7 +26,7 @@ RETRY_SECONDS: Final = 1.0
 REMEMBERED: Final = timedelta(days=30)
 """How long an event is known as taken: its gateway offers a voicemail again within hours at most."""
 
-Taken = Callable[[Transaction, Event], None]
+Taken = Callable[[Transaction, CallEvent], None]
 """Does in a transaction what an event asks for; called once for each event."""
 
 Kept = Callable[[Transaction, Sequence[CallShown]], None]
@@ -93,10 +93,10 @@ class EventIntake:
     def take(self, tx: Transaction, events: Sequence[Event]) -> None:
         """Take events that were not taken before."""
         self._keep(tx, [event.call for event in events if isinstance(event, CallRecorded)])
-        events = [event for event in events if not isinstance(event, CallRecorded)]
-        ids = {event.id for event in events}
+        told = [event for event in events if isinstance(event, CallEvent)]
+        ids = {event.id for event in told}
         known = set(tx.session.scalars(select(EventRow.id).where(EventRow.id.in_(ids))))
-        for event in events:
+        for event in told:
             if event.id in known:
                 continue
             known.add(event.id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from api import greeting_types, types, voicemail_types, webhook_types
+from api import email_types, greeting_types, types, voicemail_types, webhook_types
 
 _TIMES: Final = {"created_at": "2026-11-23T12:00:00.000Z", "updated_at": "2026-11-23T12:00:00.000Z"}
 
@@ -106,6 +106,8 @@ _VOICEMAIL: Final = {
     "duration_seconds": 12.5,
     "too_short": False,
     "heard": False,
+    "transcription": "done",
+    "transcript": "Hello, this is Ada. Please call me back.",
     "audio_url": "/v1/voicemails/vm_5d1f0c9a7b3e2468/audio",
     **_TIMES,
     "version": 1,
@@ -119,6 +121,17 @@ _GREETING: Final = {
     "size_bytes": 103724,
     "audio_url": "/v1/greetings/grt_6e1h9k3m7q2s5t8w/audio",
     "created_at": "2026-11-23T12:00:00.000Z",
+}
+
+_EMAIL: Final = {
+    "id": "dlv_2a4c6e8g1j3m5p7r",
+    "voicemail_id": "vm_5d1f0c9a7b3e2468",
+    "to": "sales@example.com",
+    "status": "failed",
+    "attempts": 1,
+    "error": "550 no such user",
+    "next_attempt_at": None,
+    **_TIMES,
 }
 
 _WEBHOOK: Final = {
@@ -172,6 +185,8 @@ EXAMPLES: Final[Mapping[type, Mapping[str, Any]]] = {
         "has_more": True,
         "limit": 100,
     },
+    email_types.EmailShown: _EMAIL,
+    email_types.EmailPage: _page(_EMAIL),
     greeting_types.GreetingShown: _GREETING,
     greeting_types.GreetingPage: _page(_GREETING),
     webhook_types.WebhookMade: {**_WEBHOOK, "secret": "whsec_XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX"},

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +24,7 @@ from api.greeting_types import GreetingPage, GreetingQuery, GreetingShown
 from api.identifiers import new_id
 from api.number_records import NumberRecords
 from api.operations import Operation, Reply, Request
-from api.pages import total_of
+from api.pages import page_of, total_of
 from api.problems import Problem, not_found
 from api.store.database import Database, Transaction
 from api.store.tables import AgentRow, GreetingRow, NumberRow
@@ -186,14 +187,7 @@ class Greetings:
     def list(self, session: Session, request: Request) -> Reply:
         """List greetings."""
         query: PageQuery = request.query
-        wanted = select(GreetingRow).order_by(GreetingRow.seq).limit(query.limit).offset(query.offset)
-        page = GreetingPage(
-            items=[_shown(row) for row in session.scalars(wanted)],
-            total=total_of(session, GreetingRow),
-            limit=query.limit,
-            offset=query.offset,
-        )
-        return Reply(page)
+        return page_of(session, GreetingPage, GreetingRow, query, partial(map, _shown))
 
     def get(self, session: Session, request: Request) -> Reply:
         """Get a greeting."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -14,7 +15,7 @@ from api.identifiers import new_id
 from api.merge import merge_patch
 from api.number_records import NumberRecords, Rewriting
 from api.operations import Operation, Reply, Request
-from api.pages import total_of
+from api.pages import page_of
 from api.phone_numbers import check_patch
 from api.problems import FieldError, Problem, invalid, not_found
 from api.secret_box import SecretBox
@@ -153,14 +154,7 @@ class Integrations:
     def list(self, session: Session, request: Request) -> Reply:
         """List integrations."""
         query: PageQuery = request.query
-        wanted = select(IntegrationRow).order_by(IntegrationRow.seq).limit(query.limit).offset(query.offset)
-        page = IntegrationPage(
-            items=[_shown(row) for row in session.scalars(wanted)],
-            total=total_of(session, IntegrationRow),
-            limit=query.limit,
-            offset=query.offset,
-        )
-        return Reply(page)
+        return page_of(session, IntegrationPage, IntegrationRow, query, partial(map, _shown))
 
     def get(self, session: Session, request: Request) -> Reply:
         """Get an integration."""

@@ -27,8 +27,9 @@ from api.carriers.connect import CarrierUrls, connect
 from api.carriers.sandbox import FILE, SandboxCarrier
 from api.carriers.wiring import MAX_NODES, Node, Place
 from api.deliveries import Deliveries
+from api.email_box import EmailBox
 from api.email_sender import EmailSender, Mailbox
-from api.event_intake import EventIntake
+from api.event_intake import EventIntake, Taken
 from api.greetings import Greetings
 from api.idempotency import Replays
 from api.integrations import Integrations
@@ -49,6 +50,9 @@ from api.secret_keys import KEY_FILE, KeyFileWatch, Rotation, check_keys, obtain
 from api.seed import SeedError
 from api.store.database import StoreUnavailable, Transaction, open_database
 from api.store.schema import SchemaError
+from api.transcriber import Endpoint as TranscriptionEndpoint
+from api.transcriber import Transcriber
+from api.transcriptions import Transcriptions
 from api.voicemail_emails import VoicemailEmails
 from api.voicemails import Voicemails
 from api.web import install
@@ -88,6 +92,7 @@ class ApiService:
         public_url: where carriers reach us with webhooks; empty for what a request names.
         webhooks_private: whether webhooks may go to addresses that are not public.
         mailbox: hears of voicemails by email, if there is one.
+        transcription: writes voicemails down, if there is one.
         node: the gateway of this process; None if it is none.
         history: what is kept of calls.
         recordings: opens the store of recordings, if there is one; may block, and raise StorageError.
@@ -111,6 +116,7 @@ class ApiService:
         public_url: str = "",
         webhooks_private: bool = False,
         mailbox: Mailbox | None = None,
+        transcription: TranscriptionEndpoint | None = None,
         recordings: Callable[[], ObjectStore] | None = None,
         node: LiveGateway | None = None,
         history: CallHistory | None = None,
@@ -129,6 +135,7 @@ class ApiService:
         self._public_url = public_url
         self._webhooks_private = webhooks_private
         self._mailbox = mailbox
+        self._transcription = transcription
         self._open_recordings = recordings
         self._node = node
         self._history = history or CallHistory()
@@ -185,7 +192,26 @@ class ApiService:
         self.emails: VoicemailEmails | None = None
         if self._mailbox is not None:
             mail = EmailSender(self._mailbox)
-            self.emails = VoicemailEmails(self.database, recordings, mail, self.metrics)
+            self.emails = VoicemailEmails(
+                self.database,
+                recordings,
+                mail,
+                self.metrics,
+                transcribed=self._transcription is not None,
+            )
+        self.email_box = EmailBox(self.database, self._mailbox)
+        self.transcriptions: Transcriptions | None = None
+        if self._transcription is not None:
+            transcriber = Transcriber(self._transcription)
+            self._exit.push_async_callback(transcriber.close)
+            self.transcriptions = Transcriptions(
+                self.database,
+                recordings,
+                transcriber,
+                self.metrics,
+                timeout=self._transcription.timeout,
+                on_transcribed=self.webhooks.take,
+            )
         self.deliveries = Deliveries(self.database, self.box, sender, self.metrics)
         self.records = NumberRecords(self.box)
         self.agents = Agents(self.box, self.records)
@@ -229,6 +255,7 @@ class ApiService:
             self.integrations,
             self.carrier_setup,
             self.voicemails,
+            self.email_box,
             self.greetings,
             self.webhooks,
             self.calls,
@@ -279,9 +306,8 @@ class ApiService:
     def intake(self, redis: Redis) -> EventIntake:
         """Takes what gateways tell of calls; redis: a client with timeouts."""
         reader = EventReader(redis, f"{socket.gethostname()}-{os.getpid()}")
-        takers = [self.voicemails.take, self.webhooks.take]
-        if self.emails is not None:
-            takers.append(self.emails.take)
+        takers: list[Taken] = [self.voicemails.take, self.webhooks.take]
+        takers += [each.take for each in (self.emails, self.transcriptions) if each is not None]
         return EventIntake(
             self.database, reader, takers, self.metrics, self.deliveries.wake, self._history.keep
         )
@@ -295,6 +321,8 @@ class ApiService:
         ]
         if self.emails is not None:
             work.append(("emails", self.emails.run))
+        if self.transcriptions is not None:
+            work.append(("transcriptions", self.transcriptions.run))
         if publisher is not None:
             work.append(("publisher", publisher.run))
         if intake is not None:

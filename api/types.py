@@ -100,6 +100,15 @@ Short = Annotated[str, Meta(min_length=1, max_length=128, extra={"fix": "write 1
 
 
 Recording = Literal["off", "voicemail", "all"]
+Email = Annotated[
+    str,
+    Meta(
+        # RFC 5321 §4.1.2 without quotes and address literals: nothing that could begin another header.
+        pattern=r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,189}" + END,
+        examples=["sales@example.com"],
+        extra={"fix": "write one address, as in sales@example.com"},
+    ),
+]
 
 
 class FallbackAgent(Struct, frozen=True):
@@ -117,6 +126,7 @@ class InboundRoutingBody(Struct, frozen=True, omit_defaults=True):
     answer_first: answers the caller at once, with ringback, then calls the agents: for those that are slow.
     recording: what of its calls is recorded: nothing, messages, or all; absent leaves it to the gateway.
     voicemail_greeting: audio that is played in place of the message, which is for the case that it is gone.
+    voicemail_email: address that its messages are sent to, in place of the gateway's.
     """
 
     agent_id: Id | None = None
@@ -126,6 +136,7 @@ class InboundRoutingBody(Struct, frozen=True, omit_defaults=True):
     answer_first: bool = False
     recording: Recording | None = None
     voicemail_greeting: Id | None = None
+    voicemail_email: Email | None = None
 
 
 class ProviderConfig(Struct, frozen=True, omit_defaults=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -16,6 +16,7 @@ class VoicemailShown(Struct, frozen=True):
     agent_id: who could not take the call.
     too_short: hardly any speech: the caller hung up.
     heard: somebody said so.
+    transcription: of what was said; null if nobody writes it down. transcript: null until it is `done`.
     audio_url: where its audio is.
     """
 
@@ -28,6 +29,8 @@ class VoicemailShown(Struct, frozen=True):
     duration_seconds: float
     too_short: bool
     heard: bool
+    transcription: Literal["pending", "done", "failed"] | None
+    transcript: str | None
     audio_url: str
     created_at: str
     updated_at: str

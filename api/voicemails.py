@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -9,16 +10,18 @@ from aiohttp import web
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
+from api import voicemail_errands as errands
 from api.api_keys import parse_time
 from api.audio_download import AUDIO_TYPES, AudioDownload
 from api.decoding import decode
 from api.merge import merge_patch
 from api.operations import Operation, Reply, Request
-from api.pages import cursor_of, seq_of, total_of
+from api.pages import cursor_of, page_of, seq_of
 from api.phone_numbers import check_patch
 from api.problems import Problem, not_found
 from api.store.database import Database, Transaction
-from api.store.tables import VoicemailRow
+from api.store.tables import DeliveryRow, VoicemailRow
+from api.transcriptions import transcribed_id
 from api.voicemail_types import (
     VoicemailCursorPage,
     VoicemailCursorQuery,
@@ -28,7 +31,7 @@ from api.voicemail_types import (
     VoicemailShown,
     VoicemailUpdate,
 )
-from routing.call_events import Event, VoicemailCreated
+from routing.call_events import CallEvent, VoicemailCreated
 from storage.objects import ObjectStore, StorageError
 
 TAG: Final = "Voicemails"
@@ -133,7 +136,7 @@ class Voicemails:
             ),
         ]
 
-    def take(self, tx: Transaction, event: Event) -> None:
+    def take(self, tx: Transaction, event: CallEvent) -> None:
         """Put a message into the box."""
         if not isinstance(event, VoicemailCreated) or _by_id(tx.session, event.voicemail_id) is not None:
             return
@@ -158,15 +161,8 @@ class Voicemails:
     def list(self, session: Session, request: Request) -> Reply:
         """List messages by offset."""
         query: VoicemailListQuery = request.query
-        where = _conditions(query)
-        rows = select(VoicemailRow).where(*where).order_by(VoicemailRow.seq.desc())
-        page = VoicemailPage(
-            items=[shown(row) for row in session.scalars(rows.limit(query.limit).offset(query.offset))],
-            total=total_of(session, VoicemailRow, *where),
-            limit=query.limit,
-            offset=query.offset,
-        )
-        return Reply(page)
+        where, show = _conditions(query), partial(map, shown)
+        return page_of(session, VoicemailPage, VoicemailRow, query, show, *where, newest_first=True)
 
     def cursor_page(self, session: Session, request: Request) -> Reply:
         """List messages by cursor."""
@@ -209,7 +205,10 @@ class Voicemails:
         return Reply(shown(row), etag_of(row))
 
     async def delete(self, request: Request) -> Reply:
-        """Delete a message: its audio first, so that none is left that nobody can find any more."""
+        """Delete a message: its audio first, so that none is left that nobody can find any more.
+
+        What is still to be done about it is not done, and its transcript is nowhere any more.
+        """
         row = await self._database.read(lambda session: _find(session, request))
         request.check_unchanged(etag_of(row))
         if self._recordings is not None:
@@ -219,9 +218,14 @@ class Voicemails:
                 if error.retryable:
                     detail = "the store of recordings did not delete the audio; the message is still there"
                     raise Problem("unavailable", detail, headers={"Retry-After": "5"}) from None
-        await self._database.write(
-            lambda tx: tx.session.execute(delete(VoicemailRow).where(VoicemailRow.seq == row.seq))
-        )
+
+        def forget(tx: Transaction) -> None:
+            tx.session.execute(delete(VoicemailRow).where(VoicemailRow.seq == row.seq))
+            errands.drop(tx, f"evt_{row.id}")
+            told = DeliveryRow.event_id == transcribed_id(row.id)  # they hold what was said
+            tx.session.execute(delete(DeliveryRow).where(told))
+
+        await self._database.write(forget)
         return Reply(None)
 
 
@@ -236,6 +240,7 @@ def forget_old(tx: Transaction) -> None:
 
 def shown(row: VoicemailRow) -> VoicemailShown:
     """A message as the API shows it."""
+    transcription: Any = row.transcription
     return VoicemailShown(
         id=row.id,
         phone_number=row.number,
@@ -246,6 +251,8 @@ def shown(row: VoicemailRow) -> VoicemailShown:
         duration_seconds=row.duration_seconds,
         too_short=row.too_short,
         heard=row.heard,
+        transcription=transcription,
+        transcript=row.transcript,
         audio_url=f"/v1/voicemails/{row.id}/audio",
         created_at=row.created_at,
         updated_at=row.updated_at,

@@ -13,7 +13,12 @@ MAX_EVENTS: Final = 20
 """Of one webhook; there are fewer kinds."""
 
 EventName = Literal[
-    "call.started", "call.ended", "call.failed", "call.recording.available", "voicemail.created"
+    "call.started",
+    "call.ended",
+    "call.failed",
+    "call.recording.available",
+    "voicemail.created",
+    "voicemail.transcribed",
 ]
 
 Url = Annotated[

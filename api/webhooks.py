@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -15,12 +16,13 @@ from api.deliveries import due_text, secret_owner
 from api.identifiers import new_id, timestamp
 from api.merge import merge_patch
 from api.operations import Operation, Reply, Request
-from api.pages import total_of
+from api.pages import page_of, total_of
 from api.phone_numbers import check_patch
 from api.problems import FieldError, Problem, invalid, not_found
 from api.secret_box import SecretBox
 from api.store.database import Database, Transaction
 from api.store.tables import DeliveryRow, WebhookRow
+from api.transcriptions import VoicemailTranscribed
 from api.types import PageQuery
 from api.webhook_sender import WebhookSender, url_fault
 from api.webhook_types import (
@@ -34,7 +36,7 @@ from api.webhook_types import (
     WebhookTested,
     WebhookUpdate,
 )
-from routing.call_events import Event, VoicemailCreated
+from routing.call_events import CallEvent, VoicemailCreated
 
 TAG: Final = "Webhooks"
 
@@ -191,14 +193,7 @@ class Webhooks:
     def list(self, session: Session, request: Request) -> Reply:
         """List webhooks."""
         query: PageQuery = request.query
-        wanted = select(WebhookRow).order_by(WebhookRow.seq).limit(query.limit).offset(query.offset)
-        page = WebhookPage(
-            items=[_shown(row) for row in session.scalars(wanted)],
-            total=total_of(session, WebhookRow),
-            limit=query.limit,
-            offset=query.offset,
-        )
-        return Reply(page)
+        return page_of(session, WebhookPage, WebhookRow, query, partial(map, _shown))
 
     def get(self, session: Session, request: Request) -> Reply:
         """Get a webhook."""
@@ -241,14 +236,8 @@ class Webhooks:
         where: list[Any] = [DeliveryRow.webhook_id == webhook.id]
         if query.status is not None:
             where.append(DeliveryRow.status == query.status)
-        wanted = select(DeliveryRow).where(*where).order_by(DeliveryRow.seq.desc())
-        page = DeliveryPage(
-            items=[_delivery(row) for row in session.scalars(wanted.limit(query.limit).offset(query.offset))],
-            total=total_of(session, DeliveryRow, *where),
-            limit=query.limit,
-            offset=query.offset,
-        )
-        return Reply(page)
+        show = partial(map, _delivery)
+        return page_of(session, DeliveryPage, DeliveryRow, query, show, *where, newest_first=True)
 
     def redeliver(self, tx: Transaction, request: Request) -> Reply:
         """Deliver again."""
@@ -262,7 +251,7 @@ class Webhooks:
         row.status, row.attempts, row.due_at, row.updated_at = "pending", 0, tx.accepted_at, tx.now
         return Reply(_delivery(row))
 
-    def take(self, tx: Transaction, event: Event) -> None:
+    def take(self, tx: Transaction, event: CallEvent) -> None:
         """Make a delivery of an event for each webhook that wants it."""
         body = payload(event)
         for webhook in tx.session.scalars(select(WebhookRow).where(WebhookRow.status == "active")):
@@ -298,11 +287,11 @@ class Webhooks:
             raise invalid(FieldError("url", "url", fault, "write it as https://hooks.example.com/voice"))
 
 
-def payload(event: Event) -> dict[str, Any]:
+def payload(event: CallEvent) -> dict[str, Any]:
     """What a webhook is sent of an event."""
     told: dict[str, Any] = msgspec.to_builtins(event)
     body = {name: value for name, value in told.items() if name not in INTERNAL}
-    if isinstance(event, VoicemailCreated):
+    if isinstance(event, VoicemailCreated | VoicemailTranscribed):
         body["audio_url"] = f"/v1/voicemails/{event.voicemail_id}/audio"
     return body
 

@@ -20,6 +20,7 @@ from api.secret_keys import KEY_FILE
 from api.service import FIRST_SYNC_SECONDS, ApiService, ApiStartError
 from api.store.database import StoreUnavailable
 from api.store.schema import SchemaError
+from api.transcriber import Endpoint as TranscriptionEndpoint
 from gateway.config import Settings
 from gateway.recordings_place import open_store
 
@@ -65,6 +66,7 @@ def make_service(
         public_url=settings.carriers.public_url,
         webhooks_private=settings.webhooks.allow_private,
         mailbox=mailbox(settings),
+        transcription=transcription(settings),
         recordings=lambda: open_store(settings),
         node=node,
         history=call_history(settings),
@@ -113,6 +115,15 @@ def mailbox(settings: Settings) -> Mailbox | None:
         to=email.to,
         max_attachment=email.max_attachment_bytes,
     )
+
+
+def transcription(settings: Settings) -> TranscriptionEndpoint | None:
+    """Who writes voicemails down; None if nobody."""
+    told = settings.transcription
+    if not told.url:
+        return None
+    key = told.api_key.get_secret_value()
+    return TranscriptionEndpoint(told.url, key, told.model, told.language, told.timeout)
 
 
 def carrier_nodes(settings: Settings) -> Sequence[str]:

@@ -533,9 +533,37 @@ class Email(Section):
     username: str = Field(default="", description="At the server; empty if it asks for none.")
     password: SecretStr = Field(default=SecretStr(""), description="Its password.")
     sender: str = Field(default="", description="Address that emails are from.")
-    to: str = Field(default="", description="Address that every voicemail is sent to.")
+    to: str = Field(
+        default="",
+        description=(
+            "Address that voicemails are sent to, unless their number has a `voicemail_email`; empty: only"
+            " those are sent."
+        ),
+    )
     max_attachment_bytes: int = Field(
         default=10_485_760, ge=0, description="Audio beyond that is not attached, but stays in the box."
+    )
+
+
+class Transcription(Section):
+    """Voicemails written down by an OpenAI-compatible endpoint: what callers say leaves this machine."""
+
+    url: str = Field(
+        default="",
+        description=(
+            "The server, to which `/v1/audio/transcriptions` is added, e.g. `https://api.openai.com`; empty"
+            " writes nothing down."
+        ),
+    )
+    api_key: SecretStr = Field(default=SecretStr(""), description="The bearer key.")
+    model: str = Field(default="whisper-1", min_length=1, description="The model's name.")
+    language: str = Field(
+        default="",
+        pattern=r"^([a-z]{2,3})?$",
+        description="What callers speak, as ISO 639 code; empty lets the server find out.",
+    )
+    timeout: float = Field(
+        default=60.0, gt=0, le=600, description="Seconds that the server may take for one message."
     )
 
 
@@ -563,7 +591,8 @@ class Speech(Section):
     )
     voice: str = Field(default="", description="The engine's voice; empty means its default.")
     url: str = Field(
-        default="", description="`http`: an OpenAI-compatible endpoint, e.g. `https://…/v1/audio/speech`."
+        default="",
+        description="`http`: an OpenAI-compatible server, to which `/v1/audio/speech` is added.",
     )
     model: str = Field(default="tts-1", description="`http`: the model's name.")
     api_key: SecretStr = Field(default=SecretStr(""), description="`http`: the bearer key.")
@@ -625,6 +654,7 @@ class Settings(BaseSettings):
     traces: Traces = Traces()
     webhooks: Webhooks = Webhooks()
     email: Email = Email()
+    transcription: Transcription = Transcription()
     storage: Storage = Storage()
     speech: Speech = Speech()
     drain: Drain = Drain()
@@ -687,6 +717,9 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     for fault, fix in message_variables.faults(settings.voicemail.default_message):
         raise ConfigError(f"voicemail.default_message: {fault}: {fix}")
     _check_email(settings.email)
+    url = settings.transcription.url
+    if url and not url.startswith(("https://", "http://")):
+        raise ConfigError("transcription.url: write it as https://host")
     return settings
 
 
@@ -724,7 +757,7 @@ def _check_email(email: Email) -> None:
     if not email.host:
         return
     for key, address in (("sender", email.sender), ("to", email.to)):
-        if not MAIL_ADDRESS.fullmatch(address):
+        if not MAIL_ADDRESS.fullmatch(address) and (address or key == "sender"):
             raise ConfigError(f"email.{key}: write one address, as in voicemail@example.com")
     if bool(email.username) != bool(email.password.get_secret_value()):
         raise ConfigError("email.username: write both it and email.password, or neither")

@@ -104,6 +104,7 @@ class InboundRouting(Struct, frozen=True, omit_defaults=True):
     answer_first: answer the caller before any agent is tried, for agents that take long.
     recording: what of its calls is recorded; None leaves it to the agent, and then to the configuration.
     voicemail_greeting: id of the audio that is played in place of the message.
+    voicemail_email: where the API sends its messages; gateways are not told.
     """
 
     agent_id: str | None = None
@@ -113,6 +114,7 @@ class InboundRouting(Struct, frozen=True, omit_defaults=True):
     answer_first: bool = False
     recording: RecordingPolicy | None = None
     voicemail_greeting: str | None = None
+    voicemail_email: str | None = None
 
 
 class PhoneNumber(Struct, frozen=True, omit_defaults=True):

@@ -197,6 +197,7 @@ class VoicemailRow(Base):
     """A message that a caller left.
 
     number, caller: as in `routing.call_events`; audio: the key of its recording.
+    transcription: `pending`, `done` or `failed`; none if nobody writes it down. transcript: what was said.
     """
 
     __tablename__ = "voicemails"
@@ -218,6 +219,8 @@ class VoicemailRow(Base):
     duration_seconds: Mapped[float] = mapped_column(Float(53))
     too_short: Mapped[bool] = mapped_column(Boolean)
     heard: Mapped[bool] = mapped_column(Boolean)
+    transcription: Mapped[str | None] = mapped_column(String(16))
+    transcript: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[str] = mapped_column(String(24))
     updated_at: Mapped[str] = mapped_column(String(24))
     version: Mapped[int] = mapped_column(Integer)
@@ -299,6 +302,7 @@ class DeliveryRow(Base):
     __table_args__ = (
         Index("ix_deliveries_webhook_id", "webhook_id", "seq"),
         Index("ix_deliveries_due_at", "due_at"),
+        Index("ix_deliveries_event_id", "event_id"),
         UniqueConstraint("webhook_id", "event_id", name="uq_deliveries_event"),
         {"sqlite_autoincrement": True},
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.cli import agents, calls, carriers, greetings, keys, numbers, voicemails
+from gateway.cli import agents, calls, carriers, greetings, keys, numbers, voicemails, webhooks
 from gateway.cli.errors import UsageError
 from gateway.cli.options import ConfigOption, JsonOption, KeyOption, UrlOption
 from gateway.faults import ConfigError, StartError
@@ -37,6 +37,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(voicemails.app, name="voicemails")
 app.add_typer(calls.app, name="calls")
 app.add_typer(greetings.app, name="greetings")
+app.add_typer(webhooks.app, name="webhooks")
 
 
 def settings(config: Path | None) -> Settings:

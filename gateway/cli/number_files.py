@@ -28,6 +28,7 @@ COLUMNS: Final = (
     "fallback_agent_id",
     "voicemail_message",
     "voicemail_greeting",
+    "voicemail_email",
     "voicemail",
     "answer_first",
     "recording",
@@ -200,7 +201,7 @@ def _row(line: int, cells: dict[str, str]) -> Item | LineFault:
         routing["agent_id"] = given["routing_agent_id"]
     if "fallback_agent_id" in given:
         routing["fallback"] = {"agent_id": given["fallback_agent_id"]}
-    for column in ("voicemail_message", "voicemail_greeting"):
+    for column in ("voicemail_message", "voicemail_greeting", "voicemail_email"):
         if column in given:
             routing[column] = given[column]
     for column in ("voicemail", "answer_first"):
@@ -286,6 +287,7 @@ def _cells(number: dict[str, Any]) -> dict[str, str]:
         "fallback_agent_id": (routing.get("fallback") or {}).get("agent_id"),
         "voicemail_message": routing.get("voicemail_message"),
         "voicemail_greeting": routing.get("voicemail_greeting"),
+        "voicemail_email": routing.get("voicemail_email"),
         # Routing that says nothing else must still be there after an import.
         "voicemail": str(routing.get("voicemail", True)).lower()
         if number["inbound_routing"] is not None

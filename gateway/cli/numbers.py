@@ -39,6 +39,9 @@ MessageOption = Annotated[
 ]
 
 
+EmailOption = Annotated[str | None, typer.Option(help="Address that its messages are sent to.")]
+
+
 class Conflict(StrEnum):
     """What to do about a number that is registered already and differs."""
 
@@ -129,6 +132,7 @@ def add_number(
     fallback: FallbackOption = None,
     voicemail_message: MessageOption = None,
     voicemail_greeting: GreetingOption = None,
+    voicemail_email: EmailOption = None,
     no_voicemail: Annotated[
         bool, typer.Option("--no-voicemail", help="Let the carrier fail over instead of taking a message.")
     ] = False,
@@ -155,6 +159,7 @@ def add_number(
         "fallback": {"agent_id": fallback} if fallback else None,
         "voicemail_message": voicemail_message,
         "voicemail_greeting": voicemail_greeting,
+        "voicemail_email": voicemail_email,
         "voicemail": False if no_voicemail else None,
         "answer_first": True if answer_first else None,
         "recording": recording.value if recording else None,
@@ -186,6 +191,10 @@ def route_number(
     no_greeting: Annotated[
         bool, typer.Option("--no-greeting", help="Speak the message, or play the agent's greeting.")
     ] = False,
+    voicemail_email: EmailOption = None,
+    default_email: Annotated[
+        bool, typer.Option("--default-email", help="Send its messages to email.to.")
+    ] = False,
     default_voicemail: Annotated[
         bool, typer.Option("--default-voicemail", help="Speak the agent's message instead of its own.")
     ] = False,
@@ -215,6 +224,8 @@ def route_number(
         patch["voicemail_message"] = None if default_voicemail else voicemail_message
     if voicemail_greeting is not None or no_greeting:
         patch["voicemail_greeting"] = None if no_greeting else voicemail_greeting
+    if voicemail_email is not None or default_email:
+        patch["voicemail_email"] = None if default_email else voicemail_email
     if voicemail is not None:
         patch["voicemail"] = voicemail
     if answer_first is not None:
@@ -379,6 +390,7 @@ def _show(number: dict[str, Any], *, as_json: bool) -> None:
             ("calls go to", _route(number)),
             ("voicemail", routing.get("voicemail_message")),
             ("greeting", routing.get("voicemail_greeting")),
+            ("messages to", routing.get("voicemail_email")),
             ("recording", routing.get("recording")),
             ("trunk", config.get("trunk_address")),
             ("integration", number["credential_id"]),

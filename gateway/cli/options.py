@@ -57,3 +57,11 @@ class Status(StrEnum):
 
     ACTIVE = "active"
     INACTIVE = "inactive"
+
+
+class Delivery(StrEnum):
+    """What has become of an event on its way to a webhook, or of an email."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"

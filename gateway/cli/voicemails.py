@@ -11,10 +11,12 @@ import typer
 
 from gateway.cli.api_client import ApiClient, ApiTarget, with_api
 from gateway.cli.downloads import save
-from gateway.cli.options import ConfigOption, JsonOption, KeyOption, UrlOption
+from gateway.cli.options import ConfigOption, Delivery, JsonOption, KeyOption, UrlOption
 from gateway.cli.output import print_fields, print_json, print_table, say
 
-app = typer.Typer(help="Voicemails: list, get, download, mark as heard, delete.", no_args_is_help=True)
+app = typer.Typer(
+    help="Voicemails: list, get, download, mark as heard, delete; their emails.", no_args_is_help=True
+)
 
 MessageArgument = Annotated[str, typer.Argument(help="The message's id, as `voicemails list` shows it.")]
 
@@ -92,6 +94,7 @@ def get_voicemail(
             ("length", f"{message['duration_seconds']} s"),
             ("state", _state(message)),
             ("missed by", message["agent_id"]),
+            ("said", message["transcript"] or message["transcription"]),
             ("carrier", message["carrier"]),
             ("call", message["call_id"]),
         )
@@ -141,6 +144,58 @@ def delete_voicemail(
 
     with_api(ApiTarget(config, url, key), work)
     say(f"{voicemail_id} is gone.")
+
+
+@app.command("emails")
+def list_emails(
+    status: Annotated[
+        Delivery | None, typer.Option(help="Only of this status; `failed` are those that were given up.")
+    ] = None,
+    config: ConfigOption = None,
+    url: UrlOption = None,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List messages' emails, newest first."""
+
+    async def work(api: ApiClient) -> list[Any]:
+        return await api.all("/voicemail-emails", status=status.value if status else None)
+
+    emails = with_api(ApiTarget(config, url, key), work)
+    if as_json:
+        print_json({"items": emails})
+        return
+    rows = (
+        (
+            each["created_at"],
+            each["voicemail_id"],
+            each["to"],
+            each["status"],
+            each["attempts"],
+            each["error"],
+            each["id"],
+        )
+        for each in emails
+    )
+    columns = ("when", "message", "to", "status", "attempts", "last error", "id")
+    print_table(columns, rows, caption=f"{len(emails)} emails")
+
+
+@app.command("resend")
+def resend_email(
+    email_ids: Annotated[list[str], typer.Argument(help="Ids of emails, as `voicemails emails` shows them.")],
+    config: ConfigOption = None,
+    url: UrlOption = None,
+    key: KeyOption = None,
+) -> None:
+    """Send emails again, those that were given up or any other."""
+
+    async def work(api: ApiClient) -> None:
+        for each in email_ids:
+            sent = await api.request("POST", f"/voicemail-emails/{quote(each, safe='')}/resend")
+            say(f"{each} goes to {sent['to'] or 'nobody: there is no address'}.")
+
+    with_api(ApiTarget(config, url, key), work)
 
 
 def _path(voicemail_id: str) -> str:

@@ -36,7 +36,18 @@ from tests.e2e.sipp import free_port
 
 HOST = "127.0.0.1"
 BOX = Mailbox(HOST, 0, "none", "", "", "voicemail@example.com", "team@example.com", 1_000_000)
-VOICE = Voice("vm_1", "+14155550100", "+14155550111", "2026-11-27T12:00:00Z", 3.2, False, b"RIFFaudio", "wav")
+VOICE = Voice(
+    to="team@example.com",
+    voicemail_id="vm_1",
+    number="+14155550100",
+    caller="+14155550111",
+    created_at="2026-11-27T12:00:00Z",
+    seconds=3.2,
+    too_short=False,
+    transcript="",
+    audio=b"RIFFaudio",
+    suffix="wav",
+)
 
 
 class Inbox:
@@ -226,3 +237,66 @@ async def test_audio_that_is_late_is_waited_for_and_large_audio_left_out(api: Ap
             now[0] += 100_000
     assert len(inbox.got) == 2
     assert [row[:2] for row in await rows(api)] == [("delivered", 1), ("delivered", 4)]
+
+
+async def failed(api: Api) -> list[dict[str, Any]]:
+    answer = await api.get("/v1/voicemail-emails?status=failed")
+    assert answer.status == 200, answer
+    return list(answer.body["items"])
+
+
+async def test_what_was_given_up_is_listed_and_sent_again(api: Api) -> None:
+    inbox = Inbox()
+    inbox.answers = ["550 no such user"]
+    api.service.email_box._mailbox = BOX
+    with serving(inbox) as port:
+        emails = emails_of(api, port, lambda: 2e9)
+        await api.voicemail("vm_1")
+        await api.voicemail("vm_2")
+        assert await emails.send_one()
+        assert await emails.send_one()
+        [given_up] = await failed(api)
+        assert (given_up["voicemail_id"], given_up["to"]) == ("vm_1", "team@example.com")
+        assert (given_up["attempts"], given_up["error"]) == (1, "550 no such user")
+        assert (await api.get("/v1/voicemail-emails")).body["total"] == 2
+        again = await api.post(f"/v1/voicemail-emails/{given_up['id']}/resend")
+        assert (again.status, again.body["status"], again.body["attempts"]) == (200, "pending", 0)
+        assert await emails.send_one()
+        assert not await failed(api)
+    assert len(inbox.got) == 2
+    assert (await api.post("/v1/voicemail-emails/dlv_none/resend")).status == 404
+    api.service.email_box._mailbox = None
+    assert (await api.post(f"/v1/voicemail-emails/{given_up['id']}/resend")).status == 503
+
+
+async def test_a_number_may_have_an_address_of_its_own(api: Api) -> None:
+    await api.agent("agt_sales")
+    routing = {"agent_id": "agt_sales", "voicemail_email": "sales@example.com"}
+    number = await api.number("+14155550100", inbound_routing=routing)
+    inbox = Inbox()
+    with serving(inbox) as port:
+        emails = emails_of(api, port, lambda: 2e9, to="")
+        await api.voicemail("vm_1")
+        await api.voicemail("vm_2", to_number="+14155550199")  # nobody wants it
+        assert await emails.send_one()
+        assert not await emails.send_one()
+        await api.voicemail("vm_3")
+        path = f"/v1/phone-numbers/{number['id']}"
+        await api.patch(path, {"inbound_routing": {"voicemail_email": None}})
+        assert await emails.send_one()
+    assert [message["To"] for message in inbox.got] == ["sales@example.com"]
+    assert [row[0] for row in await rows(api)] == ["delivered", "failed"]
+    for wrong in ("sales", "a@b, c@d", "a@b\nBcc: c@d", "<a@b>"):
+        refused = await api.patch(path, {"inbound_routing": {"voicemail_email": wrong}})
+        assert refused.status == 422, wrong
+
+
+async def test_a_deleted_message_is_not_sent(api: Api) -> None:
+    inbox = Inbox()
+    with serving(inbox) as port:
+        emails = emails_of(api, port, lambda: 2e9)
+        await api.voicemail("vm_1")
+        assert (await api.delete("/v1/voicemails/vm_1")).status == 204
+        assert not await emails.send_one()
+    assert not inbox.got
+    assert await rows(api) == []

@@ -7,11 +7,14 @@ import struct
 import wave
 from pathlib import Path
 
-from tests.cli.test_api_commands import Shell, config
+from tests.cli.test_api_commands import config
+from tests.cli.within import ShellWithin, nothing_blocks_the_loop
+
+__all__ = ["nothing_blocks_the_loop"]
 
 
 def test_a_greeting_from_its_file_to_its_end(tmp_path: Path) -> None:
-    shell = Shell(tmp_path, {"VOICE_GATEWAY_CONFIG": str(config(tmp_path))})
+    shell = ShellWithin(tmp_path, {"VOICE_GATEWAY_CONFIG": str(config(tmp_path))})
     with wave.open(str(tmp_path / "Closed on Sundays.wav"), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)

@@ -23,6 +23,8 @@ async def test_a_message_is_listed_and_got(api: Api) -> None:
         "duration_seconds": 3.25,
         "too_short": False,
         "heard": False,
+        "transcription": None,
+        "transcript": None,
         "audio_url": "/v1/voicemails/vm_1/audio",
         "created_at": "2026-11-27T12:00:00.000Z",
         "updated_at": made["updated_at"],
