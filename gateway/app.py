@@ -32,6 +32,7 @@ from gateway.calls.records import CallRecord
 from gateway.calls.registry import Registry
 from gateway.calls.remote_calls import RemoteCalls
 from gateway.calls.sampling import QualitySampler
+from gateway.calls.transfers import TransferRules
 from gateway.certificates import CertificateError, Certificates
 from gateway.config import Settings
 from gateway.destinations.prober import Prober
@@ -318,6 +319,13 @@ class Gateway:
             caller_silence_timeout=settings.media.caller_silence_timeout,
             max_duration=settings.dispatch.max_call_duration,
             transcoding=settings.media.transcoding,
+            transfers=TransferRules(
+                settings.transfer.scope,
+                settings.transfer.hosts,
+                lambda: self.replica.agents,
+                lambda: (status.url for status in self.health.snapshot()),
+                self.replica.get,
+            ),
         )
         disk = Disk()
         shelf = self._start_shelf()

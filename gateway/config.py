@@ -320,6 +320,22 @@ class Dispatch(Section):
     )
 
 
+class Transfer(Section):
+    """Where agents may send their callers by REFER."""
+
+    scope: Literal["off", "own", "any"] = Field(
+        default="own",
+        description=(
+            "`own`: to agents (`sip:agt_…@anything`) and numbers of this gateway, and to agents' SIP"
+            " endpoints; `any`: to any SIP URI; `off`: nowhere."
+        ),
+    )
+    hosts: Texts = Field(
+        default=(),
+        description="Hosts of SIP URIs that are allowed besides `own`; `*.example.com` for all below it.",
+    )
+
+
 class Agents(Section):
     """Agents in general."""
 
@@ -647,6 +663,7 @@ class Settings(BaseSettings):
     admission: Admission = Admission()
     dispatch: Dispatch = Dispatch()
     agents: Agents = Agents()
+    transfer: Transfer = Transfer()
     media: Media = Media()
     voicemail: Voicemail = Voicemail()
     recording: Recording = Recording()

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from gateway.calls.recording import CallRecording
 from gateway.calls.records import CallObserver, CallRecord, RecordSink
 from gateway.calls.retries import Remembered
-from gateway.destinations.base import CallerLeft, Tried, ignore
+from gateway.destinations.base import Aside, CallerLeft, Tried, ignore
 from gateway.destinations.caller_audio import CallerAudio
 from gateway.destinations.waiting_sound import WaitingSound
 from gateway.media.quality import leg_quality
@@ -72,6 +72,7 @@ class Call:
         "_sink",
         "_waiter",
         "answered",
+        "aside",
         "audio",
         "caller",
         "carrier_headers",
@@ -107,6 +108,7 @@ class Call:
         self.carrier_headers = carrier_headers
         self.max_forwards = max_forwards
         self.answered = False
+        self.aside: Aside | None = None
         self.rescued = False
         self.talking = False
         self.destination = ""
@@ -244,6 +246,9 @@ class Call:
         status: for a caller who was not answered, the refusal; otherwise, unless 200, what BYE's Reason says.
         """
         self.waiting_sound.stop()
+        if self.aside is not None:
+            self.aside.abandoned()
+            self.aside = None
         self.leg_heard("caller", self.audio.heard)
         self.audio.close_port()
         self.caller.listener = ignore
@@ -316,8 +321,21 @@ class Call:
         if stats is not None and (stats.packets_in or stats.packets_out) and len(self.record.legs) < MAX_LEGS:
             self.record.legs.append(leg_quality(leg, stats))
 
+    def taken(self) -> None:
+        """See `Call`."""
+        aside, self.aside = self.aside, None
+        if aside is not None:
+            aside.taken()
+
+    def transferred(self, result: str) -> None:
+        """See `Call`."""
+        self.happened("transfer", result)
+        self.record.transfers.append(result)
+        self._observer.transferred(result)
+
     def agent_joined(self) -> None:
         """See `Call`."""
+        self.taken()
         self.waiting_sound.stop()
         self.talking = True
         self.happened("audio", "the agent is on the line")

@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import structlog
@@ -19,20 +20,21 @@ from gateway.calls.recording import CallRecording, CallRecordings
 from gateway.calls.records import CallObserver, CallRecord, RecordSink
 from gateway.calls.registry import Registry
 from gateway.calls.retries import Key, Retries, dialog_key
+from gateway.destinations.attempt import OUTSIDE
 from gateway.destinations.base import CallerLeft, Declined, Destination, Finished, Lost, Moved
 from gateway.destinations.caller_audio import CallerAudio
 from gateway.destinations.leg_security import LegSecurity
 from gateway.destinations.remote_control import Target
 from gateway.destinations.stream_trunk import StreamTrunk
 from gateway.destinations.terminating import answer_here, early_media
-from gateway.destinations.trunk import Trunk
+from gateway.destinations.trunk import NobodysHealth, Trunk
 from gateway.destinations.voice_agent import VoiceAgent
 from gateway.destinations.voicemail import Voicemail, VoicemailBox
 from gateway.destinations.waiting_sound import WaitingSound, WaitingSounds
 from gateway.media.ports import MediaPorts
 from gateway.sip.inbound_leg import InboundLeg
 from gateway.sip.sdes import SECURE
-from routing.models import PhoneNumber, RecordingPolicy
+from routing.models import Agent, Endpoint, PhoneNumber, RecordingPolicy
 from routing.numbering import normalise
 from routing.plan import AgentDestination, Agents, Plan, Refusal, find_agent, make_plan
 
@@ -109,6 +111,7 @@ class Dispatcher:
         self._limits = limits
         self._ports = ports
         self._trunk = trunk
+        self._outside = replace(trunk, health=NobodysHealth())
         self._streams = streams
         self._voicemail = voicemail
         self._registry = registry
@@ -241,7 +244,7 @@ class Dispatcher:
                 case Moved():
                     call.happened("destination", "the agent sent the call on")
                     call.gave_up()
-                    await self._try_in_order(call, self._moved(call, outcome.target, destinations[index:]))
+                    await self._try_in_order(call, self._moved(call, outcome, destinations[index:]))
                     return
                 case Declined():
                     call.happened("destination", f"did not take it: {outcome.reason}")
@@ -249,14 +252,19 @@ class Dispatcher:
             call.gave_up()
         call.close("failed", cause, status)
 
-    def _moved(self, call: Call, target: Target, rest: Sequence[Destination]) -> Sequence[Destination]:
-        """Where a call that was sent on is tried; if to an agent, then along the rest of its plan."""
+    def _moved(self, call: Call, moved: Moved, rest: Sequence[Destination]) -> Sequence[Destination]:
+        """Where a call that was sent on is tried: a new plan.
+
+        First the target; then whoever sent the call there, if it waits for it; unless the target is a number
+        with a plan of its own, the rest of the old one is behind.
+        """
         call.moves += 1
+        target, back = moved.target, [moved.back] if moved.back is not None else []
         plan = self.plan_of(target)
         if isinstance(plan, Refusal) or call.moves > MAX_MOVES:
-            return rest
-        chosen = self._destinations(plan)
-        if target.number is None:
+            return [*back, *rest]
+        chosen = [*self._destinations(plan), *back]
+        if target.number is None or back:
             names = {destination.name for destination in chosen}
             chosen += [destination for destination in rest if destination.name not in names]
         return chosen
@@ -268,6 +276,9 @@ class Dispatcher:
             if agent is None:
                 return Refusal(404, f"no agent {target.agent_id}", ())
             return Plan((AgentDestination("agent", agent),), ())
+        if target.uri is not None:
+            outside = Agent(OUTSIDE, OUTSIDE, (Endpoint(target.uri, headers=dict(target.headers)),))
+            return Plan((AgentDestination("agent", outside),), ())
         return self._plan(self._directory.get(target.number or ""))
 
     def _plan(self, found: PhoneNumber | None) -> Plan | Refusal:
@@ -294,9 +305,12 @@ class Dispatcher:
         call.happened("route", plan.reason if isinstance(plan, Refusal) else "; ".join(plan.explanation))
         return plan
 
+    def _trunk_to(self, agent: Agent) -> Trunk:
+        return self._trunk if agent.id != OUTSIDE else self._outside
+
     def _destinations(self, plan: Plan) -> list[Destination]:
         return [
-            VoiceAgent(each.agent, each.role, self._trunk, self._streams)
+            VoiceAgent(each.agent, each.role, self._trunk_to(each.agent), self._streams)
             if isinstance(each, AgentDestination)
             else Voicemail(each, self._voicemail, records=plan.recording != "off")
             for each in plan.destinations

@@ -24,6 +24,8 @@ class CallRecord:
     started_at: seconds since the epoch; seconds: from INVITE to goodbye.
     stages: seconds by stage, the names of ``gateway_call_stage_seconds``.
     legs: how the audio of each leg that passed through us did, the caller's last.
+    transfers: what became of each REFER of an agent: ``completed``, ``returned`` (to the agent), ``failed``
+        (the agent had gone meanwhile), ``abandoned`` (by the caller), ``refused``.
     source: the address that the INVITE came from; carrier_call_id: the carrier's own name for the call.
     sip_call_ids: Call-IDs of all legs, the caller's first.
     rule: of `gateway.admission.limits`, if that refused the call.
@@ -45,6 +47,7 @@ class CallRecord:
     seconds: float = 0.0
     stages: dict[str, float] = field(default_factory=dict)
     legs: list[LegQuality] = field(default_factory=list)
+    transfers: list[str] = field(default_factory=list)
     source: str = ""
     carrier_call_id: str = ""
     sip_call_ids: list[str] = field(default_factory=list)
@@ -65,6 +68,9 @@ class CallObserver(Protocol):
 
     def leg_opened(self, leg: str) -> None:
         """A leg (``"caller"`` or ``"agent"``) is active."""
+
+    def transferred(self, result: str) -> None:
+        """A transfer came to its end; see `CallRecord.transfers`."""
 
     def leg_closed(self, leg: str) -> None:
         """A leg is not active any more."""

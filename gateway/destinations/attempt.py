@@ -8,8 +8,9 @@ from urllib.parse import quote
 
 from gateway.destinations.attending import attended
 from gateway.destinations.audio_path import AudioPath, DirectPath, RelayedPath
-from gateway.destinations.base import Call, CallerLeft, Declined, Lost, Outcome, Tried, ignore
+from gateway.destinations.base import Call, CallerLeft, Declined, Outcome, Tried, ignore
 from gateway.destinations.bridge import Bridge
+from gateway.destinations.connected_agent import ConnectedAgent
 from gateway.destinations.leg_security import LegSecurity
 from gateway.destinations.renegotiation import renegotiate
 from gateway.destinations.terminating import answer_moved
@@ -28,6 +29,9 @@ USER_SAFE = "+-_.!~*'()&=$,"
 
 AUDIO = b"\nm=audio "
 """What every answer must hold, also one that passes untouched: nobody talks to a peer without audio."""
+
+OUTSIDE = "transfer"
+"""The id of whoever a call was transferred to by a SIP URI, and who is no agent that we know."""
 
 NOT_SECURELY = frozenset({415, 488, 606})
 """How an agent refuses an offer that it would have taken in the clear (RFC 3264 §6, RFC 4568 §7.2)."""
@@ -55,9 +59,24 @@ class Attempt:
 
     """
 
-    __slots__ = ("_agent", "_began", "_call", "_endpoint", "_lease", "_refused", "_security", "_trunk")
+    __slots__ = (
+        "_agent",
+        "_began",
+        "_call",
+        "_endpoint",
+        "_handed_over",
+        "_lease",
+        "_refused",
+        "_role",
+        "_security",
+        "_trunk",
+    )
 
-    def __init__(self, call: Call, agent: Agent, endpoint: Endpoint, lease: Lease, trunk: Trunk) -> None:
+    def __init__(
+        self, call: Call, agent: Agent, endpoint: Endpoint, lease: Lease, trunk: Trunk, role: str = "agent"
+    ) -> None:
+        self._role = role
+        self._handed_over = False
         self._call = call
         self._agent = agent
         self._endpoint = endpoint
@@ -100,7 +119,7 @@ class Attempt:
             self._note("caller left")
             raise
         finally:
-            if path is not None:
+            if path is not None and not self._handed_over:
                 path.close()
                 call.leg_heard(self._agent.id, path.agent_stats)
 
@@ -169,14 +188,16 @@ class Attempt:
             refusal = await self._connect_caller(leg, path, answer)
             if refusal is not None:
                 return refusal
-            ending = await Bridge(call, leg, path, self._trunk, offered=offer, answered=answer).run()
-            if isinstance(ending, Lost):
-                self._lease.failed(ending.reason)
-                self._note(ending.reason)
-            return ending
+            bridge = Bridge(call, leg, path, self._trunk, offered=offer, answered=answer)
+            self._handed_over = True
+            connected = ConnectedAgent(
+                call, self._role, self._agent.id, leg, path, bridge, self._lease, self._lost
+            )
+            return await connected.take(call)
         finally:
-            leg.listener, leg.guard = ignore, None
-            leg.hangup()
+            if not self._handed_over:
+                leg.listener, leg.guard = ignore, None
+                leg.hangup()
 
     def _headers(self) -> list[tuple[str, str]]:
         call = self._call
@@ -322,7 +343,12 @@ class Attempt:
         With an answer the caller has, or early media, which an answer must repeat (RFC 3261 §13.2.1).
         """
         audio = self._call.audio
-        return path.relayed and audio.through_port and bool(audio.shown)
+        return path.relayed and audio.through_port and bool(audio.shown) and not audio.held_by_us
+
+    def _lost(self, reason: str) -> None:
+        """The agent took the call and vanished."""
+        self._lease.failed(reason)
+        self._note(reason)
 
     def _failed(self, answer: str, *, everywhere: bool = False) -> Declined:
         """The endpoint is to blame: its circuit hears of it."""
@@ -335,4 +361,9 @@ class Attempt:
 
     def _note(self, answer: str) -> None:
         seconds = self._call.now() - self._began
-        self._call.tried.append(Tried(self._agent.id, self._endpoint.url, answer, seconds))
+        url = self._endpoint.url if self._agent.id != OUTSIDE else f"sip:{self._host()}"
+        self._call.tried.append(Tried(self._agent.id, url, answer, seconds))
+
+    def _host(self) -> str:
+        """Of an endpoint that is nobody's: its user may be a telephone number."""
+        return self._endpoint.url.partition(";")[0].rpartition("@")[2]

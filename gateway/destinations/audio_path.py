@@ -16,6 +16,7 @@ from gateway.destinations.repeated import repeated
 from gateway.media.ports import PacketSink
 from gateway.media.reception import PortStats
 from gateway.media.relay import Relay
+from gateway.media.rtp_port import discard
 from gateway.media.stream_transcoder import StreamTranscoder
 from gateway.sip.sdes import SECURE
 from gateway.sip.sdp import Codec, SdpError, make_offer, with_media_address
@@ -61,6 +62,12 @@ class AudioPath(Protocol):
 
         Raises SdpError: the caller would have to be asked.
         """
+
+    def suspend(self) -> None:
+        """Keep the agent's side, and let nothing through: the caller is with somebody else."""
+
+    def resume(self) -> None:
+        """Join both sides again as they were."""
 
     def settle(self, answer: bytes) -> None:
         """The agent answered, and the caller goes on as before, without hearing of it. Raises SdpError."""
@@ -113,6 +120,12 @@ class DirectPath:
     def moved_by_agent(self, offer: bytes) -> bytes:
         """See `AudioPath`; what the caller was told names the agent's own address."""
         raise SdpError("direct media cannot change before the answer")
+
+    def suspend(self) -> None:
+        """See `AudioPath`; direct media goes on until the caller is told of another."""
+
+    def resume(self) -> None:
+        """See `AudioPath`."""
 
     def settle(self, answer: bytes) -> None:
         """See `AudioPath`."""
@@ -242,6 +255,18 @@ class RelayedPath:
         ours = repeated(self._agent_knows, offer)
         self.follow_agent(offer)
         return ours
+
+    def suspend(self) -> None:
+        """See `AudioPath`."""
+        self._caller_port.sink = self._agent_port.sink = discard
+
+    def resume(self) -> None:
+        """See `AudioPath`."""
+        self._relay = Relay(self._caller_port, self._agent_port)
+        legs, self._legs = self._legs, None
+        self._to_caller = self._caller_port.send
+        if legs is not None:
+            self._transcode(*legs)
 
     def settle(self, answer: bytes) -> None:
         """See `AudioPath`."""

@@ -51,11 +51,39 @@ class Lost:
     reason: str
 
 
+class Aside(Protocol):
+    """Whoever sent a call on and waits for what becomes of it; the `Destination` behind all others.
+
+    Attributes:
+        role, name: see `Destination`.
+
+    """
+
+    role: str
+    name: str
+
+    def obstacle(self, call: Call) -> Declined | None:
+        """See `Destination`."""
+
+    async def take(self, call: Call) -> Outcome:
+        """See `Destination`; it has the call again."""
+
+    def taken(self) -> None:
+        """Learn that somebody else has the call."""
+
+    def abandoned(self) -> None:
+        """Learn that the caller is gone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """The destination took the call and gave it away again; the caller is answered, and waits."""
+    """The destination took the call and gave it away again; the caller is answered, and waits.
+
+    back: takes the call again if nobody at the target does; it has put itself aside.
+    """
 
     target: Target
+    back: Aside | None = None
 
 
 Outcome: TypeAlias = Finished | Declined | Lost | Moved
@@ -103,6 +131,7 @@ class Call(Protocol):
         answered: whether the caller has our 200.
         carrier_headers: the carrier's own ``X-`` headers, which agents get too.
         max_forwards: of the caller's INVITE (RFC 3261 §20.22).
+        aside: who sent the call on and waits for what becomes of it.
 
     """
 
@@ -112,6 +141,7 @@ class Call(Protocol):
     answered: bool
     carrier_headers: list[tuple[str, str]]
     max_forwards: int
+    aside: Aside | None
 
     @property
     def id(self) -> str:
@@ -175,6 +205,12 @@ class Call(Protocol):
 
     def leg_placed(self, call_id: str) -> None:
         """A further SIP leg belongs to the call, by its Call-ID."""
+
+    def taken(self) -> None:
+        """Somebody has the call: whoever sent it here is let go."""
+
+    def transferred(self, result: str) -> None:
+        """A transfer came to its end: completed, returned, failed, abandoned, refused."""
 
     def agent_joined(self) -> None:
         """An agent is talking with the caller, until `agent_left`."""

@@ -6,12 +6,14 @@ from gateway.destinations.audio_path import AudioPath
 from gateway.destinations.base import Call, CallerLeft, Finished, Lost
 from gateway.destinations.session_exchange import SessionExchange
 from gateway.destinations.silence import SilenceWatch
+from gateway.destinations.transfers import Refused, SentOn
 from gateway.destinations.trunk import Trunk
 from gateway.sip.events import (
     AckReceived,
     HungUp,
     InfoReceived,
     LegEnded,
+    ReferReceived,
     ReinviteAnswered,
     ReinviteFailed,
     ReinviteReceived,
@@ -59,10 +61,12 @@ class Bridge:
         )
         self._follow_hold()
 
-    async def run(self) -> Finished | Lost:
-        """Stay until the end."""
+    async def run(self) -> Finished | Lost | SentOn:
+        """Stay until the end; after a transfer that came to nothing, once more."""
         call = self._call
         call.agent_joined()
+        self._agent.may_refer = self._limits.transfers is not None
+        self._follow_hold()
         try:
             while True:
                 event = await call.next_event(min(self._ends_at, self._silence.next_check(call.now())))
@@ -75,7 +79,7 @@ class Bridge:
             call.agent_left()
             self._exchange.close()
 
-    def _handle(self, event: object) -> Finished | Lost | None:
+    def _handle(self, event: object) -> Finished | Lost | SentOn | None:
         caller, agent, exchange = self._call.caller, self._agent, self._exchange
         match event:
             case HungUp() if event.leg is agent:
@@ -98,10 +102,26 @@ class Bridge:
             case ReinviteFailed():
                 if failure := exchange.refused(event):
                     return Lost(failure)
+            case ReferReceived() if event.leg is agent:
+                return self._refer(event)
             case InfoReceived() if exchange.established:
                 content_type = event.request.headers.get("Content-Type") or DEFAULT_CONTENT_TYPE
                 (caller if event.leg is agent else agent).info(content_type, event.request.body)
         return None
+
+    def _refer(self, refer: ReferReceived) -> SentOn | None:
+        """The agent wants the caller to go on elsewhere."""
+        transfers = self._limits.transfers
+        if transfers is None:
+            refer.referral.refuse(603)
+            return None
+        verdict = transfers.judge(refer.request, refer.referral)
+        if isinstance(verdict, Refused):
+            refer.referral.refuse(verdict.status, verdict.reason)
+            self._call.transferred("refused")
+            return None
+        refer.referral.accept()
+        return SentOn(verdict, refer.referral)
 
     def _follow_hold(self) -> None:
         if self._exchange.on_hold:

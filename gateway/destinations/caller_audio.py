@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 from gateway.destinations.described import described
-from gateway.destinations.direction import RECEIVING
+from gateway.destinations.direction import RECEIVING, resumed
 from gateway.destinations.leg_security import LegSecurity
 from gateway.media.codecs import AudioCodec, find
 from gateway.media.ports import MediaPort, MediaPorts, Network
@@ -180,7 +180,13 @@ class CallerAudio:
 
     def _narrowed(self, theirs: bytes) -> bytes:
         agreed = self.agreed() if theirs else None
-        return restrict_to(theirs, *agreed) if agreed else theirs
+        offer = restrict_to(theirs, *agreed) if agreed else theirs
+        return resumed(offer) if self.held_by_us else offer
+
+    @property
+    def held_by_us(self) -> bool:
+        """Whether an agent has put the caller on hold: what the caller said to that holds for nobody else."""
+        return b"a=sendonly" in self.shown or b"a=inactive" in self.shown
 
     def change_hands(self) -> None:
         """Begin with another destination: from now on its session descriptions continue what was shown."""

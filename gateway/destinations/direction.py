@@ -27,6 +27,17 @@ def on_hold(description: bytes) -> bool:
     return any(mark in description for mark in _HOLD_MARKS)
 
 
+def resumed(description: bytes) -> bytes:
+    """The description of a party that was on hold, as it would be without. Raises SdpError."""
+    session = SessionDescription.parse(description)
+    audio = session.audio
+    if audio is None:
+        raise SdpError("no audio in the session description")
+    kept = tuple(line for line in audio.attributes if line not in DIRECTIONS)
+    talking = replace(audio, attributes=(*kept, "sendrecv"))
+    return replace(session, media=tuple(talking if one is audio else one for one in session.media)).to_bytes()
+
+
 def permitted(answer: bytes, offer: bytes) -> bytes:
     """The answer, cut down to the directions that the offer permits.
 

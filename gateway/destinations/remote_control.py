@@ -8,13 +8,16 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a call is to go on: one of the two.
+    """Where a call is to go on: one of the three.
 
-    agent_id: an agent's; number: a number's plan, E.164.
+    agent_id: an agent's; number: a number's plan, E.164; uri: a SIP URI, of no agent perhaps.
+    headers: what the INVITE to that URI has besides (Referred-By, Replaces).
     """
 
     agent_id: str | None = None
-    number: str | None = None
+    number: str | None = field(default=None, repr=False)
+    uri: str | None = field(default=None, repr=False)
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from gateway.destinations.transfers import Transfers
 from gateway.sip.events import FailureCause
 from gateway.sip.flow import Flow
 from gateway.sip.leg import HeaderList, Listener
@@ -72,6 +73,31 @@ class Health(Protocol):
         """Take a place at an endpoint; None when it has become full or its circuit has opened."""
 
 
+class NobodysHealth:
+    """Fulfils `Health` for endpoints that are no agent's: tried whenever asked for, and not remembered."""
+
+    def order(self, agent: Agent) -> Sequence[Endpoint]:
+        """See `Health`."""
+        return agent.endpoints
+
+    def acquire(self, agent: Agent, endpoint: Endpoint) -> Lease | None:
+        """See `Health`."""
+        return NobodysLease()
+
+
+class NobodysLease:
+    """Fulfils `Lease`."""
+
+    def succeeded(self) -> None:
+        """See `Lease`."""
+
+    def failed(self, reason: str) -> None:
+        """See `Lease`."""
+
+    def release(self) -> None:
+        """See `Lease`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Trunk:
     """What every SIP agent is reached through; one for the whole gateway.
@@ -84,6 +110,7 @@ class Trunk:
     caller_silence_timeout: likewise for the caller.
     max_duration: seconds that any call may last.
     transcoding: whether agents are offered codecs that the caller does not speak.
+    transfers: where agents may send their callers; None: nowhere.
     """
 
     sip: SipOut
@@ -95,3 +122,4 @@ class Trunk:
     caller_silence_timeout: float = 300.0
     max_duration: float = 4 * 3600.0
     transcoding: bool = True
+    transfers: Transfers | None = None

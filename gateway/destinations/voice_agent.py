@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.destinations import terminating
 from gateway.destinations.attempt import Attempt
-from gateway.destinations.base import Call, Declined, Outcome, Tried
+from gateway.destinations.base import Call, Declined, Moved, Outcome, Tried
 from gateway.destinations.media_stream_agent import MediaStreamAttempt
 from gateway.destinations.stream_trunk import StreamTrunk
 from gateway.destinations.trunk import Lease, Trunk
@@ -67,15 +67,18 @@ class VoiceAgent:
                 call.tried.append(Tried(self.name, endpoint.url, FULL, 0.0))
                 outcome = Declined(f"{self.name}: {FULL}")
                 continue
+            waits = False
             try:
                 outcome = await self._attempt(call, endpoint, lease).run(deadline)
+                waits = isinstance(outcome, Moved) and outcome.back is not None
             finally:
-                lease.release()
+                if not waits:
+                    lease.release()
             if not isinstance(outcome, Declined) or outcome.everywhere:
                 break
         return outcome
 
     def _attempt(self, call: Call, endpoint: Endpoint, lease: Lease) -> Attempt | MediaStreamAttempt:
         if endpoint.is_sip:
-            return Attempt(call, self._agent, endpoint, lease, self._trunk)
+            return Attempt(call, self._agent, endpoint, lease, self._trunk, self.role)
         return MediaStreamAttempt(call, self._agent, endpoint, lease, self._trunk, self._streams)

@@ -92,6 +92,7 @@ class Voicemail:
             call.tried.append(Tried(self.name, "", terms.reason, call.now() - began))
             return terms
         call.tried.append(Tried(self.name, "", "answered", call.now() - began))
+        call.taken()
         session = VoicemailSession(call, terms, self._box)
         try:
             ending = Finished(await session.run(message, records=self._records))

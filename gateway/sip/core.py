@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gateway.sip.leg import Leg
     from gateway.sip.sink import Sink, TokenSource
 
-ALLOWED_METHODS = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "PRACK", "UPDATE")
+ALLOWED_METHODS = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "PRACK", "UPDATE", "REFER")
 """What we take, as the Allow header says it."""
 
 ALLOW = ("Allow", ", ".join(ALLOWED_METHODS))

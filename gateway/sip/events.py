@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 if TYPE_CHECKING:
     from gateway.sip.leg import Leg
     from gateway.sip.message import Request, Response
+    from gateway.sip.referral import Referral
 
 FailureCause: TypeAlias = Literal["response", "timeout", "transport"]
 """Why a request of ours failed: the peer said so, said nothing, or could not be reached."""
@@ -72,6 +73,17 @@ class ReinviteReceived(Event):
     """
 
     request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class ReferReceived(Event):
+    """The peer wants its peer to be sent on (RFC 3515): accept or refuse the referral. See `Leg.may_refer`.
+
+    request: the REFER.
+    """
+
+    request: Request
+    referral: Referral
 
 
 @dataclass(frozen=True, slots=True)

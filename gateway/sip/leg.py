@@ -14,8 +14,10 @@ from gateway.sip.events import (
     HungUp,
     InfoReceived,
     LegEnded,
+    ReferReceived,
     SessionExpired,
 )
+from gateway.sip.referral import Referral
 from gateway.sip.sent_invite import STATUS_OF_CAUSE
 from gateway.sip.session_change import SessionChange
 from gateway.sip.session_timer import SessionTimer
@@ -61,6 +63,7 @@ class Leg:
         flow: the path to the peer, as last seen.
         sips: the dialog was begun with a sips URI: nothing in it leaves TLS.
         guard: changes session descriptions on their way in and out, where somebody has set one.
+        may_refer: the owner takes `ReferReceived`; until it says so, a REFER is declined.
         described: our latest session description in this dialog; what a refresh repeats.
         ended: no call is left on this leg: it was cancelled, refused, has failed, or one side said goodbye.
 
@@ -73,6 +76,7 @@ class Leg:
         "_change",
         "_core",
         "_dialog",
+        "_referral",
         "_saying_bye",
         "_timer",
         "call_id",
@@ -82,6 +86,7 @@ class Leg:
         "guard",
         "listener",
         "local_tag",
+        "may_refer",
         "sips",
     )
 
@@ -91,6 +96,7 @@ class Leg:
         self._change: SessionChange | None = None
         self._allow = ""
         self._timer: SessionTimer | None = None
+        self._referral: Referral | None = None
         # Our 2xx responses that the peer has not confirmed, by CSeq number: the first, and a re-INVITE's.
         self._awaiting_ack: dict[int, ReceivedInvite] = {}
         self._bye_headers: HeaderList = ()
@@ -102,6 +108,7 @@ class Leg:
         self.sips = False
         self.guard: SessionGuard | None = None
         self.described = b""
+        self.may_refer = False
         self.ended = False
         core.legs[local_tag] = self
 
@@ -344,6 +351,8 @@ class Leg:
             self._session_change.receive(incoming, dialog)
         elif request.method == "PRACK":
             self._prack_received(incoming)
+        elif request.method == "REFER":
+            self._refer_received(incoming)
         else:
             incoming.respond(200, None, (ALLOW,))
             if request.method == "INFO":
@@ -366,6 +375,19 @@ class Leg:
 
     def _confirmed(self) -> None:
         """Learn that the peer has our answer."""
+
+    def _refer_received(self, incoming: IncomingRequest) -> None:
+        """Take a REFER; one at a time. Raises SipParseError (400)."""
+        if not self.may_refer:
+            incoming.respond(603, "Nobody Is Transferred From Here")
+        elif self._referral is not None and not self._referral.settled:
+            incoming.respond(491, "Another Transfer Is Pending")
+        else:
+            numbered = self._referral is not None
+            self._referral = Referral(
+                self._core, incoming, self.dialog, self.flow, self.contact, numbered=numbered
+            )
+            self.emit(ReferReceived(self, incoming.request, self._referral))
 
     def _prack_received(self, incoming: IncomingRequest) -> None:
         incoming.respond(481)  # nothing of ours that is reliable waits for one

@@ -153,7 +153,7 @@ class OutboundLeg(Leg):
             super().receive(incoming)
         elif request.method == "INVITE":
             incoming.respond(491)
-        elif request.method in {"BYE", "PRACK"} or self.ended:
+        elif request.method in {"BYE", "PRACK", "REFER"} or self.ended:
             incoming.respond_statelessly(481)
         elif request.method == "UPDATE":
             self._early_update(incoming)

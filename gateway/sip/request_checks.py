@@ -16,7 +16,6 @@ KNOWN_METHODS = frozenset(
         "MESSAGE",  # RFC 3428
         "NOTIFY",  # RFC 6665
         "PUBLISH",  # RFC 3903
-        "REFER",  # RFC 3515
         "REGISTER",
         "SUBSCRIBE",  # RFC 6665
     }

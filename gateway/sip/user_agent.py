@@ -281,6 +281,8 @@ class UserAgent:
             incoming.respond_statelessly(
                 status, None, (ALLOW, ("Accept", SDP_TYPE), core.supported, *headers)
             )
+        elif request.method == "REFER":
+            incoming.respond_statelessly(403, "REFER Only Within a Call")
         elif request.method != "INVITE":
             incoming.respond_statelessly(481)
         elif self._is_own(request):

@@ -89,6 +89,7 @@ class Summary(Protocol):
     cause: str
     seconds: float
     stages: dict[str, float]
+    transfers: list[str]
 
     @property
     def tried(self) -> Sequence[TriedLine]:
@@ -129,6 +130,7 @@ class CallLog:
             plan=record.plan,
             tried=tried,
             outcome=record.outcome,
+            **({"transfers": record.transfers} if record.transfers else {}),
             status=record.status,
             cause=record.cause,
             seconds=round(record.seconds, 3),

@@ -53,6 +53,9 @@ MAX_CHILDREN: Final = 2_000
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
+TRANSFER_RESULTS = ("completed", "returned", "failed", "abandoned", "refused")
+
+
 class Metrics:
     """Every family of the contract that this gateway fills, in one registry."""
 
@@ -234,6 +237,15 @@ class Metrics:
         )
         for result in RECORDING_RESULTS:
             self.recordings.labels(result)
+        self.transfers = Counter(
+            "gateway_transfers",
+            "Transfers that agents asked for by REFER: completed, returned (to the agent), failed (and the"
+            " agent had gone), abandoned (by the caller), refused.",
+            ("result",),
+            registry=registry,
+        )
+        for result in TRANSFER_RESULTS:
+            self.transfers.labels(result)
         self.recordings_waiting = Gauge(
             "gateway_recordings_waiting",
             "Finished recordings that the store does not have yet.",
@@ -315,6 +327,10 @@ class Metrics:
     def leg_opened(self, leg: str) -> None:
         """A leg is active."""
         self._legs[leg].inc()
+
+    def transferred(self, result: str) -> None:
+        """A transfer came to its end."""
+        self.transfers.labels(result).inc()
 
     def leg_closed(self, leg: str) -> None:
         """A leg is not active any more."""

@@ -19,6 +19,7 @@ from gateway.calls.dispatcher import Dispatcher
 from gateway.calls.recording import CallRecordings
 from gateway.calls.records import CallRecord
 from gateway.calls.registry import Registry
+from gateway.calls.transfers import Scope, TransferRules
 from gateway.destinations.remote_control import RemoteControls
 from gateway.destinations.stream_trunk import StreamTrunk
 from gateway.destinations.trunk import Trunk
@@ -217,6 +218,8 @@ class Rig:
         self.ports = Ports(self)
         self.registry = Registry()
         self.records: list[CallRecord] = []
+        self.transfers: list[str] = []
+        self.transfer_scope: Scope = "own"
         self.active = {"caller": 0, "agent": 0}
         self.agents: dict[str, Agent] = {}
         self.numbers: dict[str, PhoneNumber] = {}
@@ -244,6 +247,9 @@ class Rig:
 
     def leg_opened(self, leg: str) -> None:
         self.active[leg] += 1
+
+    def transferred(self, result: str) -> None:
+        self.transfers.append(result)
 
     def leg_closed(self, leg: str) -> None:
         self.active[leg] -= 1
@@ -305,6 +311,13 @@ class Rig:
                 agent_silence_timeout=5.0,
                 caller_silence_timeout=30.0,
                 max_duration=100.0,
+                transfers=TransferRules(
+                    self.transfer_scope,
+                    ("*.example.com",),
+                    lambda: self.agents,
+                    lambda: [each.url for agent in self.agents.values() for each in agent.endpoints],
+                    self.get,
+                ),
             ),
             streams=self.streams,
             voicemail=self.box,

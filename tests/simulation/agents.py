@@ -9,7 +9,7 @@ from gateway.sip.events import AckTimedOut, HungUp, InviteCancelled, LegEnded, R
 from gateway.sip.inbound_leg import InboundLeg
 from gateway.sip.sdp import answer_offer, make_offer
 from tests.simulation.network import SimulatedNetwork
-from tests.simulation.peer import PORT, Peer
+from tests.simulation.peer import PORT, Peer, any_extensions
 
 REFUSALS = (302, 400, 403, 404, 408, 480, 486, 488, 500, 503, 600, 603)
 
@@ -29,6 +29,9 @@ BEHAVIOURS = {
     "early_refusal": 1,
     "answer_and_bye": 1,
     "reinvite": 2,
+    "update": 1,
+    "refer": 2,
+    "refer_and_leave": 1,
 }
 """What an agent does with a call, and how often relative to the others."""
 
@@ -50,13 +53,14 @@ class SimulatedAgent:
         self._network = network
         self._loop = network.loop
         self._clocks = clocks
-        self.peer = Peer(network, host, self._invited)
+        self.peer = Peer(network, host, self._invited, extensions=any_extensions(network.rng))
         self.rng = random.Random(f"agent {host} {network.rng.random()}")
         self.mute_since: float | None = None
         self.tcp = tcp
         transport = ";transport=tcp" if tcp else ""
         self.url = f"sip:bot@{host}:{PORT}{transport}{';media=direct' if direct else ''}"
         self.behaviour: str | None = None
+        self.transfer_targets: list[str] = []
 
     @property
     def host(self) -> str:
@@ -151,6 +155,21 @@ class SimulatedAgent:
         for direction in ("sendonly", "sendrecv"):
             self._later(4.5, 8.0, self._offer_again, leg, direction)
 
+    def _update(self, leg: InboundLeg) -> None:
+        """Holds and resumes the caller by UPDATE."""
+        self._answer(leg)
+        for direction in ("inactive", "sendrecv"):
+            self._later(4.5, 8.0, self._offer_by_update, leg, direction)
+
+    def _refer(self, leg: InboundLeg) -> None:
+        """Sends the caller on, and goes on with it if nobody takes it."""
+        self._answer(leg)
+        self._later(4.2, 9.0, self._refer_now, leg)
+
+    def _refer_and_leave(self, leg: InboundLeg) -> None:
+        self._answer(leg)
+        self._later(4.2, 9.0, self._refer_now, leg, True)
+
     # What behaviours are made of.
 
     def _polite(self, event: object) -> None:
@@ -188,6 +207,18 @@ class SimulatedAgent:
     def _offer_again(self, leg: InboundLeg, direction: str) -> None:
         if leg.answered and not leg.ended:
             leg.reinvite(make_offer(self.host, 7004, session_id=5, version=2, direction=direction))
+
+    def _offer_by_update(self, leg: InboundLeg, direction: str) -> None:
+        if leg.confirmed and not leg.ended:
+            leg.update(make_offer(self.host, 7006, session_id=5, version=3, direction=direction))
+
+    def _refer_now(self, leg: InboundLeg, leave: bool = False) -> None:
+        if not leg.confirmed or leg.ended:
+            return
+        target = self.rng.choice(self.transfer_targets or ["sip:nobody@nowhere.invalid"])
+        leg._request("REFER", (("Refer-To", f"<{target}>"),), b"", lambda _: None, lambda _: None)
+        if leave:
+            self._later(0.0, 0.5, leg.hangup)
 
     def _wake_up(self) -> None:
         self.peer.deaf = False

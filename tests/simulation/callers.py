@@ -18,7 +18,7 @@ from gateway.sip.leg import LegStateError
 from gateway.sip.outbound_leg import OutboundLeg
 from gateway.sip.sdp import answer_offer, make_offer
 from tests.simulation.network import SimulatedNetwork
-from tests.simulation.peer import PORT, Peer
+from tests.simulation.peer import PORT, Peer, any_extensions
 
 GATEWAY = "10.0.0.1"
 SESSION_ID = "X-Telnyx-Session-ID"
@@ -38,7 +38,7 @@ class SimulatedCaller:
         self._loop = network.loop
         self.host = f"10.2.{number >> 8}.{number & 255}"
         self.rng = random.Random(f"caller {number} {network.rng.random()}")
-        self.peer = Peer(network, self.host)
+        self.peer = Peer(network, self.host, extensions=any_extensions(network.rng))
         self.dialled = dialled
         self.session = f"session-{number}"
         self.leg: OutboundLeg | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+from gateway.sip.extensions import Extensions
 from gateway.sip.flow import Flow
 from gateway.sip.inbound_leg import InboundLeg
 from gateway.sip.sink import Direction
@@ -22,9 +23,15 @@ class Peer:
     """
 
     def __init__(
-        self, network: SimulatedNetwork, host: str, on_invite: Callable[[InboundLeg], None] | None = None
+        self,
+        network: SimulatedNetwork,
+        host: str,
+        on_invite: Callable[[InboundLeg], None] | None = None,
+        *,
+        extensions: Extensions | None = None,
     ) -> None:
         self.host = host
+        self._extensions = extensions
         self.deaf = False
         self.network = network
         self._life: _Life | None = None
@@ -41,6 +48,7 @@ class Peer:
             self.network.loop.time,
             lambda: f"{self.rng.getrandbits(64):016x}",
             product="peer",
+            extensions=self._extensions,
             on_invite=self._on_invite,
         )
 
@@ -126,3 +134,10 @@ class _Life:
     def retransmission(self, direction: Direction) -> None: ...
 
     def dropped(self, reason: str) -> None: ...
+
+
+def any_extensions(rng: random.Random) -> Extensions:
+    """What a peer may be set up to do."""
+    return Extensions(
+        reliable=rng.choice(("off", "required", "supported")), session_expires=rng.choice((0, 0, 90))
+    )

@@ -17,6 +17,7 @@ from gateway.calls.recording import CallRecordings
 from gateway.calls.records import CallRecord
 from gateway.calls.registry import Registry
 from gateway.calls.retries import RETENTION
+from gateway.calls.transfers import TransferRules
 from gateway.destinations.remote_control import RemoteControls
 from gateway.destinations.stream_trunk import StreamTrunk
 from gateway.destinations.trunk import Trunk
@@ -25,6 +26,7 @@ from gateway.destinations.voicemail_message import VoicemailMessages
 from gateway.media.disk import Disk
 from gateway.media.g711 import CODECS
 from gateway.sip.endpoint import SipEndpoint
+from gateway.sip.extensions import Extensions
 from gateway.sip.sink import Direction
 from gateway.speech.cache import SpeechCache
 from gateway.speech.errors import SpeechError
@@ -80,6 +82,7 @@ class Counts:
 
     def __init__(self) -> None:
         self.legs: Counter[str] = Counter()
+        self.transfers: Counter[str] = Counter()
         self.records: list[CallRecord] = []
 
     def stage(self, stage: str, seconds: float) -> None:
@@ -87,6 +90,9 @@ class Counts:
 
     def leg_opened(self, leg: str) -> None:
         self.legs[leg] += 1
+
+    def transferred(self, result: str) -> None:
+        self.transfers[result] += 1
 
     def leg_closed(self, leg: str) -> None:
         self.legs[leg] -= 1
@@ -183,6 +189,7 @@ class World:
             on_error=lambda where, error: self.errors.append(f"{where}: {error!r}"),
             network=self.network.host(GATEWAY, self.witness.sent),
             tokens=lambda: f"{tokens.getrandbits(64):016x}",
+            extensions=Extensions(reliable="supported", session_expires=90),
         )
         await sip.start()
         self.recordings = CallRecordings(
@@ -209,6 +216,7 @@ class World:
                 agent_silence_timeout=5.0,
                 caller_silence_timeout=20.0,
                 max_duration=MAX_DURATION,
+                transfers=TransferRules("own", (), lambda: self.numbers.agents, lambda: (), self.numbers.get),
             ),
             streams=StreamTrunk(SimulatedWeb(), RemoteControls()),
             voicemail=VoicemailBox(
@@ -258,13 +266,23 @@ class World:
                 limit = rng.choice((None, None, 1, 3))
                 endpoints.append(Endpoint(agent.url, priority=rng.choice((10, 20)), max_calls=limit))
             self.numbers.agents[f"agt_{number}"] = Agent(f"agt_{number}", f"Agent {number}", tuple(endpoints))
+        self.dialled_agents = sorted(self.numbers.agents)
+        for number in range(6):  # each agent has somebody to send its callers to, whom nobody dials
+            desk = SimulatedAgent(self.network, f"10.1.{100 + number}.1", CLOCKS, direct=False, tcp=False)
+            await desk.start()
+            for host, agent in self.agents.items():
+                if host.startswith(f"10.1.{number}."):
+                    agent.transfer_targets.append(f"sip:agt_desk_{number}@{GATEWAY}")
+            self.agents[desk.host] = desk
+            endpoints = (Endpoint(desk.url),)
+            self.numbers.agents[f"agt_desk_{number}"] = Agent(f"agt_desk_{number}", "Desk", endpoints)
 
     async def _start_callers(self) -> list[SimulatedCaller]:
         rng = self.rng
         callers = []
         for number in range(CALLERS):
             dialled = f"+1415555{number:04d}"
-            primary, fallback = rng.sample(sorted(self.numbers.agents), 2)
+            primary, fallback = rng.sample(self.dialled_agents, 2)
             routing = InboundRouting(
                 agent_id=primary,
                 fallback=Fallback(fallback) if rng.random() < 0.6 else None,

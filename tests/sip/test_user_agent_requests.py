@@ -81,7 +81,7 @@ def test_a_request_without_a_call_id_is_refused_without_one(rig: Rig) -> None:
 
 
 def test_a_refusal_names_what_would_have_been_right(rig: Rig) -> None:
-    allowed = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE"
+    allowed = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE, REFER"
     assert refused(rig, request("MESSAGE"), 405).headers.get("Allow") == allowed
     assert refused(rig, request("FLY"), 501).headers.get("Allow") == allowed
     wrong_type = refused(rig, request(extra="Content-Type: text/plain"), 415)
