@@ -83,7 +83,7 @@ class Field:
     """The gateway, its carrier, and whoever attacks it."""
 
     def __init__(self, directory: Path, stack: contextlib.ExitStack, calls: int) -> None:
-        self.bench = Bench(directory, stack, admission={"overload_delay": 0.2})
+        self.bench = Bench(directory, stack, admission={"overload_delay": 0.2}, drain={"timeout": 2.0})
         self._calls = calls
         self.gateway = self.bench.gateway
 

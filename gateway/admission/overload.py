@@ -1,10 +1,9 @@
 """When this node has more to do than it can: how much of the new calls it takes then, and from whom.
 
-In the spirit of RFC 7339, from the receiving side alone: what is measured is the delay that a message meets
-here, and what is controlled is the share of new INVITEs that are taken (its "loss" algorithm, §5.10.1). The
-share falls fast while the delay is above its limit, and rises slowly when it is well below, so that it
-settles where the node is just busy. Requests of calls under way are never refused: ending a call is what
-makes room.
+In the spirit of RFC 7339, from the receiving side alone: what is measured is the standing delay that messages
+meet here, and what is controlled is the share of new INVITEs that are taken (its "loss" algorithm, §5.10.1).
+The share falls fast while the delay is above its limit, and rises slowly when it is well below, so that it
+settles where the node is just busy. Requests of calls under way always go on: ending calls makes room.
 
 Shedding is fair between carriers. What the node can take is shared out evenly, and whoever asks for less than
 its part gets all of it: one carrier's storm costs no other carrier its calls.
@@ -13,17 +12,23 @@ its part gets all of it: one carrier's storm costs no other carrier its calls.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Mapping
 from typing import Final
 
+WINDOW: Final = 5
+"""Ticks of which the least delay counts, as in CoDel (RFC 8289 §4.2): a burst, or a stall of the machine,
+leaves a queue that is soon gone; one that stands for half a second shows that more comes than goes."""
+
 SMOOTHING: Final = 0.3
-"""Weight of the newest measurement of delay: one stall alone is no overload, half a second of them is."""
+"""Weight of the newest tick in what each carrier asks for."""
 
-DECREASE: Final = 0.85
-"""What a tick with too much delay leaves of the share: half after half a second."""
+DECREASE: Final = 0.6
+"""What a tick with too much delay leaves of the share: a twelfth after half a second, since a queue that has
+stood for that long holds seconds of work by then."""
 
-INCREASE: Final = 0.03
-"""What a tick without gives back: everything after four seconds."""
+INCREASE: Final = 0.02
+"""What a tick without gives back: everything after five seconds."""
 
 CALM: Final = 0.7
 """Part of the limit below which the share rises. Between the two it stays, or it would swing."""
@@ -50,7 +55,7 @@ class OverloadControl:
 
     __slots__ = (
         "_credit",
-        "_delay",
+        "_delays",
         "_ended",
         "_ended_rate",
         "_limit",
@@ -66,7 +71,7 @@ class OverloadControl:
     def __init__(self, limit: float, tick: float) -> None:
         self._limit = limit
         self._tick = tick
-        self._delay = 0.0
+        self._delays: deque[float] = deque([0.0] * WINDOW, WINDOW)
         self._share = 1.0
         self._shares: dict[str, float] = {}
         self._credit: dict[str, float] = {}
@@ -77,8 +82,8 @@ class OverloadControl:
 
     @property
     def level(self) -> float:
-        """The smoothed delay as part of its limit; 1 while calls are refused."""
-        return 1.0 if self.shedding else min(1.0, self._delay / self._limit)
+        """The standing delay as part of its limit; 1 while calls are refused."""
+        return 1.0 if self.shedding else min(1.0, min(self._delays) / self._limit)
 
     @property
     def shedding(self) -> bool:
@@ -92,10 +97,11 @@ class OverloadControl:
         fill: part of the room for transactions that is taken, 0 to 1; a full table weighs like the delay's
             limit.
         """
-        self._delay += SMOOTHING * (max(delay, fill * self._limit) - self._delay)
-        if self._delay > self._limit:
+        self._delays.append(max(delay, fill * self._limit))
+        standing = min(self._delays)
+        if standing > self._limit:
             self._share = max(MIN_SHARE, self._share * DECREASE)
-        elif self._delay < CALM * self._limit:
+        elif standing < CALM * self._limit:
             self._share = min(1.0, self._share + INCREASE)
         self._ended_rate += RATE_SMOOTHING * (self._ended / self._tick - self._ended_rate)
         self._refused_rate += RATE_SMOOTHING * (self._refused / self._tick - self._refused_rate)

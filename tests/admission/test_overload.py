@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.admission.overload import MAX_RETRY_AFTER, MIN_SHARE, OverloadControl, fair_shares
+from gateway.admission.overload import MAX_RETRY_AFTER, MIN_SHARE, WINDOW, OverloadControl, fair_shares
 
 TICK = 0.1
 LIMIT = 0.2
@@ -56,9 +56,12 @@ def test_a_node_with_room_refuses_nobody() -> None:
 
 def test_one_stall_is_no_overload() -> None:
     control = OverloadControl(LIMIT, TICK)
-    for delay in (0.0, 0.5, 0.0, 0.0):
-        control.measured(delay)
-        assert not control.shedding
+    for _ in range(20):
+        for delay in (0.0, *[5.0] * (WINDOW - 1)):
+            control.measured(delay)
+            assert not control.shedding
+    control.measured(5.0)
+    assert control.shedding
 
 
 def test_five_times_its_capacity_keeps_a_node_busy_and_on_time() -> None:
