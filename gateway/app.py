@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 from redis.asyncio import Redis
 
+from gateway.admission.caller_verification import CallerVerification, CertificateFetch, load_roots
+from gateway.admission.caller_verification import open_session as open_certificate_session
 from gateway.admission.carriers import Carrier, CarriersError, CarrierTable
 from gateway.admission.carriers_file import load_carriers
 from gateway.admission.gate import CallGate
@@ -252,7 +254,9 @@ class Gateway:
             on_session_over=self._count_session,
         )
         self._exit.push_async_callback(self.streams.close)
-        self.dispatcher = self._make_dispatcher(await self._load_waiting_sounds())
+        self.dispatcher = self._make_dispatcher(
+            await self._load_waiting_sounds(), await self._start_verification()
+        )
         app = make_app(self.metrics.registry, self.obstacles, self.refresh)
         twilio_calls.install(app, RemoteCalls(self.streams.controls, self.dispatcher))
         await (self.api or await self._start_calls()).install(app)
@@ -307,7 +311,19 @@ class Gateway:
             raise StartError(f"media.waiting_sound: {error}") from error
         return WaitingSounds("recording", recording=recording, early=media.early_media)
 
-    def _make_dispatcher(self, waiting: WaitingSounds) -> Dispatcher:
+    async def _start_verification(self) -> CallerVerification:
+        path = self.settings.admission.stir_roots
+        try:
+            roots = await asyncio.to_thread(load_roots, path)
+        except (OSError, ValueError) as error:
+            raise StartError(f"admission.stir_roots: {path}: {error}") from error
+        session = open_certificate_session()
+        self._exit.push_async_callback(session.close)
+        verification = CallerVerification(CertificateFetch(session), roots, time.monotonic, time.time)
+        self._exit.push_async_callback(verification.close)
+        return verification
+
+    def _make_dispatcher(self, waiting: WaitingSounds, verification: CallerVerification) -> Dispatcher:
         settings = self.settings
         trunk = Trunk(
             self.sip,
@@ -319,6 +335,7 @@ class Gateway:
             caller_silence_timeout=settings.media.caller_silence_timeout,
             max_duration=settings.dispatch.max_call_duration,
             transcoding=settings.media.transcoding,
+            trusted_hosts=tuple(host.lower() for host in settings.agents.trusted_hosts),
             transfers=TransferRules(
                 settings.transfer.scope,
                 settings.transfer.hosts,
@@ -390,6 +407,7 @@ class Gateway:
             waiting=waiting,
             recordings=recordings,
             default_recording=settings.recording.policy,
+            verification=verification,
         )
 
     def _count_session(self, session: AudioSession) -> None:

@@ -270,6 +270,13 @@ class Admission(Section):
     carriers_files: Texts = Field(
         default=("configs/carriers.toml",), description="Files with carriers' and trunks' source addresses."
     )
+    stir_roots: Path | None = Field(
+        default=None,
+        description=(
+            "Certificates (PEM) of the authorities that vouch for callers' PASSporTs (STIR/SHAKEN), for"
+            ' trunks with `identity = "record"` or `"require"`; without it nobody is verified.'
+        ),
+    )
     reject_unknown: bool = Field(
         default=False, description="Answer 403 to unknown sources instead of silence."
     )
@@ -339,6 +346,13 @@ class Transfer(Section):
 class Agents(Section):
     """Agents in general."""
 
+    trusted_hosts: Texts = Field(
+        default=(),
+        description=(
+            "Hosts of SIP endpoints that learn a caller's number even when it is withheld, as"
+            " P-Asserted-Identity (RFC 3325); `*.example.com` for all below it. Others see `anonymous`."
+        ),
+    )
     endpoint_template: str | None = Field(
         default=None,
         description="Endpoint of agents that nothing describes, e.g. `sip:{agent_id}@agents.internal`.",

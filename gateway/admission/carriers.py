@@ -11,6 +11,8 @@ from typing import Final, Literal, TypeAlias
 
 SrtpPolicy: TypeAlias = Literal["off", "optional", "required"]
 
+IdentityPolicy: TypeAlias = Literal["off", "record", "require"]
+
 Network: TypeAlias = IPv4Network | IPv6Network
 
 _Level: TypeAlias = tuple[int, dict[int, "Carrier"]]
@@ -38,6 +40,9 @@ class Carrier:
     passed_headers: prefixes of header names that agents get to see.
     refused_callers: callers who get 603: numbers, ``anonymous``, or beginnings of them with a ``*`` behind.
     srtp: whether its callers' audio is encrypted: ``off``, ``optional`` (as a call wants it), ``required``.
+    asserted_identity: whether its P-Asserted-Identity is believed (RFC 3325).
+    identity: what becomes of its callers' PASSporTs (RFC 8224): ``off``: nothing; ``record``: they are
+        verified, and the result is told; ``require``: calls without a valid one are refused.
     early_media: whether its callers hear our ringback before they are answered (183 in place of 180); None
         for what ``media.early_media`` says.
     calls_per_second: new calls that it may place; None for what ``admission.carrier_calls_per_second`` says.
@@ -54,6 +59,8 @@ class Carrier:
     refused_callers: tuple[str, ...] = ()
     certificate_names: tuple[str, ...] = ()
     srtp: SrtpPolicy = "optional"
+    asserted_identity: bool = True
+    identity: IdentityPolicy = "off"
     early_media: bool | None = None
     calls_per_second: float | None = None
     development: bool = False

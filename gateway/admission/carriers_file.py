@@ -157,6 +157,12 @@ def _srtp(value: object) -> str:
     return str(value)
 
 
+def _identity(value: object) -> str:
+    if value not in ("off", "record", "require"):
+        raise _FieldError("must be off, record or require")
+    return str(value)
+
+
 def _date(value: object) -> date:
     if not isinstance(value, date) or isinstance(value, datetime):
         raise _FieldError("must be a date such as 2026-11-23, without quotes")
@@ -175,6 +181,8 @@ _FIELDS: Final[Mapping[str, _Reader]] = {
     "calls_per_second": _rate,
     "certificate_names": _domains,
     "srtp": _srtp,
+    "asserted_identity": _flag,
+    "identity": _identity,
     "development": _flag,
     "documentation": _text,
     "checked": _date,

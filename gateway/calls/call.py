@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
+from gateway.calls.identity import CallerIdentity
 from gateway.calls.recording import CallRecording
 from gateway.calls.records import CallObserver, CallRecord, RecordSink
 from gateway.calls.retries import Remembered
@@ -16,6 +17,8 @@ from gateway.media.quality import leg_quality
 from gateway.media.reception import PortStats
 from gateway.sip.events import AckTimedOut, Event, HungUp, InviteCancelled, LegEnded, SessionExpired
 from gateway.sip.inbound_leg import InboundLeg
+from gateway.sip.leg import HeaderList
+from gateway.sip.reason import passed_reason
 from routing.call_records import CallMoment
 
 GONE: dict[type[Event], str] = {
@@ -73,10 +76,12 @@ class Call:
         "_waiter",
         "answered",
         "aside",
+        "asserted",
         "audio",
         "caller",
         "carrier_headers",
         "destination",
+        "farewell",
         "max_forwards",
         "moves",
         "record",
@@ -84,6 +89,7 @@ class Call:
         "rescued",
         "talking",
         "waiting_sound",
+        "withheld",
     )
 
     def __init__(
@@ -96,6 +102,7 @@ class Call:
         *,
         carrier_headers: list[tuple[str, str]],
         max_forwards: int,
+        identity: CallerIdentity | None = None,
         observer: CallObserver,
         sink: RecordSink,
         clock: Callable[[], float],
@@ -109,6 +116,9 @@ class Call:
         self.max_forwards = max_forwards
         self.answered = False
         self.aside: Aside | None = None
+        self.farewell: HeaderList = ()
+        self.asserted = identity.asserted if identity is not None else ""
+        self.withheld = identity.withheld if identity is not None else False
         self.rescued = False
         self.talking = False
         self.destination = ""
@@ -178,10 +188,18 @@ class Call:
         event = self._events.popleft()
         if isinstance(event, Event):
             if event.leg is self.caller and (cause := GONE.get(type(event))) is not None:
+                if isinstance(event, InviteCancelled | HungUp):
+                    self._left_because(event.reason_header)
                 raise CallerLeft(cause)
         elif isinstance(event, _Dismissed):
             raise CallerLeft(event.reason, event.status)
         return event
+
+    def _left_because(self, reason_header: str | None) -> None:
+        reason = passed_reason(reason_header)
+        if reason is not None:
+            self.farewell = (("Reason", reason),)
+            self.record.reason = reason
 
     async def _sleep(self, seconds: float) -> None:
         """Until an event comes, or for that long."""
@@ -240,10 +258,11 @@ class Call:
         first.listener = ignore
         first.hangup()
 
-    def close(self, outcome: str, cause: str, status: int = 200) -> None:
+    def close(self, outcome: str, cause: str, status: int = 200, reason: str | None = None) -> None:
         """Say goodbye, whatever the caller has heard so far, and hand the record in.
 
         status: for a caller who was not answered, the refusal; otherwise, unless 200, what BYE's Reason says.
+        reason: the Reason of an agent's goodbye, for the caller.
         """
         self.waiting_sound.stop()
         if self.aside is not None:
@@ -253,7 +272,8 @@ class Call:
         self.audio.close_port()
         self.caller.listener = ignore
         if self.answered:
-            self.caller.hangup(() if status == 200 else reason_header(status, cause))
+            given = (("Reason", reason),) if reason is not None else ()
+            self.caller.hangup(given if status == 200 else reason_header(status, cause))
         elif self.caller.ended:
             self.record.status = 487
             self._remembered.abandoned()
@@ -264,6 +284,7 @@ class Call:
         record = self.record
         record.outcome = f"{outcome}_rescued" if self.rescued else outcome
         record.cause = cause
+        record.reason = record.reason or reason or ""
         record.seconds = self._clock() - self._began
         if self.recording is not None:
             self.recording.end(record)

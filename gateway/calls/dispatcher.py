@@ -12,10 +12,17 @@ from typing import Protocol
 import structlog
 from structlog.contextvars import bind_contextvars
 
+from gateway.admission.caller_verification import CallerVerification
 from gateway.admission.carriers import Carrier
 from gateway.admission.limits import AdmissionLimits
 from gateway.calls.call import Call
-from gateway.calls.identity import caller_number, dialled_number, max_forwards, passed_headers
+from gateway.calls.identity import (
+    caller_identity,
+    caller_number,
+    dialled_number,
+    max_forwards,
+    passed_headers,
+)
 from gateway.calls.recording import CallRecording, CallRecordings
 from gateway.calls.records import CallObserver, CallRecord, RecordSink
 from gateway.calls.registry import Registry
@@ -43,10 +50,13 @@ log = structlog.get_logger("calls")
 NOBODY = "nobody took the call"
 OUR_FAULT = "internal error"
 
+VERSTAT = "X-Verstat"
+"""The header that tells agents whether the calling number was verified."""
+
 MAX_MOVES = 10
 """How often agents may send one call on; two that send it to each other must come to an end."""
 
-UNKNOWN_CARRIER = Carrier(name="unknown", sources=())
+UNKNOWN_CARRIER = Carrier(name="unknown", sources=(), asserted_identity=False)
 """For a leg that nobody attributed to a carrier."""
 
 
@@ -80,6 +90,7 @@ class Dispatcher:
         waiting: what callers hear meanwhile.
         recordings: how whole calls are recorded; None: they are not.
         default_recording: see `make_plan`.
+        verification: verifies callers for carriers that ask for it; None: of those nobody is verified.
         clock: seconds, for deadlines and measurements; wall_clock: seconds since the epoch.
         new_id: makes call ids.
 
@@ -102,6 +113,7 @@ class Dispatcher:
         waiting: WaitingSounds | None = None,
         recordings: CallRecordings | None = None,
         default_recording: RecordingPolicy = "voicemail",
+        verification: CallerVerification | None = None,
         on_started: RecordSink = lambda record: None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
@@ -123,6 +135,7 @@ class Dispatcher:
         self._recordings = recordings
         self._default_recording: RecordingPolicy = default_recording
         self._on_started = on_started
+        self._verification = verification
         self._clock = clock
         self._wall_clock = wall_clock
         self._new_id = new_id
@@ -133,7 +146,8 @@ class Dispatcher:
         """Take a new call; its 100 has been sent."""
         carrier = leg.peer if isinstance(leg.peer, Carrier) else UNKNOWN_CARRIER
         request = leg.request
-        headers = passed_headers(request, carrier.passed_headers)
+        identity = caller_identity(request, trusted=carrier.asserted_identity)
+        headers = passed_headers(request, carrier.passed_headers, withheld=identity.withheld)
         dialled = dialled_number(request)
         keys = _keys(leg, carrier, headers, dialled)
         first = self._retries.find(keys)
@@ -144,7 +158,7 @@ class Dispatcher:
             call_id=self._new_id(),
             sip_call_id=leg.call_id,
             carrier=carrier.name,
-            caller=caller_number(request),
+            caller=identity.number,
             dialled=dialled,
             started_at=self._wall_clock(),
             source=leg.flow.host,
@@ -173,6 +187,7 @@ class Dispatcher:
             self._retries.remember(keys),
             carrier_headers=headers,
             max_forwards=max_forwards(request),
+            identity=identity,
             observer=self._observer,
             sink=self._sink,
             clock=self._clock,
@@ -184,7 +199,7 @@ class Dispatcher:
         """Nothing gets past this without a goodbye to the caller."""
         bind_contextvars(call_id=call.id)  # for every log line of this task
         try:
-            plan = await self._route(call, carrier)
+            plan = await self._verified(call, carrier) or await self._route(call, carrier)
             if isinstance(plan, Refusal):
                 call.close("refused", plan.reason, plan.status)
             else:
@@ -235,7 +250,7 @@ class Dispatcher:
             outcome = await destination.take(call)
             match outcome:
                 case Finished():
-                    call.close(destination.role, outcome.cause, outcome.status)
+                    call.close(destination.role, outcome.cause, outcome.status, outcome.reason)
                     return
                 case Lost():
                     call.rescued = True
@@ -289,6 +304,23 @@ class Dispatcher:
             endpoint_template=self._endpoint_template,
             default_recording=self._default_recording,
         )
+
+    async def _verified(self, call: Call, carrier: Carrier) -> Refusal | None:
+        """Verify the caller's number, if its carrier wants that; why the call is refused, if it is."""
+        if carrier.identity == "off" or self._verification is None:
+            return None
+        request = call.caller.request
+        verdict = await self._verification.judge(
+            carrier.identity,
+            request.headers.get_all("Identity"),
+            call.asserted or caller_number(request),
+            normalise(call.record.dialled, carrier.default_country) or call.record.dialled,
+        )
+        call.record.verstat = verdict.verstat
+        call.carrier_headers.append((VERSTAT, verdict.verstat))
+        if verdict.refusal is None:
+            return None
+        return Refusal(verdict.refusal.status, verdict.refusal.reason, ())
 
     async def _route(self, call: Call, carrier: Carrier) -> Plan | Refusal:
         if carrier.refuses(call.caller_number):

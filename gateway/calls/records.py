@@ -26,6 +26,8 @@ class CallRecord:
     legs: how the audio of each leg that passed through us did, the caller's last.
     transfers: what became of each REFER of an agent: ``completed``, ``returned`` (to the agent), ``failed``
         (the agent had gone meanwhile), ``abandoned`` (by the caller), ``refused``.
+    reason: the Reason header of the goodbye (RFC 3326), if there was one.
+    verstat: what the verification of the caller's PASSporT found (RFC 8224); empty where none was asked for.
     source: the address that the INVITE came from; carrier_call_id: the carrier's own name for the call.
     sip_call_ids: Call-IDs of all legs, the caller's first.
     rule: of `gateway.admission.limits`, if that refused the call.
@@ -48,6 +50,8 @@ class CallRecord:
     stages: dict[str, float] = field(default_factory=dict)
     legs: list[LegQuality] = field(default_factory=list)
     transfers: list[str] = field(default_factory=list)
+    reason: str = ""
+    verstat: str = ""
     source: str = ""
     carrier_call_id: str = ""
     sip_call_ids: list[str] = field(default_factory=list)

@@ -197,7 +197,7 @@ class Attempt:
         finally:
             if not self._handed_over:
                 leg.listener, leg.guard = ignore, None
-                leg.hangup()
+                leg.hangup(call.farewell)
 
     def _headers(self) -> list[tuple[str, str]]:
         call = self._call
@@ -207,8 +207,18 @@ class Attempt:
             ("X-Call-Id", call.id),
             ("X-Dialled-Number", call.dialled),
             *call.carrier_headers,
+            *self._vouched(),
             *self._endpoint.headers.items(),
         ]
+
+    def _vouched(self) -> list[tuple[str, str]]:
+        """Who the caller is, for an agent of our trust domain, whatever others may know (RFC 3325 §5)."""
+        call = self._call
+        if not call.asserted or not self._trunk.trusts(self._endpoint.request_uri):
+            return []
+        user = quote(call.asserted, USER_SAFE)
+        privacy = [("Privacy", "id")] if call.withheld else []
+        return [("P-Asserted-Identity", f"<sip:{user}@{self._trunk.domain}>"), *privacy]
 
     async def _await_answer(
         self, leg: OutboundLeg, path: AudioPath, deadline: float, limit: float

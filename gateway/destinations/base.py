@@ -15,6 +15,7 @@ from gateway.destinations.remote_control import Target
 from gateway.destinations.waiting_sound import WaitingSound
 from gateway.media.reception import PortStats
 from gateway.sip.inbound_leg import InboundLeg
+from gateway.sip.leg import HeaderList
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +24,12 @@ class Finished:
 
     cause: who or what ended it, for the record.
     status: what the BYE's Reason header says; 200 for a goodbye, which needs no explanation.
+    reason: the Reason that the agent gave for its goodbye (RFC 3326), for the caller; None if it gave none.
     """
 
     cause: str
     status: int = 200
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +135,10 @@ class Call(Protocol):
         carrier_headers: the carrier's own ``X-`` headers, which agents get too.
         max_forwards: of the caller's INVITE (RFC 3261 §20.22).
         aside: who sent the call on and waits for what becomes of it.
+        farewell: the Reason that the caller gave when it left, for the agents' CANCEL or BYE; mostly empty.
+        asserted: the caller's number as a trusted carrier vouches for it (RFC 3325), also where it is
+            withheld; empty if no carrier has said so.
+        withheld: the caller does not want to be known (RFC 3323).
 
     """
 
@@ -142,6 +149,9 @@ class Call(Protocol):
     carrier_headers: list[tuple[str, str]]
     max_forwards: int
     aside: Aside | None
+    farewell: HeaderList
+    asserted: str
+    withheld: bool
 
     @property
     def id(self) -> str:

@@ -21,6 +21,7 @@ from gateway.sip.events import (
     SessionRefreshed,
 )
 from gateway.sip.outbound_leg import OutboundLeg
+from gateway.sip.reason import passed_reason
 
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
 
@@ -83,7 +84,7 @@ class Bridge:
         caller, agent, exchange = self._call.caller, self._agent, self._exchange
         match event:
             case HungUp() if event.leg is agent:
-                return Finished("agent hung up")
+                return Finished("agent hung up", reason=passed_reason(event.reason_header))
             case LegEnded() if event.leg is agent:
                 return Lost("agent vanished")
             case SessionExpired() if event.leg is agent:

@@ -151,7 +151,7 @@ class ConnectedAgent:
             return
         self._over = True
         self._leg.listener, self._leg.guard = ignore, None
-        self._leg.hangup()
+        self._leg.hangup(self._call.farewell)
         self._path.close()
         self._call.leg_heard(self.name, self._path.agent_stats)
         self._lease.release()

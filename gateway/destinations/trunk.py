@@ -9,9 +9,11 @@ from typing import Protocol
 from gateway.destinations.transfers import Transfers
 from gateway.sip.events import FailureCause
 from gateway.sip.flow import Flow
+from gateway.sip.grammar import SipParseError
 from gateway.sip.leg import HeaderList, Listener
 from gateway.sip.message import Response
 from gateway.sip.outbound_leg import OutboundLeg
+from gateway.sip.uri import SipUri, parse_uri
 from routing.models import Agent, Endpoint
 
 
@@ -111,6 +113,8 @@ class Trunk:
     max_duration: seconds that any call may last.
     transcoding: whether agents are offered codecs that the caller does not speak.
     transfers: where agents may send their callers; None: nowhere.
+    trusted_hosts: of agents' endpoints that are told who a caller is who withholds that (RFC 3325);
+        ``*.example.com`` for all below it.
     """
 
     sip: SipOut
@@ -123,3 +127,18 @@ class Trunk:
     max_duration: float = 4 * 3600.0
     transcoding: bool = True
     transfers: Transfers | None = None
+    trusted_hosts: tuple[str, ...] = ()
+
+    def trusts(self, uri: str) -> bool:
+        """Whether an endpoint's URI is within the trust domain."""
+        if not self.trusted_hosts:
+            return False
+        try:
+            target = parse_uri(uri)
+        except SipParseError:
+            return False
+        host = target.host.lower() if isinstance(target, SipUri) else ""
+        return any(
+            host.endswith(trusted[1:]) if trusted.startswith("*.") else host == trusted
+            for trusted in self.trusted_hosts
+        )

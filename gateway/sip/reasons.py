@@ -37,6 +37,7 @@ REASONS: Final = {
     421: "Extension Required",
     422: "Session Interval Too Small",
     423: "Interval Too Brief",
+    428: "Use Identity Header",
     433: "Anonymity Disallowed",
     436: "Bad Identity Info",
     437: "Unsupported Credential",

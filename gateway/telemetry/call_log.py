@@ -90,6 +90,8 @@ class Summary(Protocol):
     seconds: float
     stages: dict[str, float]
     transfers: list[str]
+    reason: str
+    verstat: str
 
     @property
     def tried(self) -> Sequence[TriedLine]:
@@ -130,7 +132,7 @@ class CallLog:
             plan=record.plan,
             tried=tried,
             outcome=record.outcome,
-            **({"transfers": record.transfers} if record.transfers else {}),
+            **_if_any(transfers=record.transfers, reason=record.reason, verstat=record.verstat),
             status=record.status,
             cause=record.cause,
             seconds=round(record.seconds, 3),
@@ -138,6 +140,11 @@ class CallLog:
             legs=[_leg(each) for each in record.legs],
             mos=min((round(leg.mos, 2) for leg in record.legs if leg.mos is not None), default=None),
         )
+
+
+def _if_any(**fields: Any) -> dict[str, Any]:
+    """What most calls have nothing of."""
+    return {name: value for name, value in fields.items() if value}
 
 
 def _leg(leg: LegLine) -> dict[str, Any]:
