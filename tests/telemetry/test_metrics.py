@@ -55,6 +55,7 @@ MORE = {
     "gateway_media_playout_delay_seconds": (),
     "gateway_recordings": ("result",),
     "gateway_recordings_waiting": (),
+    "gateway_transfers": ("result",),
     "gateway_recordings_files": (),
     "gateway_recordings_bytes": (),
 }
