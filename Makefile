@@ -1,5 +1,5 @@
 # `make run` answers calls, `make test` proves it. Everything else is for people who work on the code.
-.PHONY: run test check format soak fuzz load flood load-media bench bench-api test-fresh-clone docs site setup-run setup-test
+.PHONY: run test check format soak fuzz load flood load-media bench bench-parts bench-api test-fresh-clone docs site setup-run setup-test
 .DEFAULT_GOAL := run
 bin := .venv/bin
 
@@ -44,7 +44,10 @@ load-media: setup-test      ## calls with audio on one core: over WebSocket, and
 	@$(bin)/python loadtests/load_media.py stream --calls 50 200
 	@$(bin)/python loadtests/load_media.py relay --calls 100 300
 
-bench: setup-test           ## microseconds: parsing, the core, UDP, the relay, routes
+bench: setup-test           ## the same calls through the gateway and through Kamailio: table, plot, data in docs/data
+	@$(bin)/python -m loadtests.bench_peers
+
+bench-parts: setup-test     ## microseconds: parsing, the core, UDP, the relay, routes
 	@for each in parse core udp relay routes; do echo "== $$each"; $(bin)/python loadtests/bench_$$each.py; done
 
 bench-api: setup-test       ## the API with a million numbers, and calls beside it: half an hour; NUMBERS=20000 is quick

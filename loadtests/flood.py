@@ -28,7 +28,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadtests import process_meter
 from loadtests.latency_probe import Latencies, percentile
 from loadtests.load_signalling import Bench
 from tests.e2e import carriers
@@ -85,11 +84,11 @@ class Field:
     def __init__(self, directory: Path, stack: contextlib.ExitStack, calls: int) -> None:
         self.bench = Bench(directory, stack, admission={"overload_delay": 0.2}, drain={"timeout": 2.0})
         self._calls = calls
-        self.gateway = self.bench.gateway
+        self.system = self.bench.system
 
     def window(self, name: str, seconds: int) -> Window:
         """Place calls for that long."""
-        cpu, started = process_meter.cpu_ms(self.gateway.pid), time.monotonic()
+        cpu, started = self.system.cpu_ms, time.monotonic()
         self.bench.probe.start()
         outcome = self.bench.place(self._calls, self._calls * seconds).wait(seconds + 30)
         latencies = self.bench.probe.stop()
@@ -99,14 +98,14 @@ class Field:
             outcome.succeeded + outcome.failed,
             outcome.failed,
             latencies,
-            (process_meter.cpu_ms(self.gateway.pid) - cpu) / 1000 / elapsed,
-            process_meter.resident_kib(self.gateway.pid),
+            (self.system.cpu_ms - cpu) / 1000 / elapsed,
+            self.system.resident_kib,
         )
 
     def flood(self, kind: str, rate: int, seconds: int) -> subprocess.Popen[str]:
         """Begin one."""
         first, sources = FLOODS[kind]
-        host, port = self.gateway.sip
+        host, port = self.system.sip
         command = [sys.executable, str(SOURCE), host, str(port), "--from", first, "--sources", str(sources)]
         command += ["--rate", str(rate), "--seconds", str(seconds), "--number", "+12015550100"]
         return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -127,9 +126,9 @@ def run(kind: str, *, capacity: int, calls: int, seconds: int) -> list[str]:
         print(f"\n{kind}: {told.strip()}\n\n{Window.HEADER}")
         for window, rate in ((before, 0.0), (during, sent), (after, 0.0)):
             print(window.row(rate), flush=True)
-        shed = field.gateway.metric("gateway_calls_refused_total")
-        lost = field.gateway.metric("gateway_sip_dropped_total", reason="receive_buffer_full")
-        quiet = field.gateway.metric("gateway_sip_dropped_total") - lost
+        shed = field.system.metric("gateway_calls_refused_total")
+        lost = field.system.metric("gateway_sip_dropped_total", reason="receive_buffer_full")
+        quiet = field.system.metric("gateway_sip_dropped_total") - lost
         print(f"\nrefused at the door: {shed:.0f}, dropped: {quiet:.0f}, lost in the kernel: {lost:.0f}")
     return missed(kind, before, during, after)
 

@@ -22,13 +22,14 @@ import contextlib
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from loadtests import process_meter, sipp_load
+from loadtests import sipp_load
 from loadtests.latency_probe import Latencies, LatencyProbe, percentile
-from tests.e2e.exchange import Exchange
+from loadtests.systems import Rows, System, voice_gateway
 
 BAR_RATE = 400  # calls a second up to which the bars hold
 BAR_CPU_MS = 1.5  # of the gateway, a call
@@ -39,6 +40,7 @@ MESSAGES_A_CALL = 14
 AGENTS = 4
 NUMBERS = 1000
 TALK_MS = 500
+REPEATED = "gateway_sip_retransmissions_total"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,46 +104,56 @@ class Step:
         return "| " + " | ".join(cells) + " |"
 
 
-class Bench:
-    """The gateway, its agents, the CSV of its numbers and the probe."""
+Starter = Callable[[Path, contextlib.ExitStack, Rows], System]
+"""Starts what is to be measured, with these numbers and agents."""
 
-    def __init__(self, directory: Path, stack: contextlib.ExitStack, **sections: dict[str, object]) -> None:
+
+class Bench:
+    """A system under load, its agents, the CSV of its numbers and the probe."""
+
+    def __init__(
+        self,
+        directory: Path,
+        stack: contextlib.ExitStack,
+        start: Starter | None = None,
+        **sections: dict[str, object],
+    ) -> None:
+        start = start or partial(voice_gateway, **sections)
         self.directory = directory
         self.agents = [sipp_load.agent(directory) for _ in range(AGENTS)]
         for agent in self.agents:
             stack.callback(agent.stop)
         self.probe = LatencyProbe()
         stack.callback(self.probe.close)
-        exchange = Exchange(directory, logs={"level": "warning"}, **sections)
-        self.gateway = stack.enter_context(exchange.gateway)
         uris = [agent.agent_uri for agent in self.agents]
         numbers = [f"+1{201 + i // 100}55501{i % 100:02d}" for i in range(NUMBERS)]
         rows = [(number, uris[i % AGENTS]) for i, number in enumerate(numbers)]
         self.probe.number = "+14155550198"
-        exchange.load([*rows, (self.probe.number, self.probe.agent_uri)])
-        self.probe.gateway = self.gateway.sip
+        self.system = start(directory, stack, [*rows, (self.probe.number, self.probe.agent_uri)])
+        self.probe.gateway = self.system.sip
         self.numbers = directory / "numbers.csv"
         self.numbers.write_text("\n".join(["SEQUENTIAL", *(f"{number};" for number in numbers), ""]))
 
     def place(self, rate: int, calls: int) -> sipp_load.SippLoad:
         """Start that many calls."""
         return sipp_load.caller(
-            self.directory, self.gateway.sip, self.numbers, rate=rate, calls=calls, talk_ms=TALK_MS
+            self.directory, self.system.sip, self.numbers, rate=rate, calls=calls, talk_ms=TALK_MS
         )
 
     def _repeated(self) -> float:
-        """What the agents and the gateway have sent again so far."""
-        ours = self.gateway.metric("gateway_sip_retransmissions_total", direction="out")
-        return ours + sum(agent.counted().retransmissions for agent in self.agents)
+        """What the agents and the system have sent again so far."""
+        return self.system.metric(REPEATED, direction="out") + sum(
+            agent.counted().retransmissions for agent in self.agents
+        )
 
     def step(self, rate: int, seconds: int) -> Step:
         """Hold one rate for a while, the probe beside it."""
         repeated = self._repeated()
-        cpu, started = process_meter.cpu_ms(self.gateway.pid), time.monotonic()
+        cpu, started = self.system.cpu_ms, time.monotonic()
         self.probe.start()
         outcome = self.place(rate, rate * seconds).wait(seconds + 30)
         latencies = self.probe.stop()
-        used, elapsed = process_meter.cpu_ms(self.gateway.pid) - cpu, time.monotonic() - started
+        used, elapsed = self.system.cpu_ms - cpu, time.monotonic() - started
         calls = outcome.succeeded + outcome.failed + len(latencies.answered)
         return Step(
             asked=rate,
@@ -149,16 +161,16 @@ class Bench:
             repeated=int(outcome.retransmissions + self._repeated() - repeated),
             cpu_ms=used / calls,
             cpu_share=used / 1000 / elapsed,
-            resident_mib=process_meter.resident_kib(self.gateway.pid) / 1024,
+            resident_mib=self.system.resident_kib / 1024,
             latencies=latencies,
         )
 
 
 @contextlib.contextmanager
-def bench() -> Iterator[Bench]:
+def bench(start: Starter = voice_gateway) -> Iterator[Bench]:
     """Everything started; everything stopped at the end, in the reverse order."""
     with tempfile.TemporaryDirectory(prefix="load-") as directory, contextlib.ExitStack() as stack:
-        yield Bench(Path(directory), stack)
+        yield Bench(Path(directory), stack, start)
 
 
 def rising(rates: list[int], seconds: int) -> int:
@@ -190,12 +202,12 @@ def memory(calls: int, rate: int) -> int:
             outcome = running.place(rate, calls // 4).wait(calls / 4 / rate + 60)
             time.sleep(40)  # 64·T1 and what follows it: timers hold a transaction for 32 s
             failed += outcome.failed
-            growths.append(process_meter.resident_kib(running.gateway.pid))
+            growths.append(running.system.resident_kib)
             growth = growths[-1] - growths[0]
             print(
                 f"| {quarter * calls // 4} | {failed} | {growths[-1] / 1024:.1f} | {growth:.0f} |", flush=True
             )
-        left = running.gateway.metric("gateway_sip_transactions")
+        left = running.system.metric("gateway_sip_transactions")
     growth = growths[-1] - growths[0]
     fine = growth < BAR_GROWTH_KIB and not failed and not left
     print(f"\nbars: {'all cleared' if fine else f'grew {growth:.0f} KiB, {failed} failed, {left:.0f} left'}")

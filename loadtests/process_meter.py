@@ -18,3 +18,11 @@ def cpu_ms(pid: int) -> float:
 def resident_kib(pid: int) -> float:
     """Resident set size in KiB."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_KIB
+
+
+def children(pid: int, *, skip: str = "") -> list[int]:
+    """Processes that it has started and that still run, without those of the name `skip`."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        found += [int(child) for child in (task / "children").read_text().split()]
+    return [child for child in found if Path(f"/proc/{child}/comm").read_text().strip() != skip]
