@@ -37,6 +37,7 @@ from gateway.calls.sampling import QualitySampler
 from gateway.calls.transfers import TransferRules
 from gateway.certificates import CertificateError, Certificates
 from gateway.config import Settings
+from gateway.destinations.announcement import Announcement
 from gateway.destinations.prober import Prober
 from gateway.destinations.remote_control import RemoteControls
 from gateway.destinations.stream_trunk import StreamTrunk, TrustError, open_session, trust
@@ -376,6 +377,7 @@ class Gateway:
             max_seconds=settings.dispatch.max_call_duration,
             min_free=settings.recording.min_free_bytes,
             consent_interval=_consent_interval(settings),
+            announcement=self._consent(),
         )
         self._exit.push_async_callback(recordings.close)
         call_log = CallLog(self.metrics)
@@ -409,6 +411,14 @@ class Gateway:
             default_recording=settings.recording.policy,
             verification=verification,
         )
+
+    def _consent(self) -> Announcement | None:
+        """What callers are told before they are recorded; ready before anybody calls."""
+        text = self.settings.recording.consent_message
+        if not text:
+            return None
+        self._speech.prerender(text)
+        return Announcement(text, self._speech)
 
     def _count_session(self, session: AudioSession) -> None:
         """What became of the audio of a session with an agent, for the metrics."""

@@ -489,6 +489,13 @@ class Recording(Section):
         description="A tone that both sides hear while a whole call is recorded: none, at the start, or again"
         " and again.",
     )
+    consent_message: str = Field(
+        default="",
+        description=(
+            "Spoken to a caller whose whole call is recorded, who is answered for it, before any agent is"
+            " tried; a call that it cannot be spoken to is not recorded. Empty: none."
+        ),
+    )
     consent_interval: float = Field(default=15.0, ge=2, description="Seconds between the tones of `repeat`.")
     format: Literal["wav", "ogg"] = Field(
         default="wav",

@@ -27,6 +27,7 @@ from gateway.calls.recording import CallRecording, CallRecordings
 from gateway.calls.records import CallObserver, CallRecord, RecordSink
 from gateway.calls.registry import Registry
 from gateway.calls.retries import Key, Retries, dialog_key
+from gateway.destinations.announcement import announce
 from gateway.destinations.attempt import OUTSIDE
 from gateway.destinations.base import CallerLeft, Declined, Destination, Finished, Lost, Moved
 from gateway.destinations.caller_audio import CallerAudio
@@ -233,10 +234,29 @@ class Dispatcher:
             return
         self._on_started(call.record)
         call.ring(early_media(call) if early else b"")
-        if plan.answer_first and isinstance(refusal := await answer_here(call), Declined):
+        refusal = await self._announce(call)
+        if refusal is None and plan.answer_first:
+            answered = await answer_here(call)
+            refusal = answered if isinstance(answered, Declined) else None
+        if refusal is not None:
             call.close("refused", refusal.reason, refusal.status)
             return
         await self._try_in_order(call, destinations, early=early)
+
+    async def _announce(self, call: Call) -> Declined | None:
+        """Tell a caller who is to be recorded so, if that is wanted; one who cannot be told is not recorded.
+
+        Declined if the caller cannot be answered.
+        """
+        announcement = self._recordings.announcement if self._recordings is not None else None
+        if call.recording is None or announcement is None:
+            return None
+        message = await announcement.rendered(call)
+        if message is None:
+            call.recording = None
+            log.warning("call not recorded", reason="recording.consent_message cannot be spoken")
+            return None
+        return await announce(call, message)
 
     async def _try_in_order(
         self, call: Call, destinations: Sequence[Destination], *, early: bool = False

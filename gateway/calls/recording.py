@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from gateway.calls.announcing import agent_of
 from gateway.calls.records import CallRecord
+from gateway.destinations.announcement import Announcement
 from gateway.destinations.caller_audio import CallerAudio
 from gateway.destinations.voicemail_record import recording_path, write_record
 from gateway.media.codecs import AudioCodec, find
@@ -34,6 +35,7 @@ class CallRecordings:
     consent_interval: seconds between tones; 0 for one at the beginning, None for none.
     on_error: hears of a disk that does not take a recording.
     on_recorded: takes each recording that is finished, its record beside it.
+    announcement: that callers hear before they are recorded; None for none.
     finishing: tasks of those that are over and not on disk yet.
     clock: seconds; wall_clock: seconds since the epoch.
     """
@@ -47,6 +49,7 @@ class CallRecordings:
     max_seconds: float = 14_400.0
     min_free: int = 0
     consent_interval: float | None = None
+    announcement: Announcement | None = None
     finishing: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def close(self) -> None:

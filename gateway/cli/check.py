@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import secrets
 import shutil
 import socket
 import ssl
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,6 +32,7 @@ from gateway.destinations.prober import SILENT, UNREACHABLE, fault_of
 from gateway.destinations.stream_trunk import TrustError, trust
 from gateway.media.sound_file import SoundFileError, load_sound
 from gateway.nat.discovery import DiscoveryError, discover
+from gateway.recordings_place import open_store
 from gateway.sip.addresses import AddressError, parse_address
 from gateway.sip.dns_client import DnsClient
 from gateway.sip.endpoint import SipEndpoint
@@ -42,6 +45,7 @@ from routing.models import Agent, Endpoint
 from routing.numbers_file import NumbersFileError, load
 from routing.redis_clients import BACKGROUND_TIMEOUT, connect
 from routing.remote_api import RemoteApi, RemoteError
+from storage.objects import StorageError
 
 PROBE_SECONDS: Final = 3.0
 """For an agent endpoint to answer OPTIONS."""
@@ -53,6 +57,9 @@ SPEECH_SECONDS: Final = 20.0
 
 EXPIRING_DAYS: Final = 14
 """Before a certificate's end in which `check` fails: a renewal that works is done weeks before."""
+
+STORAGE_SECONDS: Final = 30.0
+"""For the store of recordings to keep, give, list and delete a few bytes."""
 
 WIDTH: Final = len("sip.tls_certificate")
 
@@ -99,6 +106,7 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
         _api,
         _speech,
         _waiting_sound,
+        _storage,
     ]
     for check in checks:
         for finding in await check(settings):
@@ -310,6 +318,36 @@ async def _waiting_sound(settings: Settings) -> list[Finding]:
     except SoundFileError as error:
         return [Finding("media.waiting_sound", False, str(error), "name an audio file, ringback, or silence")]
     return [Finding("media.waiting_sound", True, f"{wanted}: {len(pcm) / 16000:.1f} s")]
+
+
+async def _storage(settings: Settings) -> list[Finding]:
+    """Whether recordings can be kept, read and deleted where they are to go."""
+    fix = "correct storage.url and its keys; they need to put, get, delete and list below the prefix"
+    key = f"check/{secrets.token_hex(8)}.txt"
+    try:
+        store = await asyncio.to_thread(open_store, settings)
+    except StorageError as error:
+        return [Finding("storage.url", False, str(error), fix)]
+    try:
+        async with asyncio.timeout(STORAGE_SECONDS):
+            with tempfile.TemporaryDirectory(prefix="voice-gateway-") as directory:
+                draft = Path(directory, "check.txt")
+                await asyncio.to_thread(draft.write_bytes, b"voice-gateway check")
+                await store.put(key, draft)
+            kept = b"".join([piece async for piece in store.read(key)])
+            listed = [info.key async for info in store.list("check")]
+            await store.delete(key)
+    except (StorageError, OSError) as error:
+        return [Finding("storage.url", False, f"{store.place}: {error}", fix)]
+    except TimeoutError:
+        text = f"{store.place} has not answered for {STORAGE_SECONDS:g} s"
+        return [Finding("storage.url", False, text, fix)]
+    finally:
+        await store.close()
+    if kept != b"voice-gateway check" or key not in listed:
+        text = f"{store.place} does not give back what was put there"
+        return [Finding("storage.url", False, text, "see whether something in between keeps old answers")]
+    return [Finding("storage.url", True, f"{store.place} keeps, gives, lists and deletes")]
 
 
 async def _speech(settings: Settings) -> list[Finding]:

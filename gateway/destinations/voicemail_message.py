@@ -56,13 +56,13 @@ class VoicemailMessages:
             if "caller" in names(text) and self.personal is not None:
                 speech = self.personal
             text = self._filled(call, wanted)
-        return await _had(call, speech, text, RENDER_PATIENCE)
+        return await had(call, speech, text, RENDER_PATIENCE)
 
     async def _greeting(self, call: Call, greeting_id: str) -> RenderedMessage | None:
         """The audio; None if it cannot be had."""
         audio = None
         if self.greetings is not None:
-            audio = await _had(call, self.greetings, greeting_id, FETCH_PATIENCE)
+            audio = await had(call, self.greetings, greeting_id, FETCH_PATIENCE)
         if audio is None or audio.is_default:
             self.on_greeting("missing")
             log.warning("greeting not there: its text is spoken", greeting_id=greeting_id)
@@ -81,7 +81,8 @@ class VoicemailMessages:
         )
 
 
-async def _had(call: Call, cache: SpeechCache, text: str, patience: float) -> RenderedMessage:
+async def had(call: Call, cache: SpeechCache, text: str, patience: float) -> RenderedMessage:
+    """A message, or the default one after so many seconds. Raises CallerLeft."""
     message = cache.get_nowait(text)
     if message is not None:
         return message

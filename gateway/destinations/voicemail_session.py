@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from gateway.destinations.announcement import heard_out, play
 from gateway.destinations.base import Call
 from gateway.destinations.info_keys import key_in
 from gateway.destinations.terminating import Terms, negotiate
 from gateway.destinations.voicemail_record import make_record, new_message, recording_path, write_record
-from gateway.media.g711 import CODECS, SAMPLE_RATE
+from gateway.media.g711 import SAMPLE_RATE
 from gateway.media.recorder import Recorder, Recording
 from gateway.media.session import AudioSession
 from gateway.media.tones import beep, silence
@@ -36,9 +37,6 @@ TAIL_BYTES = BYTES_PER_SECOND // 2
 
 ROUNDING = 0.001
 """Seconds by which a timer and the sum of two times may differ."""
-
-MESSAGE_PATIENCE = 600.0
-"""Seconds that message and tone may take; longer than any message, so that nothing can stall a call here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +86,13 @@ class VoicemailSession:
             CallerLeft: that ended it.
 
         """
-        if self._terms.codec.name in CODECS:
-            self._audio.play_frames(message.encoded(self._terms.codec.name))
-        else:  # each frame is encoded when it is due
-            self._audio.play(message.pcm)
+        play(self._audio, self._terms, message)
         self._call.observe("voicemail_start", self._call.now() - self._terms.acknowledged_at)
         if not records:
-            await self._played(self._audio.play(silence(PAUSE)))
+            await heard_out(self._call, self._terms, self._audio.play(silence(PAUSE)))
             self._cause = "nothing is recorded"
             return self._cause
-        await self._played(self._audio.play(silence(PAUSE) + beep()))
+        await heard_out(self._call, self._terms, self._audio.play(silence(PAUSE) + beep()))
         self._cause = "caller hung up"
         self._cause = await self._record()
         return self._cause
@@ -152,17 +147,6 @@ class VoicemailSession:
             too_short=voiced < self._box.min_seconds,
         )
         await self._box.outbox.finished(message)
-
-    async def _played(self, sound: asyncio.Future[bool]) -> None:
-        """Until a sound, and whatever was queued before it, has been heard."""
-        call = self._call
-        sound.add_done_callback(call.deliver)
-        deadline = call.now() + MESSAGE_PATIENCE
-        while not sound.done():
-            event = await call.next_event(deadline)
-            if event is None:
-                return
-            negotiate(self._call, self._terms, event)
 
     async def _record(self) -> str:
         call, limit = self._call, self._box.silence_seconds

@@ -20,6 +20,7 @@ from gateway.calls.recording import CallRecordings
 from gateway.calls.records import CallRecord
 from gateway.calls.registry import Registry
 from gateway.calls.transfers import Scope, TransferRules
+from gateway.destinations.announcement import Announcement
 from gateway.destinations.remote_control import RemoteControls
 from gateway.destinations.stream_trunk import StreamTrunk
 from gateway.destinations.trunk import Trunk
@@ -382,6 +383,19 @@ class Rig:
         )
         if "{{" not in voicemail_message:
             self.speech.prerender(voicemail_message)
+
+    def announce(self, text: str) -> None:
+        """Have callers told something before they are recorded."""
+        self.speech.prerender(text)
+        announcement = Announcement(text, self.speech)
+        self.recordings = dataclasses.replace(self.recordings, announcement=announcement)
+        self.dispatcher._recordings = self.recordings
+
+    def record_began(self) -> float:
+        """When the only call was answered, and its recording began."""
+        (call,) = self.registry
+        assert call.recording is not None
+        return call.recording._began
 
     def use(self, messages: VoicemailMessages) -> None:
         """Have the voicemail say what these give."""

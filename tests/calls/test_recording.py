@@ -9,13 +9,18 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 
-from gateway.media.g711 import PCMU
+from gateway.media.g711 import PCMA, PCMU
 from gateway.media.rtp import pack
 from gateway.media.tones import tone
 from gateway.sip.sdes import Crypto, secured
 from gateway.sip.sdp import SessionDescription
+from gateway.speech.errors import SpeechError
+from routing.models import Endpoint
 from tests.calls.rig import Port, Rig, answering, in_virtual_time
+from tests.calls.rig import Voice as RigVoice
+from tests.calls.test_media_stream_agents import URL, connected, line, said
 from tests.calls.test_voicemail import UNTIL_RECORDING, Speaker, payloads, reach
 from tests.e2e.audio import tone_share
 
@@ -199,3 +204,111 @@ async def test_both_sides_hear_that_they_are_recorded(rig: Rig):
         assert tone_share(heard[8_000:16_000], 1400) < 0.1
     leg.hangup()
     await asyncio.sleep(1)
+
+
+def is_loud(pcm: bytes) -> bool:
+    return bool(np.abs(np.frombuffer(pcm, "<i2").astype(int)).max() > 1000)
+
+
+def onsets(samples: np.ndarray[Any, Any], rate: int) -> list[float]:
+    """Seconds at which something begins after half a second of silence."""
+    loud = np.flatnonzero(np.abs(samples.astype(int)) > 1000)
+    first = np.flatnonzero(np.diff(loud, prepend=-rate) > rate / 2)
+    return [float(loud[each]) / rate for each in first]
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        Endpoint(URL),
+        Endpoint(URL, protocol="telnyx", options={"encoding": "PCMA"}),
+        Endpoint(URL, protocol="telnyx", options={"encoding": "L16", "sample_rate": "16000"}),
+    ],
+    ids=["twilio", "telnyx PCMA", "telnyx L16"],
+)
+@in_virtual_time
+async def test_an_agent_on_a_websocket_is_in_sync_with_its_caller(rig: Rig, endpoint: Endpoint):
+    line(rig, endpoint, recording="all")
+    socket = await connected(rig)
+    await asyncio.sleep(0.5)
+    answered = rig.record_began()
+    port = rig.ports.opened[0]
+    caller = Voice(port, 600)
+    heard_at: list[float] = []
+    encode = {
+        "PCMA": PCMA.encode,
+        "L16": lambda pcm: np.frombuffer(pcm, "<i2").astype(">i2").tobytes(),
+    }.get(endpoint.options.get("encoding", ""), PCMU.encode)
+    rate = int(endpoint.options.get("sample_rate", "8000"))
+    burst = np.frombuffer(tone((900.0,), 0.3, -10.0), "<i2")
+    if rate == 16_000:
+        burst = np.repeat(burst, 2)
+    for beat in range(10):  # with pauses that grow: the offset must not
+        heard_at.append(rig.now() - answered)
+        socket.say(said(encode(burst.tobytes())))
+        await caller.talk(0.3)
+        caller.sequence += 50 + 7 * beat  # silence suppression: the timestamps tell of the pause
+        await asyncio.sleep(1.0 + 0.14 * beat)
+    sent = [at - answered for at, packet in port.sent if is_loud(PCMU.decode(packet[12:]))]
+    socket.hang_up()
+    await asyncio.sleep(2)
+    _, samples = recorded(rig)
+    left, right = (onsets(samples[:, channel], 8000) for channel in (0, 1))
+    assert len(left) == len(right) == 10
+    reached = [min(at for at in sent if at >= said_at) for said_at in heard_at]
+    for came, went, in_left, in_right in zip(heard_at, reached, left, right, strict=True):
+        # each where it was heard, and hence both within 20 ms of how they were heard together
+        assert abs((in_left - in_right) - (came - went)) <= 0.02
+
+
+@in_virtual_time
+async def test_callers_are_told_before_they_are_recorded_and_agents_are_called_then(rig: Rig):
+    rig.announce("This call is recorded.")
+    agent = await rig.agent(answering())
+    rig.line(agent, recording="all")
+    await asyncio.sleep(0.1)
+    leg = rig.dial()
+    await asyncio.sleep(0.15)
+    assert rig.caller.statuses() == [100, 180, 200]
+    assert not agent.messages  # it is still being spoken
+    await asyncio.sleep(1)
+    assert payloads(rig.ports.opened[0]).startswith(PCMU.encode(RigVoice.pcm))
+    assert agent.requests("INVITE")
+    await Voice(rig.ports.opened[0], 600).talk(1)
+    leg.hangup()
+    await asyncio.sleep(2)
+    record, samples = recorded(rig)
+    assert record["outcome"] == "agent"
+    level = int.from_bytes(RigVoice.pcm[:2], "little")
+    assert abs(int(np.median(samples[:1600, 1])) - level) < level / 16  # what was said stands in it
+
+
+@in_virtual_time
+async def test_a_caller_who_cannot_be_told_is_not_recorded(rig: Rig):
+    async def render(self: RigVoice, text: str) -> bytes:
+        raise SpeechError("no voice")
+
+    rig.speech._engine.render = render.__get__(rig.speech._engine)
+    rig.announce("This call is recorded.")
+    agent = await rig.agent(answering())
+    rig.line(agent, recording="all")
+    leg = rig.dial()
+    await asyncio.sleep(6)
+    assert agent.requests("INVITE")
+    leg.hangup()
+    await asyncio.sleep(2)
+    assert rig.record.outcome == "agent"
+    assert not rig.recorded
+
+
+@in_virtual_time
+async def test_calls_that_are_not_recorded_are_not_announced(rig: Rig):
+    rig.announce("This call is recorded.")
+    agent = await rig.agent(answering())
+    rig.line(agent, recording="voicemail")
+    await asyncio.sleep(0.1)
+    leg = rig.dial()
+    await asyncio.sleep(0.05)
+    assert agent.requests("INVITE")
+    assert rig.caller.statuses() == [100, 180]
+    leg.hangup()
