@@ -1,5 +1,5 @@
 # `make run` answers calls, `make test` proves it. Everything else is for people who work on the code.
-.PHONY: run test check format soak fuzz load flood load-media bench bench-parts bench-api test-fresh-clone docs site setup-run setup-test
+.PHONY: run test check format soak fuzz coverage mutation load flood load-media bench bench-parts bench-api test-fresh-clone docs site setup-run setup-test
 .DEFAULT_GOAL := run
 bin := .venv/bin
 
@@ -32,6 +32,14 @@ fuzz: setup-test            ## what peers can reach, guided by coverage, for a b
 	@$(bin)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/fuzz.lock || \
 		echo "no atheris for this Python: mutation without guidance"
 	@$(bin)/python -m tests.fuzz --seconds $(or $(SECONDS),180)
+
+coverage: setup-test        ## branches of gateway/sip that its tests run through
+	@$(bin)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/coverage.lock
+	@$(bin)/python -m coverage run --branch --source=gateway/sip -m pytest tests/sip tests/fuzz
+	@$(bin)/python -m coverage report --sort=cover --skip-covered
+
+mutation: setup-test        ## small mistakes in the transaction and dialog machines that tests notice: make mutation COUNT=198
+	@$(bin)/python scripts/mutate.py --count $(or $(COUNT),60)
 
 load: setup-test            ## SIPp at rising rates, then 100,000 calls watching memory
 	@$(bin)/python loadtests/load_signalling.py

@@ -10,7 +10,8 @@ then sends ten times `--capacity` requests a second:
 
     one      from one address that nobody admitted
     many     from a thousand addresses that nobody admitted
-    carrier  from the address of another carrier, which has run mad: it places calls and acknowledges nothing
+    carrier  from the address of another carrier, which has run mad: it places calls and acknowledges nothing;
+             its entry allows 50 calls a second
 
 Exit code 1 when a bar is missed: 99 % of the carrier's calls succeed, p99 of INVITE→200 below 500 ms, memory
 within 8 MiB of where it was (strangers), calls as before from 5 s after the flood's end. The third flood has
@@ -34,11 +35,28 @@ from tests.e2e import carriers
 
 SOURCE = Path(__file__).with_name("flood_source.py")
 
+MAD_CALLS_A_SECOND = 50
+"""What the contract with the carrier that runs mad allows: its entry says so."""
+
+TRUNKS = f"""\
+[[trunk]]
+name = "honest"
+sources = ["127.0.0.1"]
+development = true
+
+[[trunk]]
+name = "mad"
+sources = ["{carriers.TELNYX_HOST}"]
+development = true
+calls_per_second = {MAD_CALLS_A_SECOND}
+"""
+
 BAR_SUCCESS = 0.99
 BAR_SETUP_MS = 500.0
 BAR_GROWTH_KIB = 8192
 RECOVERY_SECONDS = 5
-WINDOW_SECONDS = 10
+BEFORE_SECONDS = 40  # a transaction lives for 32 s: until then memory grows with every call
+AFTER_SECONDS = 10
 
 FLOODS = {
     "one": ("127.0.66.1", 1),
@@ -82,7 +100,14 @@ class Field:
     """The gateway, its carrier, and whoever attacks it."""
 
     def __init__(self, directory: Path, stack: contextlib.ExitStack, calls: int) -> None:
-        self.bench = Bench(directory, stack, admission={"overload_delay": 0.2}, drain={"timeout": 2.0})
+        trunks = directory / "trunks.toml"
+        trunks.write_text(TRUNKS)
+        self.bench = Bench(
+            directory,
+            stack,
+            admission={"overload_delay": 0.2, "carriers_files": [str(trunks)]},
+            drain={"timeout": 2.0},
+        )
         self._calls = calls
         self.system = self.bench.system
 
@@ -116,13 +141,13 @@ def run(kind: str, *, capacity: int, calls: int, seconds: int) -> list[str]:
     with tempfile.TemporaryDirectory(prefix="flood-") as directory, contextlib.ExitStack() as stack:
         field = Field(Path(directory), stack, calls)
         field.window("warm-up", 5)
-        before = field.window("before", WINDOW_SECONDS)
+        before = field.window("before", BEFORE_SECONDS)
         attacker = field.flood(kind, 10 * capacity, seconds)
         during = field.window("during", seconds)
         told, _ = attacker.communicate(timeout=seconds + 30)
         sent = int(told.split()[0]) / seconds
         time.sleep(RECOVERY_SECONDS)
-        after = field.window(f"from {RECOVERY_SECONDS} s after", WINDOW_SECONDS)
+        after = field.window(f"from {RECOVERY_SECONDS} s after", AFTER_SECONDS)
         print(f"\n{kind}: {told.strip()}\n\n{Window.HEADER}")
         for window, rate in ((before, 0.0), (during, sent), (after, 0.0)):
             print(window.row(rate), flush=True)

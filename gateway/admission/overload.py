@@ -33,8 +33,9 @@ INCREASE: Final = 0.02
 CALM: Final = 0.7
 """Part of the limit below which the share rises. Between the two it stays, or it would swing."""
 
-MIN_SHARE: Final = 0.02
-"""What is taken in the worst case: a node that takes nothing does not notice that it is well again."""
+MIN_SHARE: Final = 0.1
+"""What is taken in the worst case. Rates bound how much more than it can a node is asked for; below this,
+refusing still more would cost the modest carriers' calls and win nothing."""
 
 RATE_SMOOTHING: Final = 0.02
 """Weight of the newest tick in rates of calls: they are means over the last five seconds."""

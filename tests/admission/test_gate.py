@@ -73,5 +73,5 @@ def test_an_overloaded_node_refuses_its_share() -> None:
         door.overload.measured(1.0)
     refused = [door.gate.refusal(TWILIO) for _ in range(20)]
     assert {refusal.rule for refusal in refused if refusal} == {"overload"}
-    assert refused.count(None) <= 1
+    assert refused.count(None) <= 3  # MIN_SHARE
     assert {rule for _, rule in door.refused} <= set(RULES)
