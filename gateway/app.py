@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import gc
+import secrets
 import signal
 import socket
 import ssl
@@ -59,6 +60,7 @@ from gateway.operator_key import operator_key
 from gateway.recordings.retention import Limits, Swept, keep_swept
 from gateway.recordings.shelf import Shelf
 from gateway.recordings_place import local_directory, open_store
+from gateway.sip.digest_server import Authenticator
 from gateway.sip.dns_client import DnsClient
 from gateway.sip.endpoint import SipEndpoint
 from gateway.sip.extensions import Extensions
@@ -222,6 +224,15 @@ class Gateway:
             within_rate=sources.within,
             may_refuse=sources.may_refuse,
             refuse_call=self._refuse_call,
+            authenticator=Authenticator(
+                settings.sip.domain,
+                settings.admission.digest_algorithms,
+                secrets.token_bytes(32),
+                self._account,
+                lambda: self.carriers.uses_digest,
+                time.monotonic,
+                partial(secrets.token_hex, 8),
+            ),
             admit_name=self._admit_name if settings.sip.tls_client_ca is not None else None,
             on_invite=self._on_invite,
             on_trying=partial(self.metrics.stage, "trying"),
@@ -682,6 +693,10 @@ class Gateway:
         self.metrics.message_wait.observe(waited)
         self.overload.measured(max(lag, waited), self.sip.user_agent.fill)
         self.refusals.tell()
+
+    def _account(self, username: str) -> tuple[object, str] | None:
+        carrier = self.carriers.match_username(username)
+        return None if carrier is None else (carrier, carrier.password)
 
     def _admit_name(self, name: str) -> object | None:
         return self.carriers.match_certificate(name)

@@ -49,6 +49,9 @@ Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 """A list in TOML; in the environment, and for a list of one, a text with commas."""
 
 
+Algorithms = Annotated[tuple[Literal["SHA-256", "MD5"], ...], NoDecode, BeforeValidator(_split)]
+
+
 class Section(BaseModel):
     """A section of the file: closed, so that unknown keys are found, and never changed after start."""
 
@@ -275,6 +278,14 @@ class Admission(Section):
         description=(
             "Certificates (PEM) of the authorities that vouch for callers' PASSporTs (STIR/SHAKEN), for"
             ' trunks with `identity = "record"` or `"require"`; without it nobody is verified.'
+        ),
+    )
+    digest_algorithms: Algorithms = Field(
+        default=("SHA-256", "MD5"),
+        min_length=1,
+        description=(
+            "What callers with a password are asked for, best first. Some clients (baresip 1, for one) give"
+            " up when they are offered SHA-256: `MD5` alone lets them in."
         ),
     )
     reject_unknown: bool = Field(

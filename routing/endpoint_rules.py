@@ -26,7 +26,10 @@ OPTIONS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
 }
 """By protocol, what it lets one choose, and from what; empty for any text."""
 
-SIP_OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {"srtp": ("off", "optional", "required")}
+SIP_OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "srtp": ("off", "optional", "required"),
+    "auth_username": (),
+}
 """The same for SIP."""
 
 MAX_RANK: Final = 65_535
@@ -79,26 +82,29 @@ def faults(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
 def _stream_faults(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
     """Of what only WebSockets have."""
     if endpoint.is_sip:
-        for field, value in (
-            ("protocol", endpoint.protocol),
-            ("auth_token", endpoint.auth_token),
-        ):
-            if value:
-                yield field, "is for ws: and wss: only; remove it"
+        if endpoint.protocol:
+            yield "protocol", "is for ws: and wss: only; remove it"
+        if endpoint.auth_token is not None and not endpoint.username:
+            yield "auth_token", "needs a username: a user in the URL, or the option auth_username"
+        yield from _token_faults(endpoint)
         yield from _option_faults(endpoint, "SIP", SIP_OPTIONS)
         return
     protocol = endpoint.protocol or "twilio"
     yield from _option_faults(endpoint, protocol, OPTIONS.get(protocol, {}))
     if endpoint.options.get("sample_rate") == "16000" and endpoint.options.get("encoding") != "L16":
         yield "options", "sample_rate 16000 goes with encoding L16; G.711 has 8000"
-    if endpoint.auth_token is not None and _CONTROL.search(endpoint.auth_token):
-        yield "auth_token", "holds a line break or control character: remove it"
+    yield from _token_faults(endpoint)
 
 
 def shown_url(url: str) -> str:
     """An endpoint's URL without what may be secret in it: a password, and values of its query."""
     place, mark, query = url.partition("?")
     return _PASSWORD.sub(rf"\1{WITHHELD}@", place) + mark + _VALUES.sub(WITHHELD, query)
+
+
+def _token_faults(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
+    if endpoint.auth_token is not None and _CONTROL.search(endpoint.auth_token):
+        yield "auth_token", "holds a line break or control character: remove it"
 
 
 def _option_faults(

@@ -36,7 +36,8 @@ class Endpoint(Struct, frozen=True, omit_defaults=True):
     max_calls: simultaneous calls at most; None means no limit.
     headers: further headers of the handshake or the INVITE.
     auth_token: signs the handshake of a WebSocket as Twilio does, and is the password with which the agent
-        may end or move its calls over HTTP; a secret.
+        may end or move its calls over HTTP. Of a SIP endpoint, the password for an agent that asks who calls
+        (digest); a secret.
     options: of the protocol on a WebSocket, or of SIP (`routing.endpoint_rules`).
     """
 
@@ -61,6 +62,12 @@ class Endpoint(Struct, frozen=True, omit_defaults=True):
     def direct_media(self) -> bool:
         """Whether audio flows between carrier and agent without us."""
         return _split_url(self.url)[1]
+
+    @property
+    def username(self) -> str:
+        """Who we are for a SIP agent that asks: as configured, or the user of its URL."""
+        place = self.url.partition(":")[2]
+        return self.options.get("auth_username") or (place.partition("@")[0] if "@" in place else "")
 
     @property
     def srtp(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from ipaddress import IPv4Network, IPv6Network
 from typing import Final, Literal, TypeAlias
@@ -39,6 +39,7 @@ class Carrier:
         address repeats; None when there is none.
     passed_headers: prefixes of header names that agents get to see.
     refused_callers: callers who get 603: numbers, ``anonymous``, or beginnings of them with a ``*`` behind.
+    username, password: by which its calls are known from any address (digest); empty without.
     srtp: whether its callers' audio is encrypted: ``off``, ``optional`` (as a call wants it), ``required``.
     asserted_identity: whether its P-Asserted-Identity is believed (RFC 3325).
     identity: what becomes of its callers' PASSporTs (RFC 8224): ``off``: nothing; ``record``: they are
@@ -58,6 +59,8 @@ class Carrier:
     passed_headers: tuple[str, ...] = ()
     refused_callers: tuple[str, ...] = ()
     certificate_names: tuple[str, ...] = ()
+    username: str = ""
+    password: str = field(default="", repr=False)
     srtp: SrtpPolicy = "optional"
     asserted_identity: bool = True
     identity: IdentityPolicy = "off"
@@ -83,7 +86,7 @@ def _matches(number: str, pattern: str) -> bool:
 class CarrierTable:
     """Which carrier an address belongs to: the longest prefix that holds it, as in a routing table."""
 
-    __slots__ = ("_by_certificate", "_carriers", "_known", "_levels")
+    __slots__ = ("_by_certificate", "_by_username", "_carriers", "_known", "_levels")
 
     def __init__(self, carriers: Iterable[Carrier]) -> None:
         """Index `carriers`.
@@ -95,6 +98,7 @@ class CarrierTable:
         self._carriers = tuple(carriers)
         _check_names(self._carriers)
         self._by_certificate = _by_certificate(self._carriers)
+        self._by_username = _by_username(self._carriers)
         self._known: dict[str, Carrier] = {}
         self._levels = {version: _levels(self._carriers, version) for version in (4, 6)}
 
@@ -109,6 +113,15 @@ class CarrierTable:
     def match_certificate(self, name: str) -> Carrier | None:
         """Whose certificate has this name, in lower case; None for a stranger's."""
         return self._by_certificate.get(name)
+
+    def match_username(self, username: str) -> Carrier | None:
+        """Whose account this is; None for nobody's."""
+        return self._by_username.get(username)
+
+    @property
+    def uses_digest(self) -> bool:
+        """Whether anybody is known by a password."""
+        return bool(self._by_username)
 
     @property
     def certificate_names(self) -> tuple[str, ...]:
@@ -177,6 +190,17 @@ def _by_certificate(carriers: Sequence[Carrier]) -> dict[str, Carrier]:
                 raise CarriersError(
                     f'"{other.name}" and "{carrier.name}" both have "{name}" in certificate_names'
                 )
+    return found
+
+
+def _by_username(carriers: Sequence[Carrier]) -> dict[str, Carrier]:
+    found: dict[str, Carrier] = {}
+    for carrier in carriers:
+        if not carrier.username:
+            continue
+        other = found.setdefault(carrier.username, carrier)
+        if other is not carrier:
+            raise CarriersError(f'"{other.name}" and "{carrier.name}" have the same username')
     return found
 
 

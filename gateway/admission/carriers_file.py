@@ -15,7 +15,10 @@ from gateway.admission.carriers import Carrier, CarriersError, CarrierTable, Net
 ENTRY: Final = "trunk"
 """The one kind of table in these files."""
 
-_KNOWN_BY: Final = ("sources", "certificate_names")
+MIN_PASSWORD: Final = 12
+"""Characters of a trunk's password: anybody may guess ten times a minute from each address."""
+
+_KNOWN_BY: Final = ("sources", "certificate_names", "username")
 """Of which an entry needs one: what tells its calls from strangers'."""
 
 _Reader: TypeAlias = Callable[[object], Any]
@@ -67,11 +70,17 @@ def _carrier(entry: Mapping[str, object]) -> Carrier:
             f"sources is missing (or one of {', '.join(_KNOWN_BY[1:])}): how would it be known?"
         )
     values = {}
+    if ("username" in entry) != ("password" in entry or "password_file" in entry):
+        raise _FieldError("username: write it and password (or password_file), or neither")
+    if "password" in entry and "password_file" in entry:
+        raise _FieldError("password: write it or password_file, not both")
     for key, value in entry.items():
         try:
             values[key] = _FIELDS[key](value)
         except _FieldError as error:
             raise _FieldError(f"{key}: {error}") from None
+    if "password_file" in values:
+        values["password"] = values.pop("password_file")
     carrier = Carrier(**values)
     for network in carrier.sources:
         if network.is_loopback and not carrier.development:
@@ -151,6 +160,30 @@ def _rate(value: object) -> float:
     return float(value)
 
 
+def _username(value: object) -> str:
+    name = _text(value)
+    if not (name.isascii() and name.isprintable() and not set(name) & set('" \\:')):
+        raise _FieldError("may hold printable ASCII, without spaces, quotes, colons and backslashes")
+    return name
+
+
+def _password(value: object) -> str:
+    password = value if isinstance(value, str) else ""
+    if not (len(password) >= MIN_PASSWORD and password.isprintable()):  # not said again: it would be a secret
+        raise _FieldError(f"must have at least {MIN_PASSWORD} characters: anybody may try to guess it")
+    return password
+
+
+def _password_file(value: object) -> str:
+    path = Path(_text(value))
+    try:
+        return _password(path.read_text(encoding="utf-8").strip())
+    except OSError as error:
+        raise _FieldError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise _FieldError(f"{path}: not a text") from None
+
+
 def _srtp(value: object) -> str:
     if value not in ("off", "optional", "required"):
         raise _FieldError("must be off, optional or required")
@@ -183,6 +216,9 @@ _FIELDS: Final[Mapping[str, _Reader]] = {
     "srtp": _srtp,
     "asserted_identity": _flag,
     "identity": _identity,
+    "username": _username,
+    "password": _password,
+    "password_file": _password_file,
     "development": _flag,
     "documentation": _text,
     "checked": _date,

@@ -419,7 +419,7 @@ async def _ask(sip: SipEndpoint, trusted: ssl.SSLContext, endpoint: Endpoint) ->
         async with asyncio.timeout(PROBE_SECONDS):
             if not endpoint.is_sip:
                 return await stream_probe.fault_of(endpoint.url, trusted)
-            return await fault_of(sip, endpoint.request_uri)
+            return await fault_of(sip, endpoint)
     except TimeoutError:
         silent = SILENT if endpoint.is_sip else "no connection"
         return f"{silent} within {PROBE_SECONDS:g} s"

@@ -181,6 +181,8 @@ class Attempt:
             call.attempt_begins()
         call.leg_placed(leg.call_id)
         leg.guard = self._security
+        if self._endpoint.auth_token is not None:
+            leg.digest = self._trunk.sip.account(self._endpoint.username, self._endpoint.auth_token)
         try:
             answer = await self._await_answer(leg, path, deadline, limit)
             if not isinstance(answer, bytes):

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from gateway.destinations import stream_probe
 from gateway.destinations.trunk import SipOut
+from gateway.sip.digest_client import CHALLENGED
 from gateway.sip.events import FailureCause
 from gateway.sip.flow import Flow
 from gateway.sip.message import Response
@@ -78,7 +79,7 @@ class Prober:
         try:
             async with asyncio.timeout(PROBE_TIMEOUT):
                 if endpoint.is_sip:
-                    fault = await fault_of(self._sip, endpoint.request_uri)
+                    fault = await fault_of(self._sip, endpoint)
                 else:
                     fault = await stream_probe.fault_of(endpoint.url, self._trusted)
         except OSError as error:  # a TimeoutError among them
@@ -89,7 +90,7 @@ class Prober:
         self._health.probed(agent, endpoint, alive=fault is None, reason=fault or "")
 
 
-async def fault_of(sip: SipOut, uri: str) -> str | None:
+async def fault_of(sip: SipOut, endpoint: Endpoint) -> str | None:
     """What is wrong with an endpoint, by OPTIONS. Any answer shows life, but for those that say "not now".
 
     An endpoint with several servers is well while one of them is; those that are not go behind the others.
@@ -99,11 +100,11 @@ async def fault_of(sip: SipOut, uri: str) -> str | None:
 
     """
     fault: str | None = UNREACHABLE
-    ways = await sip.ways(uri)
+    ways = await sip.ways(endpoint.request_uri)
     for flow in ways:
         try:
             async with asyncio.timeout(PROBE_TIMEOUT / len(ways)):
-                fault = await _fault_by(sip, uri, flow)
+                fault = await _fault_by(sip, endpoint, flow)
         except TimeoutError:
             fault = SILENT
         if fault is None:
@@ -112,8 +113,10 @@ async def fault_of(sip: SipOut, uri: str) -> str | None:
     return fault
 
 
-async def _fault_by(sip: SipOut, uri: str, flow: Flow) -> str | None:
+async def _fault_by(sip: SipOut, endpoint: Endpoint, flow: Flow) -> str | None:
     answered: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+    token = endpoint.auth_token
+    account = None if token is None else sip.account(endpoint.username, token)
 
     def answer(response: Response | None, cause: FailureCause) -> None:
         if answered.done():
@@ -122,8 +125,10 @@ async def _fault_by(sip: SipOut, uri: str, flow: Flow) -> str | None:
             answered.set_result(SILENT if cause == "timeout" else UNREACHABLE)
         elif response.status in NOT_NOW:
             answered.set_result(f"OPTIONS: {response.status} {response.reason}")
+        elif account is not None and response.status in CHALLENGED:
+            answered.set_result(f"OPTIONS: {response.status}: it does not take our username and password")
         else:
             answered.set_result(None)
 
-    sip.request("OPTIONS", uri, flow, on_result=answer)
+    sip.request("OPTIONS", endpoint.request_uri, flow, digest=account, on_result=answer)
     return await answered

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.destinations.transfers import Transfers
+from gateway.sip.digest_client import DigestClient
 from gateway.sip.events import FailureCause
 from gateway.sip.flow import Flow
 from gateway.sip.grammar import SipParseError
@@ -40,6 +41,9 @@ class SipOut(Protocol):
     ) -> OutboundLeg:
         """See `UserAgent.invite`."""
 
+    def account(self, username: str, password: str) -> DigestClient:
+        """See `SipEndpoint.account`."""
+
     def request(
         self,
         method: str,
@@ -47,6 +51,7 @@ class SipOut(Protocol):
         flow: Flow,
         *,
         headers: HeaderList = (),
+        digest: DigestClient | None = None,
         on_result: Callable[[Response | None, FailureCause], None],
     ) -> None:
         """See `UserAgent.request`."""

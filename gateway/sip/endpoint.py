@@ -14,6 +14,8 @@ from typing import Final
 
 from gateway.sip.addresses import AddressError, is_public, parse_address
 from gateway.sip.bridge import Bridge, ErrorHandler, Observer, Witness
+from gateway.sip.digest_client import DigestClient
+from gateway.sip.digest_server import Authenticator
 from gateway.sip.events import FailureCause
 from gateway.sip.extensions import Extensions
 from gateway.sip.flow import Flow
@@ -69,6 +71,7 @@ class SipEndpoint:
         within_rate, may_refuse: see `gateway.sip.ingress.CarrierIngress`.
         refuse_call: why a new call of an admitted source is not taken, see `UserAgent`.
         admit_name: likewise, for a name in the certificate of a TLS client; None where none is asked for.
+        authenticator: likewise, for strangers who know a password; None where nobody has one.
         on_invite: called with each new call, see `UserAgent`. If it raises, the call is refused with 500.
         on_trying: told, for each new call, the seconds from its INVITE's arrival until its 100 was sent.
         options_status: what an OPTIONS outside of a dialog is answered: status and headers.
@@ -97,6 +100,7 @@ class SipEndpoint:
         may_refuse: Callable[[], bool] = lambda: True,
         refuse_call: Callable[[object], StatusAndHeaders | None] = lambda peer: None,
         admit_name: Callable[[str], object | None] | None = None,
+        authenticator: Authenticator | None = None,
         on_invite: Callable[[InboundLeg], None],
         on_trying: Callable[[float], None] = lambda seconds: None,
         options_status: Callable[[], StatusAndHeaders] = lambda: (200, ()),
@@ -112,6 +116,7 @@ class SipEndpoint:
         tokens: TokenSource | None = None,
     ) -> None:
         network = network or SocketNetwork()
+        self._tokens = tokens or random_tokens()
         self._listen = listen
         self._agent_listen = agent_listen
         self._tls_listen = tls_listen
@@ -133,6 +138,7 @@ class SipEndpoint:
                 may_refuse=may_refuse,
                 reject_unknown=reject_unknown,
                 admit_name=admit_name,
+                authenticator=authenticator,
             ),
             self._advertised_to_carrier,
             CARRIERS_TLS_KEY,
@@ -143,7 +149,7 @@ class SipEndpoint:
         self.user_agent = UserAgent(
             self._bridge,
             asyncio.get_running_loop().time,
-            tokens or random_tokens(),
+            self._tokens,
             product=product,
             on_invite=self._invited,
             refuse_call=refuse_call,
@@ -240,10 +246,15 @@ class SipEndpoint:
         flow: Flow,
         *,
         headers: HeaderList = (),
+        digest: DigestClient | None = None,
         on_result: Callable[[Response | None, FailureCause], None],
     ) -> None:
         """Send a request outside of any dialog; see `UserAgent.request`."""
-        self.user_agent.request(method, uri, flow, headers=headers, on_result=on_result)
+        self.user_agent.request(method, uri, flow, headers=headers, digest=digest, on_result=on_result)
+
+    def account(self, username: str, password: str) -> DigestClient:
+        """Who we are towards an agent that asks for it."""
+        return DigestClient(username, password, self._tokens)
 
     def waited(self) -> float:
         """Seconds that messages wait until we read them; see `gateway.sip.network.Transport`."""

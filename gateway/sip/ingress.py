@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
+from gateway.sip.digest_server import Admitted, Asked, Authenticator, Verdict
 from gateway.sip.flow import Flow
 from gateway.sip.grammar import SipParseError
 from gateway.sip.message import Request, parse_message
@@ -88,12 +89,14 @@ class CarrierIngress:
             make us send as much as it does.
         reject_unknown: answer strangers 403 instead of silence.
         admit_name: who is known by this name in a certificate; None where certificates are not asked for.
+        authenticator: judges strangers by what they know; None where they know nothing.
 
     """
 
     __slots__ = (
         "_admit",
         "_admit_name",
+        "_authenticator",
         "_called",
         "_core",
         "_may_refuse",
@@ -111,10 +114,12 @@ class CarrierIngress:
         may_refuse: Callable[[], bool],
         reject_unknown: bool,
         admit_name: Callable[[str], object | None] | None = None,
+        authenticator: Authenticator | None = None,
     ) -> None:
         self._core = core
         self._admit = admit
         self._admit_name = admit_name
+        self._authenticator = authenticator
         self._called = called
         self._within_rate = within_rate
         self._may_refuse = may_refuse
@@ -134,6 +139,8 @@ class CarrierIngress:
                 self._turn_away(data, flow, SOURCE_RATE, 503, _OVER_RATE)
         elif flow.host in self._called and data.startswith(RESPONSE):
             self._core.deliver(data, flow, peer)
+        elif self._by_digest:
+            self._judge(data, flow)
         elif self._reject_unknown:
             self._turn_away(data, flow, UNKNOWN_SOURCE, 403, _NOT_ADMITTED)
         else:
@@ -151,17 +158,49 @@ class CarrierIngress:
         self._core.flow_failed(flow, reason)
 
     @property
+    def _by_digest(self) -> bool:
+        return self._authenticator is not None and self._authenticator.wanted()
+
+    def _judge(self, data: bytes, flow: Flow) -> None:
+        """Ask a stranger who it is, or believe it."""
+        judge = self._authenticator
+        if judge is None:
+            return
+        peer = judge.known(flow.host)
+        if peer is not None and (data.startswith(_CONTINUES) or _TO_TAG.search(data) is not None):
+            self._core.deliver(data, flow, peer)  # a tag of ours vouches for it
+            return
+        if data.startswith(_CONTINUES):
+            self._core.dropped(UNKNOWN_SOURCE)
+            return
+        if not judge.may_judge():
+            self._core.dropped(Verdict.FLOODED.value)
+            return
+        try:
+            request = parse_message(data)
+        except SipParseError:
+            request = None
+        verdict = judge.judge(request, flow.host) if isinstance(request, Request) else Verdict.IGNORED
+        match verdict:
+            case Admitted():
+                self._core.deliver(data, flow, verdict.peer)
+            case Asked():
+                self._turn_away(data, flow, "challenged", 401, verdict.headers)
+            case Verdict():
+                self._core.dropped(verdict.value)
+
+    @property
     def asks_certificates(self) -> bool:
-        """Whether a certificate can tell who a stranger is."""
-        return self._admit_name is not None
+        """Whether a certificate, or a digest later on, can tell who a stranger is."""
+        return self._admit_name is not None or self._by_digest
 
     def knows(self, host: str) -> bool:
         """A stranger may connect only to be told 403."""
         return self._reject_unknown or self._admit(host) is not None
 
     def admits(self, host: str) -> bool:
-        """As `knows`, and counts whom it turns away."""
-        if self.knows(host):
+        """As `knows`, and counts whom it turns away; who may know a password is let in to be asked for it."""
+        if self.knows(host) or self._by_digest:
             return True
         self._core.dropped(UNKNOWN_SOURCE)
         return False

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from gateway.sip.core import ALLOW, Core
+from gateway.sip.digest_client import CHALLENGED, DigestClient, request_with_digest
 from gateway.sip.events import (
     AckReceived,
     AckTimedOut,
@@ -62,6 +63,7 @@ class Leg:
         local_tag: our tag; unique among all legs of this process.
         flow: the path to the peer, as last seen.
         sips: the dialog was begun with a sips URI: nothing in it leaves TLS.
+        digest: who we are, for a peer that asks; None where nobody has told.
         guard: changes session descriptions on their way in and out, where somebody has set one.
         may_refer: the owner takes `ReferReceived`; until it says so, a REFER is declined.
         described: our latest session description in this dialog; what a refresh repeats.
@@ -81,6 +83,7 @@ class Leg:
         "_timer",
         "call_id",
         "described",
+        "digest",
         "ended",
         "flow",
         "guard",
@@ -106,6 +109,7 @@ class Leg:
         self.local_tag = local_tag
         self.flow = flow
         self.sips = False
+        self.digest: DigestClient | None = None
         self.guard: SessionGuard | None = None
         self.described = b""
         self.may_refer = False
@@ -254,6 +258,21 @@ class Leg:
     def takes_offers(self) -> bool:
         """The first offer of this dialog is answered, so that there may be another (RFC 3311 §5.2)."""
         return True
+
+    def credentials(self, method: str, uri: str) -> HeaderList:
+        """What a request of ours says of who we are; nothing before the peer has asked."""
+        return () if self.digest is None else self.digest.headers(method, uri)
+
+    def may_prove(self, response: Response | None) -> bool:
+        """Whether a refusal asks who we are, and there is an answer that it has not had."""
+        digest = self.digest
+        return (
+            digest is not None
+            and response is not None
+            and response.status in CHALLENGED
+            and not self.ended
+            and digest.challenged(response)
+        )
 
     def timer_headers(self) -> HeaderList:
         """What an INVITE or UPDATE of ours says of the session timer; nothing if there is none."""
@@ -451,10 +470,21 @@ class Leg:
         on_response: Callable[[Response], None],
         on_failure: Callable[[FailureCause], None],
     ) -> None:
-        core, dialog = self._core, self.dialog
+        core, dialog, digest = self._core, self.dialog, self.digest
         lines = (*headers, ("User-Agent", core.product))
-        request = dialog.request(method, core.transactions.branch(), headers=lines, body=body)
-        core.transactions.request(request, core.next_hop(dialog, self.flow), on_response, on_failure)
+        branch = core.transactions.branch()
+        if digest is None:
+            request = dialog.request(method, branch, headers=lines, body=body)
+            core.transactions.request(request, core.next_hop(dialog, self.flow), on_response, on_failure)
+            return
+
+        def renewed(cseq: int) -> None:
+            dialog.local_cseq = max(dialog.local_cseq, cseq)
+
+        lines = (*lines, *digest.headers(method, dialog.remote_target))
+        request = dialog.request(method, branch, headers=lines, body=body)
+        flow = core.next_hop(dialog, self.flow)
+        request_with_digest(core, digest, request, flow, on_response, on_failure, renewed)
 
     def _info_responded(self, response: Response) -> None:
         self.request_failed(response.status)

@@ -136,7 +136,10 @@ class OutboundLeg(Leg):
         self.emit(AnswerReceived(self, response, told or response.body))
 
     def invite_failed(self, status: int, reason: str, cause: FailureCause, response: Response | None) -> None:
-        """End the leg, unless all that the peer minds is how long a session may go unrefreshed."""
+        """End the leg, unless the peer only asks who we are, or minds how long a session goes unrefreshed."""
+        if self.may_prove(response):
+            self._invite_again()
+            return
         if status == 422 and response is not None and not self.ended and self.timer_refused(response):
             self._invite_again()
             return
@@ -178,7 +181,9 @@ class OutboundLeg(Leg):
     def _invite_again(self) -> None:
         """Send the INVITE once more, with what has been learnt (RFC 4028 §7.3): the same call."""
         core, offered = self._core, self._invite.offered
-        request = self._invite.request.renewed(core.transactions.branch(), self.timer_headers())
+        before = self._invite.request
+        headers = (*self.timer_headers(), *self.credentials("INVITE", before.uri))
+        request = before.renewed(core.transactions.branch(), headers)
         self._invite = SentInvite(
             core, request, self.flow, local_tag=self.local_tag, offered=offered, user=self
         )

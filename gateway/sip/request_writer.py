@@ -11,6 +11,10 @@ MAX_FORWARDS = 70
 """What a request starts with (RFC 3261 §8.1.1.6), and what an ACK or CANCEL has."""
 
 
+CREDENTIALS = ("Authorization", "Proxy-Authorization")
+"""The headers that answer a challenge (RFC 3261 §22)."""
+
+
 class SentBy(NamedTuple):
     """The sender's half of a Via: the protocol as in Via (``UDP``), and where responses are expected."""
 
@@ -47,9 +51,24 @@ class RequestWriter:
         cseq: the CSeq number.
         headers: further headers, in order; Max-Forwards, Contact and Content-Type among them if wanted.
 
+    Attributes:
+        credentials: of a challenged request that was `renewed`, who we said we are: its ACK repeats that.
+
     """
 
-    __slots__ = ("_body", "_headers", "_routes", "branch", "call_id", "cseq", "from_", "method", "to", "uri")
+    __slots__ = (
+        "_body",
+        "_headers",
+        "_routes",
+        "branch",
+        "call_id",
+        "credentials",
+        "cseq",
+        "from_",
+        "method",
+        "to",
+        "uri",
+    )
 
     def __init__(
         self,
@@ -78,6 +97,7 @@ class RequestWriter:
             text = f"Max-Forwards: {MAX_FORWARDS}\r\n{text}"
         self._headers = text
         self._body = body
+        self.credentials: Sequence[tuple[str, str]] = ()
 
     def write(self, sent_by: SentBy) -> bytes:
         """The request on the wire."""
@@ -124,6 +144,7 @@ class RequestWriter:
         )
         renewed._routes = self._routes
         renewed._headers = "".join(kept) + header_lines(headers)
+        renewed.credentials = tuple(each for each in headers if each[0] in CREDENTIALS)
         return renewed
 
     def _write(self, method: str, to: str, sent_by: SentBy, headers: str, body: bytes) -> bytes:

@@ -142,7 +142,9 @@ class SentInvite:
     def _send_ack(self, dialog: Dialog, body: bytes = b"") -> tuple[Flow, bytes]:
         flow = self._core.next_hop(dialog, self._flow)
         transactions = self._core.transactions
-        headers = (("Content-Type", "application/sdp"),) if body else ()
+        headers: HeaderList = (("Content-Type", "application/sdp"),) if body else ()
+        if self.request.credentials:  # the same as in the INVITE (§22.1): nobody can challenge an ACK
+            headers = (*headers, *self.request.credentials)
         ack = dialog.request("ACK", transactions.branch(), cseq=self.request.cseq, headers=headers, body=body)
         return flow, transactions.send_ack(ack, flow)
 

@@ -147,6 +147,8 @@ class SessionChange:
     def _send(self, offer: _Offer) -> None:
         leg, core = self._leg, self._core
         headers = leg.invite_headers(offer.headers, "application/sdp" if offer.body else None)
+        if leg.digest is not None:
+            headers = (*headers, *leg.credentials(offer.method, leg.dialog.remote_target))
         branch = core.transactions.branch()
         request = leg.dialog.request(offer.method, branch, headers=headers, body=offer.body)
         flow = core.next_hop(leg.dialog, leg.flow)
@@ -225,6 +227,9 @@ class SessionChange:
         if offer.attempts <= MAX_COLLISIONS:
             if status == 491:
                 self._retry_later()
+                return
+            if leg.may_prove(response):
+                self.go_on()
                 return
             if status == 422 and response is not None and leg.timer_refused(response):
                 self.go_on()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from gateway.sip.core import ALLOW, Core
+from gateway.sip.digest_client import DigestClient, request_with_digest
 from gateway.sip.events import FailureCause
 from gateway.sip.extensions import Extensions
 from gateway.sip.flow import Flow
@@ -157,10 +158,14 @@ class UserAgent:
         flow: Flow,
         *,
         headers: HeaderList = (),
+        address: str | None = None,
+        digest: DigestClient | None = None,
         on_result: Callable[[Response | None, FailureCause], None],
     ) -> None:
         """Send a request outside of any dialog, such as an OPTIONS probe; not an INVITE.
 
+        address: From and To, a name-addr; None for where we are, and for `uri`.
+        digest: who we are, for a peer that asks.
         on_result: called once, with the final response and "response", or with None and why there is none.
         """
         core = self._core
@@ -169,8 +174,8 @@ class UserAgent:
             method,
             uri,
             branch=core.transactions.branch(),
-            from_=f"{contact[1]};tag={core.tokens()}",
-            to=f"<{uri}>",
+            from_=f"{address or contact[1]};tag={core.tokens()}",
+            to=address or f"<{uri}>",
             call_id=core.tokens() + core.tokens(),
             cseq=1,
             headers=(contact, ("User-Agent", core.product), *headers),
@@ -180,7 +185,13 @@ class UserAgent:
             if response.status >= 200:
                 on_result(response, "response")
 
-        core.transactions.request(request, flow, on_response, lambda cause: on_result(None, cause))
+        def on_failure(cause: FailureCause) -> None:
+            on_result(None, cause)
+
+        if digest is None:
+            core.transactions.request(request, flow, on_response, on_failure)
+        else:
+            request_with_digest(core, digest, request, flow, on_response, on_failure)
 
     @property
     def transaction_counts(self) -> dict[str, int]:

@@ -49,7 +49,7 @@ class Sip:
     def way_failed(self, flow: Flow) -> None:
         self.failed.append(flow.host)
 
-    def request(self, method: str, uri: str, flow: Flow, *, headers=(), on_result) -> None:
+    def request(self, method: str, uri: str, flow: Flow, *, headers=(), digest=None, on_result) -> None:
         self.asked.append((method, uri))
         self.under_way += 1
         self.most = max(self.most, self.under_way)

@@ -60,6 +60,8 @@ class Baresip:
         certificate: Path | None = None,
         authority: Path | None = None,
         srtp: bool = False,
+        host: str = "127.0.0.1",
+        password: str = "",
     ) -> None:
         """Start it.
 
@@ -68,9 +70,11 @@ class Baresip:
         dials: the URI to call at once; None waits for a call and answers it.
         certificate: in one file with its key; with it and the authority that it believes, baresip speaks TLS,
             one port above the other.
+        host: its address.
+        password: by which the account "baresip" says who it is when it is asked.
         srtp: whether its audio is encrypted (SDES), and nothing else accepted.
         """
-        host, port = "127.0.0.1", free_port("127.0.0.1")
+        port = free_port(host)
         codec = codec if "/" in codec else f"{codec}/8000/1"
         rtp_port = free_port(host) & ~1
         directory.mkdir()
@@ -93,6 +97,7 @@ class Baresip:
                 )
         transport = "tls" if certificate is not None else "udp"
         account = f"<sip:baresip@{host}:{port};transport={transport}>;regint=0;answermode=auto"
+        account += f";auth_user=baresip;auth_pass={password}" if password else ""
         account += f";audio_codecs={codec}{';mediaenc=srtp-mand' if srtp else ''}\n"
         (directory / "accounts").write_text(account)
         self.uri = f"sip:baresip@{host}:{port}"

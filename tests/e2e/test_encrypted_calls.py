@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,17 @@ from tests.e2e.sipp import free_port, require
 pytestmark = pytest.mark.e2e
 
 FREQUENCIES = range(400, 700, 20)
-PBX = "pbx.example.com"
+PASSWORD = "a-password-of-a-trunk"
+STRANGERS = f"""\
+[[trunk]]
+name = "pbx"
+certificate_names = ["pbx.example.com"]
+
+[[trunk]]
+name = "office"
+username = "baresip"
+password = "{PASSWORD}"
+"""
 
 
 @dataclass
@@ -57,15 +68,19 @@ class Secure:
         return shown[begin:end]
 
 
-@pytest.fixture(scope="module")
-def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
-    directory = tmp_path_factory.mktemp("secure")
+@contextmanager
+def running(directory: Path, *carriers: str) -> Iterator[Secure]:
     authority = Authority(directory)
     certificate = directory / "gateway.pem"
     shutil.copy(authority.issue(HOST, "localhost"), certificate)
     port = free_port(HOST)
+    (directory / "strangers.toml").write_text(STRANGERS)
     exchange = Exchange(
         directory,
+        admission={
+            "carriers_files": [str(directory / name) for name in carriers],
+            "digest_algorithms": ["MD5"],
+        },
         sip={
             "tls_certificate": str(certificate),
             "tls_listen": [f"{HOST}:{port}"],
@@ -75,6 +90,20 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
     )
     with exchange.gateway:
         yield Secure(exchange, authority, certificate, port)
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
+    """One that knows its peers' addresses, too."""
+    with running(tmp_path_factory.mktemp("secure"), "carriers.toml", "strangers.toml") as secure:
+        yield secure
+
+
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
+    """One that knows nobody's address."""
+    with running(tmp_path_factory.mktemp("strict"), "strangers.toml") as secure:
+        yield secure
 
 
 @pytest.mark.parametrize("agent_srtp", [True, False])
@@ -167,3 +196,56 @@ def test_a_renewed_certificate_counts_at_once_and_a_broken_one_not(secure: Secur
     gateway.reload()
     wait_until(lambda: secure.serial != before, "the new certificate")
     assert 29 * 86400 < gateway.metric("gateway_tls_certificate_expiry_seconds") < 30 * 86400
+
+
+def carrier_of(secure: Secure, number: str) -> object:
+    """Whose call to this number it was, once it is over."""
+
+    def ended() -> list[dict[str, object]]:
+        lines = (each for each in secure.exchange.gateway.log_lines() if each["event"] == "call ended")
+        return [each for each in lines if each["dialled"] == number]
+
+    wait_until(lambda: bool(ended()), "the call's line")
+    return ended()[0]["carrier"]
+
+
+def test_a_carrier_is_known_by_its_certificate_from_any_address(strict: Secure, tmp_path: Path) -> None:
+    line = strict.exchange.line(None)
+    end = {"certificate": strict.authority.issue("pbx.example.com"), "authority": strict.authority.file}
+    dials = strict.uri(line.number)
+    with Baresip(tmp_path / "caller", audio.tone(440, 15), dials=dials, **end) as caller:
+        caller.wait_for("Call established")
+        caller.hang_up()
+    assert carrier_of(strict, line.number) == "pbx"
+
+
+def test_any_other_certificate_is_cut_off(strict: Secure, tmp_path: Path) -> None:
+    line = strict.exchange.line(None)
+    end = {"certificate": strict.authority.issue("other.example.com"), "authority": strict.authority.file}
+    dials = strict.uri(line.number)
+    with Baresip(tmp_path / "caller", audio.tone(440, 15), dials=dials, **end) as caller:
+        caller.wait_for("session closed")
+        assert "Call established" not in caller.story
+
+
+@pytest.mark.parametrize("password", [PASSWORD, "a-wrong-password"])
+@pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])
+def test_a_trunk_is_known_by_its_password_from_any_address(
+    strict: Secure, tmp_path: Path, password: str, transport: str
+) -> None:
+    """baresip answers the challenge to its INVITE; ACK and BYE come without one."""
+    line = strict.exchange.line(None)
+    host, port = strict.exchange.gateway.sip
+    dials = f"sip:{line.number}@{host}:{port};transport={transport}"
+    end: dict[str, Path] = {}
+    if transport == "tls":
+        dials, end = strict.uri(line.number), strict.end()
+    with Baresip(tmp_path / "caller", audio.tone(440, 15), dials=dials, password=password, **end) as caller:
+        if password == PASSWORD:
+            caller.wait_for("Call established")
+            caller.hang_up()
+            assert carrier_of(strict, line.number) == "office"
+        else:
+            caller.wait_for("session closed")
+            assert "Call established" not in caller.story
+    assert PASSWORD not in strict.exchange.gateway.log
