@@ -170,6 +170,22 @@ class Calls:
             return live
         return await self._database.read(lambda session: self._history.get(session, call_id))
 
+    async def search(
+        self, text: str, *, refused: bool, cursor: str, limit: int
+    ) -> tuple[list[CallShown], str]:
+        """Calls that are over, newest first, and the cursor of those that follow; a strange one finds none.
+
+        Raises StoreUnavailable.
+        """
+        query = CallQuery(
+            search=text or None, refused=True if refused else None, cursor=cursor or None, limit=limit
+        )
+        try:
+            page = await self.page(query)
+        except Problem:
+            return [], ""
+        return page.items, page.next_cursor or ""
+
     # Operations.
 
     def list(self, session: Session, request: Request) -> Reply:

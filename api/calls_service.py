@@ -42,8 +42,8 @@ FILE: Final = "calls.sqlite"
 BATCH: Final = 500
 """Calls in one transaction."""
 
-WRITE_SECONDS: Final = 0.5
-"""Between transactions."""
+WRITE_SECONDS: Final = 2.0
+"""Between transactions: one costs as much as keeping fifty calls."""
 
 MAX_WAITING: Final = 10_000
 """Calls that wait for a disk that does not answer, some 20 MB; then the oldest are not kept."""

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from api.backup import BackupError, back_up, restore
 from api.call_history import CallHistory
+from api.calls import Calls
 from api.calls_service import CallsService
 from api.email_sender import Mailbox
 from api.examination import examine
@@ -35,6 +36,7 @@ __all__ = [
     "ApiService",
     "ApiStartError",
     "BackupError",
+    "Calls",
     "CallsService",
     "SchemaError",
     "SecretKeyError",

@@ -23,6 +23,7 @@ from gateway.admission.caller_verification import CallerVerification, Certificat
 from gateway.admission.caller_verification import open_session as open_certificate_session
 from gateway.admission.carriers import Carrier, CarriersError, CarrierTable
 from gateway.admission.carriers_file import load_carriers
+from gateway.admission.doorkeeper import Doorkeeper
 from gateway.admission.gate import CallGate
 from gateway.admission.limits import AdmissionLimits
 from gateway.admission.overload import OverloadControl
@@ -105,6 +106,8 @@ from routing.sync import FileSync, Synced
 from storage.objects import StorageError
 
 if TYPE_CHECKING:
+    from aiohttp import web
+
     from gateway.api_service import ApiService, CallsService
 
 FIRST_LOOK_SECONDS: Final = 10.0
@@ -136,6 +139,7 @@ class Gateway:
         self.limits = AdmissionLimits(max_active_calls=settings.admission.max_active_calls)
         self.registry = Registry()
         self.overload = OverloadControl(settings.admission.overload_delay, INTERVAL)
+        self.door = Doorkeeper()
         self.refusals = RefusalLog(self.metrics.call_refused, time.monotonic)
         self.gate = CallGate(
             self.limits,
@@ -143,7 +147,7 @@ class Gateway:
             rate=settings.admission.carrier_calls_per_second,
             active_calls=self.registry.__len__,
             clock=time.monotonic,
-            on_refused=self.refusals,
+            on_refused=self._refused,
         )
         self.carriers: CarrierTable
         self.sip: SipEndpoint
@@ -240,6 +244,7 @@ class Gateway:
             observer=self.metrics,
             on_error=self._caught,
             witness=await self._start_traces(),
+            on_turned_away=self.door,
             advertised_host=settings.sip.advertised_host or None,
             reject_unknown=settings.admission.reject_unknown,
             extensions=Extensions(
@@ -271,7 +276,9 @@ class Gateway:
         )
         app = make_app(self.metrics.registry, self.obstacles, self.refresh)
         twilio_calls.install(app, RemoteCalls(self.streams.controls, self.dispatcher))
-        await (self.api or await self._start_calls()).install(app)
+        service = self.api or await self._start_calls()
+        await service.install(app)
+        await self._install_console(app, service)
         self.web = WebServer(app, *web_address(settings.web.listen))
         await self.web.start()
         self._exit.push_async_callback(self.web.stop)
@@ -614,6 +621,17 @@ class Gateway:
         self._run(self._calls.run, "history")
         return self._calls
 
+    async def _install_console(self, app: web.Application, service: ApiService | CallsService) -> None:
+        if not self.settings.web.console:
+            return
+        from gateway.console_desk import ConsoleDesk
+        from gateway.web.console.pages import Console
+
+        mask = self.settings.logs.mask_personal_data
+        desk = ConsoleDesk(self, self.node, service.calls, mask=mask)
+        console = await asyncio.to_thread(Console, desk, service.keys)
+        console.install(app)
+
     async def _start_traces(self) -> TraceLog | None:
         """What keeps the wire's messages, and if asked to, the heads of RTP packets."""
         settings, counted = self.settings, self.metrics.traces_dropped.inc
@@ -681,6 +699,10 @@ class Gateway:
 
     def _admit(self, host: str) -> object | None:
         return self.carriers.match(host)
+
+    def _refused(self, carrier: str, rule: str) -> None:
+        self.refusals(carrier, rule)
+        self.door(carrier, rule)
 
     def _refuse_call(self, peer: object) -> tuple[int, HeaderList] | None:
         refusal = self.gate.refusal(peer) if isinstance(peer, Carrier) else None

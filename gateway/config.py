@@ -150,6 +150,7 @@ class Web(Section):
     listen: str = Field(
         default="127.0.0.1:8080", description="Address and port of /metrics, /healthz and /readyz."
     )
+    console: bool = Field(default=True, description="Serve the console at /console; it asks for an API key.")
 
 
 class Data(Section):

@@ -130,7 +130,7 @@ class CallShown(Struct, frozen=True, kw_only=True):
 class TraceRung(Struct, frozen=True, kw_only=True):
     """One thing that happened in a call, as its trace has it.
 
-    at: seconds since its INVITE.
+    at: seconds since its first message.
     side: whom a message was exchanged with: `caller` or `agent`; `gateway` for what is no message.
     out: the gateway sent it.
     label: short, as in `180 Ringing`; kind: of what is no message, as in `moments`.
@@ -159,13 +159,14 @@ def masked(call: CallShown) -> CallShown:
     """The same call without telephone numbers."""
     return msgspec.structs.replace(
         call,
-        caller=_masked(call.caller),
-        dialled=_masked(call.dialled),
-        number=_masked(call.number),
+        caller=mask_number(call.caller),
+        dialled=mask_number(call.dialled),
+        number=mask_number(call.number),
     )
 
 
-def _masked(number: str) -> str:
+def mask_number(number: str) -> str:
+    """A telephone number as it may be shown."""
     return f"***{number[-KEPT_DIGITS:]}" if number else ""
 
 

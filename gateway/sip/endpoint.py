@@ -78,6 +78,7 @@ class SipEndpoint:
         observer: counts.
         on_error: told where an exception was caught that nobody should have raised, and which.
         witness: sees every message, for traces.
+        on_turned_away: told each address of the carriers' side that was not heard, and why.
         advertised_host: the public name or address for Via and Contact; None or empty for the address that
             faces the peer.
         reject_unknown: answer strangers 403 instead of silence.
@@ -107,6 +108,7 @@ class SipEndpoint:
         observer: Observer,
         on_error: ErrorHandler,
         witness: Witness | None = None,
+        on_turned_away: Callable[[str, str], None] = lambda host, reason: None,
         advertised_host: str | None = None,
         reject_unknown: bool = False,
         product: str = "voice-gateway",
@@ -139,6 +141,7 @@ class SipEndpoint:
                 reject_unknown=reject_unknown,
                 admit_name=admit_name,
                 authenticator=authenticator,
+                on_turned_away=on_turned_away,
             ),
             self._advertised_to_carrier,
             CARRIERS_TLS_KEY,

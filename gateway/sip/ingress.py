@@ -90,6 +90,7 @@ class CarrierIngress:
         reject_unknown: answer strangers 403 instead of silence.
         admit_name: who is known by this name in a certificate; None where certificates are not asked for.
         authenticator: judges strangers by what they know; None where they know nothing.
+        on_turned_away: told each address that was not heard, and why.
 
     """
 
@@ -100,6 +101,7 @@ class CarrierIngress:
         "_called",
         "_core",
         "_may_refuse",
+        "_on_turned_away",
         "_reject_unknown",
         "_within_rate",
     )
@@ -115,8 +117,10 @@ class CarrierIngress:
         reject_unknown: bool,
         admit_name: Callable[[str], object | None] | None = None,
         authenticator: Authenticator | None = None,
+        on_turned_away: Callable[[str, str], None] = lambda host, reason: None,
     ) -> None:
         self._core = core
+        self._on_turned_away = on_turned_away
         self._admit = admit
         self._admit_name = admit_name
         self._authenticator = authenticator
@@ -145,11 +149,13 @@ class CarrierIngress:
             self._turn_away(data, flow, UNKNOWN_SOURCE, 403, _NOT_ADMITTED)
         else:
             self._core.dropped(UNKNOWN_SOURCE)
+            self._on_turned_away(flow.host, UNKNOWN_SOURCE)
 
     def _turn_away(
         self, data: bytes, flow: Flow, reason: str, status: int, headers: tuple[tuple[str, str], ...]
     ) -> None:
         self._core.dropped(reason)
+        self._on_turned_away(flow.host, reason)
         if self._may_refuse():
             self._core.refuse(data, flow, status, headers)
 
@@ -203,6 +209,7 @@ class CarrierIngress:
         if self.knows(host) or self._by_digest:
             return True
         self._core.dropped(UNKNOWN_SOURCE)
+        self._on_turned_away(host, UNKNOWN_SOURCE)
         return False
 
     def identify(self, names: Sequence[str]) -> str | None:

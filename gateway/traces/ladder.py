@@ -41,7 +41,7 @@ class Moment(Protocol):
 class Rung:
     """One thing that happened.
 
-    at: seconds since the call began.
+    at: seconds since its first message.
     side: whom a message was exchanged with; ``gateway`` for what happened in between.
     out: we sent it; no matter for ``gateway``.
     label: e.g. ``INVITE``, ``180 Ringing``, or what happened; kind: of what happened, empty for a message.
@@ -65,15 +65,16 @@ def rungs(entries: Iterable[Entry], moments: Iterable[Moment], began: float) -> 
     """
     entries = list(entries)
     callers = {call_id_of(each.data) for each in entries if not each.out and each.data.startswith(b"INVITE ")}
+    first = min((entry.at for entry in entries), default=began)
     seen: set[tuple[bool, bytes]] = set()
     found = []
     for entry in entries:
         side: Side = "caller" if call_id_of(entry.data) in callers else "agent"
         key = entry.out, entry.data
         label = label_of(entry.data)
-        found.append(Rung(entry.at - began, side, entry.out, label, again=key in seen, entry=entry))
+        found.append(Rung(entry.at - first, side, entry.out, label, again=key in seen, entry=entry))
         seen.add(key)
-    found += [Rung(each.at, "gateway", True, each.text, kind=each.kind) for each in moments]
+    found += [Rung(began + each.at - first, "gateway", True, each.text, kind=each.kind) for each in moments]
     return sorted(found, key=lambda rung: rung.at)
 
 

@@ -1,0 +1,157 @@
+"""What the console shows, as this process has it: the desk between the gateway's parts and its pages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING
+
+from gateway.admission.doorkeeper import TurnedAway
+from gateway.api_service import StoreUnavailable
+from gateway.calls.explain import Step, explain
+from gateway.calls.keeping import state_of
+from gateway.media.quality import stream_mos
+from gateway.node import GatewayNode
+from gateway.web.console.desk import HistoryAway, LiveRow
+from routing.call_records import CallShown, TraceRung, mask_number
+from routing.models import Agent, Endpoint, PhoneNumber
+
+if TYPE_CHECKING:
+    from gateway.api_service import Calls
+    from gateway.app import Gateway
+    from gateway.calls.call import Call
+
+
+class ConsoleDesk:
+    """See `gateway.web.console.desk.Desk`.
+
+    Args:
+        gateway: all of it.
+        node: of it, as the API sees it.
+        calls: the history.
+        mask: show no telephone numbers.
+
+    """
+
+    def __init__(self, gateway: Gateway, node: GatewayNode, calls: Calls, *, mask: bool) -> None:
+        self._gateway = gateway
+        self._node = node
+        self._calls = calls
+        self._mask = mask
+        self.name = node.name
+        self.hang_up = node.hang_up
+        self.drain = node.drain
+
+    @property
+    def draining(self) -> bool:
+        """See `Desk`."""
+        return self._node.draining
+
+    def rows(self) -> list[LiveRow]:
+        """See `Desk`."""
+        return [self._row(call) for call in reversed(list(self._gateway.registry))]
+
+    def _row(self, call: Call) -> LiveRow:
+        record, heard = call.record, call.audio.heard
+        mos = None if heard is None else stream_mos(heard)
+        return LiveRow(
+            call.id,
+            state_of(call),
+            record.started_at,
+            record.carrier,
+            self.shown(record.caller),
+            self.shown(call.dialled),
+            record.plan.index(call.destination) + 1 if call.destination in record.plan else 0,
+            len(record.plan),
+            call.destination,
+            None if mos is None else round(mos, 1),
+        )
+
+    async def find(self, call_id: str) -> CallShown | None:
+        """See `Desk`."""
+        try:
+            return await self._calls.find(call_id)
+        except StoreUnavailable as error:
+            raise HistoryAway(str(error)) from None
+
+    async def search(
+        self, text: str, *, refused: bool, cursor: str, limit: int
+    ) -> tuple[list[CallShown], str]:
+        """See `Desk`."""
+        try:
+            return await self._calls.search(text, refused=refused, cursor=cursor, limit=limit)
+        except StoreUnavailable as error:
+            raise HistoryAway(str(error)) from None
+
+    async def trace(self, call: CallShown) -> Sequence[TraceRung]:
+        """See `Desk`."""
+        return await self._node.trace(call)
+
+    async def trace_text(self, call: CallShown) -> str:
+        """See `Desk`."""
+        return await self._node.trace_text(call)
+
+    async def trace_capture(self, call: CallShown) -> bytes:
+        """See `Desk`."""
+        return await self._node.trace_capture(call)
+
+    def turned_away(self) -> list[TurnedAway]:
+        """See `Desk`."""
+        return self._gateway.door.lately()
+
+    def agents(self) -> list[Agent]:
+        """See `Desk`."""
+        return self._gateway.replica.view.agents()
+
+    def obstacle(self, agent: Agent, endpoint: Endpoint) -> str | None:
+        """See `Desk`."""
+        return self._gateway.health.obstacle(agent, endpoint)
+
+    def calls_at(self, agent_id: str) -> int:
+        """See `Desk`."""
+        return self._gateway.health.calls(agent_id)
+
+    def number(self, phone_number: str) -> PhoneNumber | None:
+        """See `Desk`."""
+        return self._gateway.replica.view.number(phone_number)
+
+    async def numbers(self) -> AsyncIterator[PhoneNumber]:
+        """See `Desk`; gives way after each thousand."""
+        for piece in self._gateway.replica.view.pieces():
+            for number in piece:
+                yield number
+            await asyncio.sleep(0)
+
+    def count_numbers(self) -> int:
+        """See `Desk`."""
+        return len(self._gateway.replica.view)
+
+    def shown(self, number: str) -> str:
+        """See `Desk`."""
+        return mask_number(number) if self._mask else number
+
+    def sources(self) -> list[tuple[str, str]]:
+        """See `Desk`."""
+        return [
+            (carrier.name, str(carrier.sources[0].network_address))
+            for carrier in self._gateway.carriers
+            if carrier.sources
+        ]
+
+    def explain(self, dialled: str, source: str, caller: str | None) -> Sequence[Step]:
+        """See `Desk`."""
+        gateway, settings = self._gateway, self._gateway.settings
+        return explain(
+            dialled,
+            source,
+            carriers=gateway.carriers,
+            limits=gateway.limits,
+            active_calls=len(gateway.registry),
+            numbers=gateway.replica,
+            agents=gateway.replica.agents,
+            health=gateway.health,
+            default_voicemail=settings.voicemail.default_message,
+            endpoint_template=settings.agents.endpoint_template,
+            default_recording=settings.recording.policy,
+            caller=caller,
+        )
