@@ -155,7 +155,8 @@ class CarrierIngress:
         self, data: bytes, flow: Flow, reason: str, status: int, headers: tuple[tuple[str, str], ...]
     ) -> None:
         self._core.dropped(reason)
-        self._on_turned_away(flow.host, reason)
+        if status != 401:  # who is asked for a password comes back with it
+            self._on_turned_away(flow.host, reason)
         if self._may_refuse():
             self._core.refuse(data, flow, status, headers)
 
@@ -194,6 +195,7 @@ class CarrierIngress:
                 self._turn_away(data, flow, "challenged", 401, verdict.headers)
             case Verdict():
                 self._core.dropped(verdict.value)
+                self._on_turned_away(flow.host, verdict.value)
 
     @property
     def asks_certificates(self) -> bool:

@@ -96,6 +96,7 @@ FIXES = {
     "carrier_rate": "Raise admission.calls_per_second, or calls_per_second of the carrier.",
     "overload": "The node could not keep up: add one, or see why it is slow.",
     "max_active_calls": "Raise admission.max_active_calls if the machine has room, or add a gateway.",
+    "digest_blocked": "It gave wrong passwords: correct those of the trunk, here or there.",
     "source_rate": "Raise admission.source_requests_per_second, if the address is a carrier's.",
 }
 
