@@ -1,4 +1,4 @@
-"""From an integration's credentials to the wiring of its account."""
+"""From an integration's credentials to its account: its numbers, and its wiring."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from importlib import import_module
 
+from api.carriers.base import Carrier
 from api.carriers.wiring import Wiring
 
 
@@ -31,12 +32,20 @@ class CarrierUrls:
     telnyx: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What can be done with an account. wiring: None where there is nothing to wire."""
+
+    carrier: Carrier
+    wiring: Wiring | None = None
+
+
 @contextlib.asynccontextmanager
-async def connect(credentials: Credentials, urls: CarrierUrls) -> AsyncIterator[Wiring]:
-    """The wiring of an account; its connections are closed at the end.
+async def connect(credentials: Credentials, urls: CarrierUrls) -> AsyncIterator[Account]:
+    """An account; its connections are closed at the end.
 
     A carrier's SDK is imported now, in a thread, and not before: that takes seconds, and calls are going on.
     """
-    account = await asyncio.to_thread(import_module, f"api.carriers.{credentials.carrier}_account")
-    async with account.wiring(credentials, urls) as wiring:
-        yield wiring
+    module = await asyncio.to_thread(import_module, f"api.carriers.{credentials.carrier}_account")
+    async with module.account(credentials, urls) as account:
+        yield account

@@ -20,6 +20,7 @@ from api.carriers.base import (
     CarrierUnavailable,
     NumberQuery,
     NumberUnavailable,
+    Purchase,
     QueryRefused,
 )
 from api.carriers.sandbox_inventory import COUNTRIES, block_of, matching
@@ -55,6 +56,8 @@ class SandboxCarrier:
         if query.country not in COUNTRIES:
             fix = f"ask for {', '.join(COUNTRIES)}"
             raise QueryRefused("country", f"the sandbox has no numbers in {query.country}", fix)
+        if set(query.capabilities) - {"voice"}:
+            raise QueryRefused("capabilities", "the sandbox's numbers have voice alone", "ask for voice")
 
         def search(books: sqlite3.Connection) -> list[AvailableNumber]:
             sold = {number for (number,) in books.execute("SELECT phone_number FROM sold")}
@@ -75,8 +78,8 @@ class SandboxCarrier:
 
         return await self._with_books(search)
 
-    async def purchase(self, phone_number: str, reference: str) -> None:
-        """See the protocol."""
+    async def purchase(self, phone_number: str, reference: str) -> Purchase:
+        """See the protocol; here the same asked for twice happens once."""
         if block_of(phone_number) is None:
             raise NumberUnavailable(f"{phone_number} is not among the sandbox's numbers")
 
@@ -88,19 +91,20 @@ class SandboxCarrier:
                 raise NumberUnavailable(f"{phone_number} is sold")
 
         await self._with_books(purchase)
+        return Purchase("bought", reference)
 
-    async def release(self, phone_number: str, reference: str) -> None:
-        """See the protocol."""
+    async def purchased(self, phone_number: str, reference: str) -> Purchase:
+        """See the protocol. The books are exact: what is not in them was never sold."""
+        query = "SELECT count(*) FROM sold WHERE phone_number = ? AND reference = ?"
         sold = (phone_number, reference)
-        await self._with_books(
-            lambda books: books.execute("DELETE FROM sold WHERE phone_number = ? AND reference = ?", sold)
-        )
+        found = await self._with_books(lambda books: books.execute(query, sold).fetchone())
+        return Purchase("bought", reference) if found == (1,) else Purchase("never")
 
-    async def purchased(self, reference: str) -> str | None:
-        """See the protocol."""
-        query = "SELECT phone_number FROM sold WHERE reference = ?"
-        row = await self._with_books(lambda books: books.execute(query, (reference,)).fetchone())
-        return row[0] if row else None
+    async def release(self, identity: str) -> None:
+        """See the protocol; the identity of a purchase is its reference."""
+        await self._with_books(
+            lambda books: books.execute("DELETE FROM sold WHERE reference = ?", (identity,))
+        )
 
     async def close(self) -> None:
         """Let what is under way finish."""

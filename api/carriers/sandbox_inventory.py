@@ -5,12 +5,12 @@ Sources: NANPA's reserved 555 exchange; Ofcom's and ACMA's numbers for use in TV
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from api.carriers.base import NumberQuery, NumberType
+from api.carriers.national import contains_pattern
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +66,6 @@ BLOCKS: Final = (
 
 COUNTRIES: Final = tuple(sorted({block.country for block in BLOCKS}))
 
-_KEYS: Final = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "22233344455566677778889999")
-
 
 def block_of(phone_number: str) -> Block | None:
     """The block that a number belongs to; None if it is not the sandbox's."""
@@ -80,7 +78,7 @@ def block_of(phone_number: str) -> Block | None:
 
 def matching(query: NumberQuery) -> Iterator[tuple[str, Block]]:
     """Numbers as asked for, sold or not, in order."""
-    contains = re.compile(re.escape((query.contains or "").upper().translate(_KEYS)).replace(r"\*", "[0-9]"))
+    contains = contains_pattern(query.contains)
     for block in BLOCKS:
         if block.country != query.country or query.type not in (None, block.type):
             continue

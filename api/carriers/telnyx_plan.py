@@ -205,11 +205,10 @@ def _fqdns(desired: Desired, connection: Connection | None, nodes: Sequence[Node
     if nodes and (None in kept or present != kept):
         named = ", ".join(f"{node.host}:{node.port}" for node in nodes)
         changes.append(Change("order destinations", named, {"count": len(nodes)}))
-    if desired.remove_others:
-        others = [each for each in there if each.id not in kept]
-        changes += [
-            Change("remove destination", f"{each.host}:{each.port}", {"id": each.id}) for each in others
-        ]
+    for each in there:
+        ours = any(same_place(each, node) for node in nodes)
+        if each.id not in kept and (ours or desired.remove_others):  # ours twice: a listing was behind
+            changes.append(Change("remove destination", f"{each.host}:{each.port}", {"id": each.id}))
     return changes
 
 

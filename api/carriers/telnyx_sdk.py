@@ -8,17 +8,46 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable
-from typing import Any, TypeVar
+import re
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 import httpx
 import telnyx
 
-from api.carriers.base import CarrierError, CarrierUnavailable, CredentialsRefused
-from api.carriers.patience import pause, retry_after
+from api.carriers.base import (
+    AccountSuspended,
+    CarrierError,
+    CarrierUnavailable,
+    CredentialsRefused,
+    DocumentsNeeded,
+    InsufficientFunds,
+    NotConnected,
+    NotFound,
+    NumberUnavailable,
+    Throttled,
+)
+from api.carriers.patience import THROTTLED, pause, retry_after
 from api.carriers.wiring import CALL_SECONDS, TEMPORARY
 
 Result = TypeVar("Result")
+
+CODES: Final[Mapping[str, type[CarrierError]]] = {
+    "10002": NumberUnavailable,
+    "10027": NumberUnavailable,
+    "20100": InsufficientFunds,
+}
+"""A number that is none, one that cannot be had, a balance that is too low (Telnyx's page on API errors)."""
+
+WORDS: Final[Sequence[tuple[re.Pattern[str], type[CarrierError]]]] = (
+    (
+        re.compile(r"account .*(?:inactive|blocked|suspended|disabled|unverified)", re.IGNORECASE),
+        AccountSuspended,
+    ),
+    (re.compile(r"insufficient funds", re.IGNORECASE), InsufficientFunds),
+    (re.compile(r"regulatory|requirement", re.IGNORECASE), DocumentsNeeded),
+)
+"""What other codes mean, by their titles: Telnyx has hundreds, several for the same thing."""
 
 
 class PatientTransport(httpx.AsyncHTTPTransport):
@@ -57,7 +86,11 @@ async def asked(call: Awaitable[Result]) -> Result:
         raise CarrierUnavailable("no answer in time") from None
     except telnyx.APIStatusError as error:
         raise _of_telnyx(error) from None
-    except (telnyx.APIConnectionError, OSError) as error:
+    except telnyx.APIConnectionError as error:
+        if isinstance(error.__cause__, httpx.ConnectError | httpx.ConnectTimeout):
+            raise NotConnected(f"cannot be reached: {type(error).__name__}") from None
+        raise CarrierUnavailable(f"cannot be reached: {type(error).__name__}") from None
+    except OSError as error:
         raise CarrierUnavailable(f"cannot be reached: {type(error).__name__}") from None
     except (telnyx.TelnyxError, ValueError, TypeError, KeyError, AttributeError) as error:
         # What is no JSON, or lacks what the SDK reads: a proxy's error page, for instance.
@@ -71,6 +104,14 @@ def _of_telnyx(error: telnyx.APIStatusError) -> CarrierError:
     text = _words(error.body) or f"HTTP {error.status_code}"
     if error.status_code == 401:
         return CredentialsRefused(text)
+    if (kind := _kind(error.body)) is not None:
+        return kind(text)
+    if error.status_code == 404:
+        return NotFound(text)
+    if error.status_code == 402:
+        return InsufficientFunds(text)
+    if error.status_code == THROTTLED:
+        return Throttled(text, retry_after(error.response.headers))
     if error.status_code in TEMPORARY:
         return CarrierUnavailable(text, retry_after(error.response.headers))
     return CarrierError(text)
@@ -78,6 +119,22 @@ def _of_telnyx(error: telnyx.APIStatusError) -> CarrierError:
 
 def _words(body: Any) -> str:
     """What Telnyx says in an error, all in one line; empty if it is none of its own."""
+    return "; ".join(
+        f"{each.get('detail') or each.get('title')} ({each.get('code')})" for each in _told(body)
+    )
+
+
+def _kind(body: Any) -> type[CarrierError] | None:
+    """What an error is, if its code or its title tells."""
+    for each in _told(body):
+        if (kind := CODES.get(str(each.get("code")))) is not None:
+            return kind
+        for pattern, kind in WORDS:
+            if pattern.search(str(each.get("title"))):
+                return kind
+    return None
+
+
+def _told(body: Any) -> list[dict[str, Any]]:
     errors = body.get("errors") if isinstance(body, dict) else None
-    told = [each for each in errors if isinstance(each, dict)] if isinstance(errors, list) else []
-    return "; ".join(f"{each.get('detail') or each.get('title')} ({each.get('code')})" for each in told)
+    return [each for each in errors if isinstance(each, dict)] if isinstance(errors, list) else []

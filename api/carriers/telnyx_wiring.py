@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Final, cast
 
@@ -25,7 +26,7 @@ from api.carriers.telnyx_plan import (
     same_place,
     unusable,
 )
-from api.carriers.wiring import MAX_LISTED, Ask, Change, Desired, Finding, Wired, carry_out
+from api.carriers.wiring import MAX_LISTED, Ask, Change, Desired, Finding, Place, Told, Wired, carry_out
 
 PAGE: Final = 100
 
@@ -55,12 +56,16 @@ class TelnyxWiring:
         self._ask = ask
         self._sleep = sleep
 
-    async def set_up(self, desired: Desired, *, dry_run: bool) -> Wired:
+    def obstacle(self, place: Place) -> str | None:
         """See the protocol."""
-        if desired.place.nodes and not in_order(desired.place.nodes):
-            raise CarrierError(
-                "an FQDN connection wants a name: give a node in carriers.nodes by its DNS name"
-            )
+        if in_order(place.nodes):
+            return None
+        return "an FQDN connection wants a name: give a node in carriers.nodes by its DNS name"
+
+    async def set_up(self, desired: Desired, *, dry_run: bool, told: Told | None = None) -> Wired:
+        """See the protocol."""
+        if desired.place.nodes and (obstacle := self.obstacle(desired.place)):
+            raise CarrierError(obstacle)
         found = await self.look(desired)
         made: dict[str, Any] = {
             "connection": found.connection.id if found.connection else None,
@@ -72,18 +77,27 @@ class TelnyxWiring:
         async def work(change: Change) -> None:
             await self._carry_out(change, desired, made)
 
-        steps = await carry_out(plan(desired, found), work, dry_run=dry_run)
+        steps = await carry_out(plan(desired, found), work, dry_run=dry_run, told=told)
+        if found.profile is None and made["profile"] is not None and desired.countries:
+            found = replace(found, destinations=await self._destinations(made["profile"]))
         return Wired(made["connection"], DOMAIN, steps, _notes(desired, found, made["username"]))
 
-    async def ensure_connection(self, desired: Desired) -> str:
-        """The id of a connection that leads here; made, or brought to what is wanted, if it does not yet."""
-        wired = await self.set_up(desired, dry_run=False)
-        failed = next((step for step in wired.steps if step.status == "failed"), None)
-        if failed is not None:
-            raise CarrierError(f"{failed.change.kind}: {failed.error}")
-        if wired.identity is None:  # a connection that is missing is made, or that fails
-            raise CarrierError("Telnyx made no connection")
-        return wired.identity
+    async def attach(self, number: str, trunk: str) -> None:
+        """See the protocol."""
+        await self._ask(self._client.phone_numbers.update(number, connection_id=trunk))
+
+    async def shut(self, countries: Sequence[str], trunk: str) -> tuple[str, ...]:
+        """See the protocol; the connection's outbound voice profile permits countries."""
+        connection = (await self._ask(self._client.fqdn_connections.retrieve(trunk))).data
+        outbound = connection.outbound if connection else None
+        profile = outbound.outbound_voice_profile_id if outbound else None
+        allowed = await self._destinations(profile) if profile else ()
+        return tuple(each for each in countries if each not in allowed)
+
+    async def _destinations(self, profile: str) -> tuple[str, ...]:
+        """Countries that an outbound voice profile may call; a new one has Telnyx's own."""
+        found = (await self._ask(self._client.outbound_voice_profiles.retrieve(profile))).data
+        return tuple(found.whitelisted_destinations or ()) if found else ()
 
     async def examine(self, desired: Desired) -> list[Finding]:
         """See the protocol."""

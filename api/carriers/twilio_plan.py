@@ -120,10 +120,10 @@ def _origination(desired: Desired, urls: Sequence[Url]) -> list[Change]:
             state = "" if same.enabled else ", disabled"
             before = f" (was priority {same.priority}, weight {same.weight}{state})"
             changes.append(Change("change origination", told + before, {"sid": same.sid, **wanted}))
-    if desired.remove_others:
-        changes += [
-            Change("remove origination", url.uri, {"sid": url.sid}) for url in urls if url.sid not in matched
-        ]
+    for url in urls:
+        ours = any(same_uri(url.uri, node) for node in desired.place.nodes)
+        if url.sid not in matched and (ours or desired.remove_others):  # ours twice: a listing was behind
+            changes.append(Change("remove origination", url.uri, {"sid": url.sid}))
     return changes
 
 

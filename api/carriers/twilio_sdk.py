@@ -12,6 +12,7 @@ import base64
 import contextlib
 import json
 import logging
+import re
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any, Final, TypeVar
 
@@ -20,14 +21,34 @@ from twilio.base.exceptions import TwilioException, TwilioRestException
 from twilio.http.async_http_client import AsyncTwilioHttpClient
 from twilio.rest import Client
 
-from api.carriers.base import AccountSuspended, CarrierError, CarrierUnavailable, CredentialsRefused
+from api.carriers.base import (
+    AccountSuspended,
+    CarrierError,
+    CarrierUnavailable,
+    CredentialsRefused,
+    DocumentsNeeded,
+    InsufficientFunds,
+    NotConnected,
+    NotFound,
+    NumberUnavailable,
+    Throttled,
+)
 from api.carriers.patience import THROTTLED, pause, retry_after
 from api.carriers.wiring import CALL_SECONDS, TEMPORARY
 
 Result = TypeVar("Result")
 
-SUSPENDED: Final = frozenset({20005, 10001})
-"""Codes of an account that is not active."""
+SUSPENDED: Final = frozenset({20005, 10001, 10002, 22300})
+"""Codes of an account that is not active, is on trial, or may not buy."""
+
+UNAVAILABLE: Final = frozenset({21421, 21422})
+"""Codes of a number that is none, or that cannot be had."""
+
+DOCUMENTS: Final = frozenset({21615, 21631, 21649, 21650, 21651})
+"""Codes of a number that a regulation wants an address or a bundle for."""
+
+NO_FUNDS: Final = re.compile(r"insufficient (?:funds|balance)|not enough (?:funds|credit)", re.IGNORECASE)
+"""Twilio's list of codes has none for this; HTTP 402 and these words are taken for it."""
 
 _silent: Final = logging.getLogger("api.carriers.twilio")
 _silent.disabled = True
@@ -49,7 +70,7 @@ class PatientHttpClient(AsyncTwilioHttpClient):  # type: ignore[misc]  # it come
                 return response
             wait = pause(method, response.status_code, response.headers, attempt)
             if wait is None:
-                raise CarrierUnavailable("too many requests (20429)", retry_after(response.headers))
+                raise Throttled("too many requests (20429)", retry_after(response.headers))
             await asyncio.sleep(wait)
             attempt += 1
 
@@ -78,6 +99,8 @@ async def asked(call: Awaitable[Result]) -> Result:
         raise _of_twilio(error.status, error.code, error.msg) from None
     except TwilioException as error:
         raise _of_page(error) from None
+    except aiohttp.ClientConnectorError as error:
+        raise NotConnected(f"cannot be reached: {type(error).__name__}") from None
     except (aiohttp.ClientError, OSError) as error:
         raise CarrierUnavailable(f"cannot be reached: {type(error).__name__}") from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -91,6 +114,14 @@ def _of_twilio(status: int, code: int | None, words: str) -> CarrierError:
         return AccountSuspended(text)
     if status in {401, 403} and code in {20003, None}:
         return CredentialsRefused(text)
+    if code in UNAVAILABLE:
+        return NumberUnavailable(text)
+    if code in DOCUMENTS:
+        return DocumentsNeeded(text)
+    if status == 402 or (status in {400, 403} and NO_FUNDS.search(words)):
+        return InsufficientFunds(text)
+    if status == 404:
+        return NotFound(text)
     return CarrierUnavailable(text) if status in TEMPORARY else CarrierError(text)
 
 

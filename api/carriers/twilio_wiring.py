@@ -22,7 +22,7 @@ from api.carriers.twilio_plan import (
     plan,
     strong,
 )
-from api.carriers.wiring import MAX_LISTED, Ask, Change, Desired, Finding, Wired, carry_out
+from api.carriers.wiring import MAX_LISTED, Ask, Change, Desired, Finding, Place, Told, Wired, carry_out
 
 Result = TypeVar("Result")
 
@@ -58,7 +58,11 @@ class TwilioWiring:
         self._sleep = sleep
         self._few = asyncio.Semaphore(AT_ONCE)
 
-    async def set_up(self, desired: Desired, *, dry_run: bool) -> Wired:
+    def obstacle(self, place: Place) -> str | None:
+        """See the protocol; Twilio takes names and addresses."""
+        return None
+
+    async def set_up(self, desired: Desired, *, dry_run: bool, told: Told | None = None) -> Wired:
         """See the protocol."""
         found = await self.look(desired)
         made = {"trunk": found.trunk.sid if found.trunk else None, "list": found.credential_list}
@@ -67,19 +71,18 @@ class TwilioWiring:
         async def work(change: Change) -> None:
             await self._carry_out(change, desired, made)
 
-        steps = await carry_out(changes, work, dry_run=dry_run)
+        steps = await carry_out(changes, work, dry_run=dry_run, told=told)
         domain = (found.trunk.domain if found.trunk else None) or domain_of(desired, self._account)
         return Wired(made["trunk"], domain, steps, _notes(desired, found))
 
-    async def ensure_trunk(self, desired: Desired) -> str:
-        """The SID of a trunk that leads here; made, or brought to what is wanted, if it does not yet."""
-        wired = await self.set_up(desired, dry_run=False)
-        failed = next((step for step in wired.steps if step.status == "failed"), None)
-        if failed is not None:
-            raise CarrierError(f"{failed.change.kind}: {failed.error}")
-        if wired.identity is None:  # a trunk that is missing is made, or that fails
-            raise CarrierError("Twilio made no trunk")
-        return wired.identity
+    async def attach(self, number: str, trunk: str) -> None:
+        """See the protocol. An update of the number, since that may be made again."""
+        await self._asked(self._client.incoming_phone_numbers(number).update_async(trunk_sid=trunk))
+
+    async def shut(self, countries: Sequence[str], trunk: str) -> tuple[str, ...]:
+        """See the protocol; Twilio's permissions are the account's."""
+        allowed = await asyncio.gather(*(self._may_call(each) for each in countries))
+        return tuple(each for each, may in zip(countries, allowed, strict=True) if not may)
 
     async def examine(self, desired: Desired) -> list[Finding]:
         """See the protocol."""

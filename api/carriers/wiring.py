@@ -55,6 +55,9 @@ Transport: TypeAlias = Literal["udp", "tcp", "tls"]
 Ask: TypeAlias = Callable[[Awaitable[Result]], Awaitable[Result]]
 """Awaits a call of a carrier's SDK within a time, and raises CarrierError for whatever it raises."""
 
+Told: TypeAlias = Callable[["Change"], Awaitable[None]]
+"""Hears of a change that is about to be made."""
+
 
 @dataclass(frozen=True, slots=True)
 class Node:
@@ -174,11 +177,12 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What became of a change. error: the carrier's words."""
+    """What became of a change. error: the carrier's words; cause: what they came with."""
 
     change: Change
     status: Literal["planned", "done", "failed", "not tried"]
     error: str | None = None
+    cause: CarrierError | None = field(default=None, compare=False)
 
 
 @dataclass(slots=True)
@@ -205,15 +209,39 @@ class Wiring(Protocol):
 
     carrier: str
 
-    async def set_up(self, desired: Desired, *, dry_run: bool) -> Wired:
-        """Look, plan, and carry the plan out, unless it is a dry run."""
+    def obstacle(self, place: Place) -> str | None:
+        """What keeps the carrier from ever sending calls to a place, for people; None: nothing."""
+
+    async def set_up(self, desired: Desired, *, dry_run: bool, told: Told | None = None) -> Wired:
+        """Look, plan, and carry the plan out, unless it is a dry run; told: hears of each change before."""
+
+    async def attach(self, number: str, trunk: str) -> None:
+        """Have a number's calls come from a trunk; both by the carrier's ids. Again it does nothing."""
+
+    async def shut(self, countries: Sequence[str], trunk: str) -> tuple[str, ...]:
+        """Those countries that may not be called through a trunk."""
 
     async def examine(self, desired: Desired) -> list[Finding]:
         """Look, and tell what is wrong; nothing is changed."""
 
 
+async def ensure(wiring: Wiring, desired: Desired, told: Told | None = None) -> Wired:
+    """Have it as it is wanted, whatever is there. Raises CarrierError for the first step that fails."""
+    wired = await wiring.set_up(desired, dry_run=False, told=told)
+    for step in wired.steps:
+        if step.cause is not None:
+            raise step.cause
+    if wired.identity is None:  # what is missing is made, or that fails
+        raise CarrierError(f"{wiring.carrier} made no trunk")
+    return wired
+
+
 async def carry_out(
-    plan: Sequence[Change], work: Callable[[Change], Awaitable[None]], *, dry_run: bool
+    plan: Sequence[Change],
+    work: Callable[[Change], Awaitable[None]],
+    *,
+    dry_run: bool,
+    told: Told | None = None,
 ) -> list[Step]:
     """Do one change after the other; after one that fails the rest is not tried, since it builds on it."""
     if dry_run:
@@ -223,10 +251,12 @@ async def carry_out(
         if steps and steps[-1].status != "done":
             steps.append(Step(change, "not tried"))
             continue
+        if told is not None:
+            await told(change)
         try:
             await work(change)
         except CarrierError as error:
-            steps.append(Step(change, "failed", str(error)))
+            steps.append(Step(change, "failed", str(error), error))
         else:
             steps.append(Step(change, "done"))
     return steps

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from api.carriers.base import CarrierUnavailable, NumberQuery, NumberUnavailable, QueryRefused
+from api.carriers.base import CarrierUnavailable, NumberQuery, NumberUnavailable, Purchase, QueryRefused
 from api.carriers.sandbox import FILE, SandboxCarrier
 from api.carriers.sandbox_inventory import BLOCKS, block_of
 
@@ -53,10 +53,10 @@ async def test_a_sold_number_is_offered_no_more_until_it_is_released(tmp_path: P
     assert first.phone_number == "+14155550101"
     with pytest.raises(NumberUnavailable):
         await carrier.purchase("+14155550100", "two")
-    await carrier.release("+14155550100", "two")  # not theirs: nothing happens
-    assert await carrier.purchased("one") == "+14155550100"
-    await carrier.release("+14155550100", "one")
-    assert await carrier.purchased("one") is None
+    await carrier.release("two")  # not theirs: nothing happens
+    assert await carrier.purchased("+14155550100", "one") == Purchase("bought", "one")
+    await carrier.release("one")
+    assert await carrier.purchased("+14155550100", "one") == Purchase("never")
     await carrier.purchase("+14155550100", "two")
     await carrier.close()
 
@@ -69,7 +69,8 @@ async def test_the_same_purchase_twice_happens_once_and_survives_a_restart(tmp_p
     await again.purchase("+14155551234", "one")
     with pytest.raises(NumberUnavailable):
         await again.purchase("+14155550101", "one")  # a reference is one purchase
-    assert await again.purchased("one") == "+14155551234"
+    assert await again.purchased("+14155551234", "one") == Purchase("bought", "one")
+    assert await again.purchased("+14155550101", "one") == Purchase("never")
     await again.close()
 
 
@@ -84,8 +85,8 @@ async def test_numbers_that_are_not_its_own_are_not_sold(tmp_path: Path) -> None
 async def test_a_disk_that_fails_is_an_outage(tmp_path: Path) -> None:
     carrier = SandboxCarrier(tmp_path / "missing" / FILE)
     with pytest.raises(CarrierUnavailable) as failed:
-        await carrier.purchased("one")
-    assert failed.value.retryable
+        await carrier.purchased("+14155550100", "one")
+    assert failed.value.temporary
     await carrier.close()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ class Fault:
         `unheard`   nothing happens, and the connection is closed without an answer.
     times: how many requests it meets; each fault is met before the next one that was ordered.
     after: requests that pass before it begins.
+    then: is called when it meets a request, once that has its effect, and before its connection is closed.
     """
 
     kind: Literal["refused", "answered", "silent", "dropped", "unheard"]
@@ -27,6 +28,7 @@ class Fault:
     headers: Mapping[str, str] = field(default_factory=dict)
     times: int = 1
     after: int = 0
+    then: Callable[[], None] = lambda: None
 
     @property
     def has_effect(self) -> bool:

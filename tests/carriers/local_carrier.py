@@ -195,6 +195,7 @@ class LocalCarrier:
         return fault
 
     async def _met(self, request: web.Request, operation: Operation, fault: Fault) -> web.StreamResponse:
+        fault.then()
         if fault.kind in {"refused", "answered"}:
             if isinstance(fault.body, dict | list):
                 self._judge(operation, fault.status, fault.body)

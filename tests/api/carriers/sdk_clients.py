@@ -14,6 +14,7 @@ from twilio.http.async_http_client import AsyncTwilioHttpClient
 from twilio.rest import Client
 
 from api.carriers.base import CarrierError
+from api.carriers.connect import Account, CarrierUrls, Credentials, connect
 from api.carriers.telnyx_wiring import TelnyxWiring
 from api.carriers.twilio_wiring import TwilioWiring
 from tests.carriers.telnyx_server import TelnyxServer
@@ -59,4 +60,18 @@ async def telnyx_wiring(server: TelnyxServer) -> AsyncIterator[TelnyxWiring]:
         telnyx.AsyncTelnyx(api_key=server.api_key, base_url=f"{address}/v2", max_retries=0) as client,
     ):
         yield TelnyxWiring(client, ask, no_pause)
+    server.check()
+
+
+@contextlib.asynccontextmanager
+async def account_at(server: TwilioServer | TelnyxServer) -> AsyncIterator[Account]:
+    """The account of a local carrier as the API opens it; the carrier must end without a violation."""
+    name = "twilio" if isinstance(server, TwilioServer) else "telnyx"
+    key = server.auth_token if isinstance(server, TwilioServer) else server.api_key
+    number = server.account_sid if isinstance(server, TwilioServer) else None
+    async with (
+        server.running() as address,
+        connect(Credentials(name, number, key), CarrierUrls(address, address)) as account,
+    ):
+        yield account
     server.check()

@@ -12,6 +12,7 @@ from api.carriers.base import (
     CarrierError,
     CarrierUnavailable,
     CredentialsRefused,
+    Throttled,
 )
 from api.carriers.patience import MAX_RETRY_AFTER, pause, retry_after
 from tests.carriers import telnyx_server, twilio_server
@@ -50,10 +51,10 @@ def impatient(monkeypatch: pytest.MonkeyPatch, fault: Fault) -> None:
     ("fault", "error"),
     [
         *TROUBLE,
-        (Fault("refused", 429, twilio_server.TOO_MANY, {"Retry-After": "1"}), CarrierUnavailable),
+        (Fault("refused", 429, twilio_server.TOO_MANY, {"Retry-After": "1"}), Throttled),
         (Fault("refused", 401, twilio_error(401, 20003, "Authenticate")), CredentialsRefused),
         (Fault("refused", 401, twilio_error(401, 20005, "Account not active")), AccountSuspended),
-        (Fault("refused", 403, twilio_error(403, 22300, "restricted from buying")), CarrierError),
+        (Fault("refused", 403, twilio_error(403, 22300, "restricted from buying")), AccountSuspended),
     ],
     ids=lambda value: f"{value.kind} {value.status}" if isinstance(value, Fault) else "",
 )
@@ -89,7 +90,7 @@ async def test_a_list_that_twilio_refuses_is_told_in_its_words():
     ("fault", "error"),
     [
         *TROUBLE,
-        (Fault("refused", 429, telnyx_server.TOO_MANY, {"Retry-After": "1"}), CarrierUnavailable),
+        (Fault("refused", 429, telnyx_server.TOO_MANY, {"Retry-After": "1"}), Throttled),
         (Fault("refused", 500, telnyx_server.INTERNAL), CarrierUnavailable),
         (Fault("refused", 409, telnyx_error("10036", "Processing", "The order is processed.")), CarrierError),
         (Fault("refused", 401, telnyx_error("10009", "Authentication failed", "No.")), CredentialsRefused),

@@ -9,7 +9,7 @@ import pytest
 
 from api.carriers.base import CarrierError
 from api.carriers.telnyx_plan import Connection, Found, Fqdn, Number, findings, plan
-from api.carriers.wiring import Desired, Node, Place, Wired
+from api.carriers.wiring import Desired, Node, Place, Wired, ensure
 from tests.api.carriers.sdk_clients import telnyx_wiring
 from tests.carriers.faults import Fault
 from tests.carriers.telnyx_server import INTERNAL, TelnyxServer
@@ -93,7 +93,7 @@ async def test_an_account_of_the_guide_is_wired_and_then_left_alone():
         again = await wiring.set_up(DESIRED, dry_run=False)
         assert again.steps == [] and again.identity == wired.identity
         assert len(server.changes()) == changed
-        assert await wiring.ensure_connection(DESIRED) == wired.identity
+        assert (await ensure(wiring, DESIRED)).identity == wired.identity
         assert [each.check for each in await wiring.examine(DESIRED)] == ["geo permission"]
 
 

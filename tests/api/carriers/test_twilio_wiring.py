@@ -8,7 +8,7 @@ import pytest
 
 from api.carriers.base import CarrierError
 from api.carriers.twilio_plan import Found, Trunk, Url, domain_of, findings, plan
-from api.carriers.wiring import Desired, Node, Place, Wired
+from api.carriers.wiring import Desired, Node, Place, Wired, ensure
 from tests.api.carriers.sdk_clients import twilio_wiring
 from tests.carriers.faults import Fault
 from tests.carriers.twilio_server import ACCOUNT_SID, INTERNAL, TwilioServer, twilio_error
@@ -92,7 +92,7 @@ async def test_an_empty_account_is_wired_and_then_left_alone():
         assert again.steps == [] and again.identity == wired.identity
         assert len(server.changes()) == changed
         assert await wiring.examine(replace(DESIRED, countries=("US",))) == []
-        assert await wiring.ensure_trunk(DESIRED) == wired.identity
+        assert (await ensure(wiring, DESIRED)).identity == wired.identity
         renewed = replace(DESIRED, password="AnotherOne2026", renew_password=True)
         assert kinds(await wiring.set_up(renewed, dry_run=False)) == ["set password"]
         assert server.passwords == {"gateway": "AnotherOne2026"}
@@ -167,7 +167,7 @@ async def test_a_domain_of_another_account_is_told():
     )
     async with twilio_wiring(server) as wiring:
         with pytest.raises(CarrierError, match="another account"):
-            await wiring.ensure_trunk(DESIRED)
+            await ensure(wiring, DESIRED)
 
 
 async def test_a_password_that_twilio_would_refuse_keeps_no_call_from_coming():
