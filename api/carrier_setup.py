@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+import contextlib
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final
 
 import msgspec
 import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from api.carrier_accounts import AccountBusy, Accounts, Seller
+from api.carrier_problems import ASKED, problem_of
 from api.carrier_types import (
     MAX_WIRED,
     DoctorFinding,
@@ -23,10 +25,8 @@ from api.carrier_types import (
     SetupStep,
 )
 from api.carriers.base import AccountSuspended, CarrierError, CarrierUnavailable, CredentialsRefused
-from api.carriers.connect import Credentials
 from api.carriers.twilio_plan import STRONG, strong
 from api.carriers.wiring import Desired, Place, Wired, Wiring
-from api.integrations import Integrations
 from api.number_records import NumberRecords
 from api.operations import Operation, Reply, Request
 from api.problems import FieldError, Problem, invalid, not_found
@@ -41,9 +41,6 @@ TAG: Final = "Carriers"
 SETUP_SECONDS: Final = 50.0
 """For all of it: a little less than commands wait. What is not done by then is done by the next run."""
 
-RETRY_SECONDS: Final = 5
-"""To wait, if the carrier does not say for how long."""
-
 NO_NODES: Final = (
     "nobody told where carriers reach this deployment",
     "set carriers.nodes, as in voice.example.com:5060, or sip.advertised_host",
@@ -51,14 +48,12 @@ NO_NODES: Final = (
 
 EXAMPLE: Final = {"phone_numbers": ["+14155550100"], "dry_run": True}
 
-Connect: TypeAlias = Callable[[Credentials], AbstractAsyncContextManager[Wiring]]
-
 
 @dataclass(frozen=True, slots=True)
 class _Account:
     """What the store knows about an integration. username, password: for calls towards the carrier."""
 
-    credentials: Credentials
+    seller: Seller
     metadata: IntegrationMetadata
     phone_numbers: tuple[str, ...]
     username: str | None
@@ -70,9 +65,8 @@ class CarrierSetup:
 
     Args:
         database: the store.
-        integrations: open their secrets.
+        accounts: open integrations' accounts.
         numbers: refer to integrations, and have credentials for the way back.
-        connect: gives the wiring of an account.
         place: our deployment as carriers see it.
 
     """
@@ -80,17 +74,14 @@ class CarrierSetup:
     def __init__(
         self,
         database: Database,
-        integrations: Integrations,
+        accounts: Accounts,
         numbers: NumberRecords,
-        connect: Connect,
         place: Place,
     ) -> None:
         self._database = database
-        self._integrations = integrations
+        self._accounts = accounts
         self._numbers = numbers
-        self._connect = connect
         self._place = place
-        self._busy = set[str]()
 
     def operations(self) -> list[Operation]:
         """What can be asked."""
@@ -106,7 +97,7 @@ class CarrierSetup:
                 act=self.set_up,
                 request=SetupRequest,
                 response=SetupResult,
-                problems=("not-found", "in-progress", "carrier-failed"),
+                problems=("not-found", "in-progress", *ASKED),
                 example=EXAMPLE,
             ),
             Operation(
@@ -119,7 +110,7 @@ class CarrierSetup:
                 act=self.examine,
                 query=DoctorQuery,
                 response=DoctorReport,
-                problems=("not-found", "carrier-failed"),
+                problems=("not-found", *ASKED),
             ),
         ]
 
@@ -133,29 +124,22 @@ class CarrierSetup:
             raise invalid(FieldError(missing, "required", "user and password belong together", "send both"))
         integration_id = request.path["integration_id"]
         account = await self._database.read(lambda session: self._account(session, integration_id))
-        if body.auth_username is not None and account.credentials.carrier == "telnyx":
+        if body.auth_username is not None and account.seller.carrier == "telnyx":
             fix = "leave it out: Telnyx makes user and password itself, and its portal shows them"
             raise invalid(FieldError("auth_username", "carrier", "cannot be chosen at Telnyx", fix))
         if body.auth_password is not None and not strong(body.auth_password):
             raise invalid(FieldError("auth_password", "weak", "Twilio would refuse it", f"choose {STRONG}"))
-        if integration_id in self._busy:
-            detail = f"{integration_id} is being set up"
-            raise Problem("in-progress", detail, headers={"Retry-After": "5"})
-        self._busy.add(integration_id)
-        try:
-            wired = await self._wire(account, _desired(self._place, account, body), body.dry_run)
-        finally:
-            self._busy.discard(integration_id)
+        wired = await self._wire(account, _desired(self._place, account, body), body.dry_run)
         for step in wired.steps if not body.dry_run else ():
             log.info(
                 "carrier set up",
                 integration=integration_id,
-                carrier=account.credentials.carrier,
+                carrier=account.seller.carrier,
                 change=step.change.kind,
                 status=step.status,
                 detail=step.error or "",
             )
-        return Reply(_result(account.credentials.carrier, self._place, wired, dry_run=body.dry_run))
+        return Reply(_result(account.seller.carrier, self._place, wired, dry_run=body.dry_run))
 
     async def examine(self, request: Request) -> Reply:
         """Find out what is wrong."""
@@ -167,19 +151,39 @@ class CarrierSetup:
         return Reply(await self._report(account, desired))
 
     async def _wire(self, account: _Account, desired: Desired, dry_run: bool) -> Wired:
+        account_id = account.seller.account_id or ""
         try:
-            async with asyncio.timeout(SETUP_SECONDS), self._connect(account.credentials) as wiring:
+            async with contextlib.AsyncExitStack() as stack:
+                if not dry_run:
+                    await stack.enter_async_context(self._accounts.alone(account_id))
+                wiring = await stack.enter_async_context(self._wiring(account.seller))
                 return await wiring.set_up(desired, dry_run=dry_run)
-        except (CarrierError, TimeoutError) as error:
-            raise _failed(account.credentials.carrier, error) from None
+        except AccountBusy as error:
+            detail = f"{account_id}: {error}"
+            raise Problem("in-progress", detail, headers={"Retry-After": "5"}) from None
+        except CarrierError as error:
+            again = "ask again, and it goes on where it stopped"
+            raise problem_of(account.seller.carrier, error, again) from None
+
+    @contextlib.asynccontextmanager
+    async def _wiring(self, seller: Seller) -> AsyncIterator[Wiring]:
+        """An account's, for `SETUP_SECONDS` at most. Raises CarrierError."""
+        try:
+            async with asyncio.timeout(SETUP_SECONDS), self._accounts.opened(seller) as opened:
+                wiring = opened.account.wiring
+                if wiring is None:
+                    raise CarrierError("there is nothing to wire")
+                yield wiring
+        except TimeoutError:
+            raise CarrierUnavailable("took too long") from None
 
     async def _report(self, account: _Account, desired: Desired) -> DoctorReport:
-        carrier = account.credentials.carrier
+        carrier = account.seller.carrier
         found: list[DoctorFinding] = []
         if not self._place.nodes:
             found.append(DoctorFinding("nodes", *NO_NODES, grave=True, by_setup=False))
         try:
-            async with asyncio.timeout(SETUP_SECONDS), self._connect(account.credentials) as wiring:
+            async with self._wiring(account.seller) as wiring:
                 told = await wiring.examine(desired)
         except CredentialsRefused as error:
             fix = "put the account's present key into the integration: PATCH /v1/integrations/{id}"
@@ -187,8 +191,8 @@ class CarrierSetup:
         except AccountSuspended as error:
             fix = f"see {carrier}'s console: an account is suspended for lack of funds, or by its support"
             found.append(DoctorFinding("account", f"{carrier}: {error}", fix, True, False))
-        except (CarrierError, TimeoutError) as error:
-            raise _failed(carrier, error) from None
+        except CarrierError as error:
+            raise problem_of(carrier, error) from None
         else:
             found += [
                 DoctorFinding(each.check, each.detail, each.fix, each.grave, each.by_setup) for each in told
@@ -217,7 +221,7 @@ class CarrierSetup:
         configs = [config for number in numbers if (config := self._numbers.writable(number).provider_config)]
         config = next((each for each in configs if each.auth_username), None)
         return _Account(
-            Credentials(row.provider, metadata.account_sid, self._integrations.api_key(row)),
+            Seller(row.provider, row.id),
             metadata,
             tuple(dict.fromkeys(named))[:MAX_WIRED],
             config.auth_username if config else None,
@@ -251,11 +255,3 @@ def _result(carrier: str, place: Place, wired: Wired, *, dry_run: bool) -> Setup
         steps=steps,
         notes=wired.notes,
     )
-
-
-def _failed(carrier: str, error: Exception) -> Problem:
-    if isinstance(error, TimeoutError) or (isinstance(error, CarrierError) and error.retryable):
-        detail = f"{carrier}: {error or 'took too long'}; ask again, and it goes on where it stopped"
-        wait = error.retry_after if isinstance(error, CarrierUnavailable) else None
-        return Problem("unavailable", detail, headers={"Retry-After": str(wait or RETRY_SECONDS)})
-    return Problem("carrier-failed", f"{carrier}: {error}")

@@ -92,7 +92,36 @@ _AVAILABLE: Final = {
     "type": "local",
     "capabilities": ["voice"],
     "monthly_price": "1.15",
+    "upfront_price": None,
     "currency": "USD",
+}
+
+_PROVISIONING: Final = {
+    "state": "wiring",
+    "steps": [
+        {
+            "step": "purchase",
+            "status": "done",
+            "started_at": "2026-11-23T12:00:00.000Z",
+            "finished_at": "2026-11-23T12:00:00.812Z",
+        },
+        {
+            "step": "trunk",
+            "status": "done",
+            "started_at": "2026-11-23T12:00:00.812Z",
+            "finished_at": "2026-11-23T12:00:01.644Z",
+        },
+        {
+            "step": "origination",
+            "status": "failed",
+            "started_at": "2026-11-23T12:00:01.644Z",
+            "error": "service unavailable (20503)",
+        },
+        {"step": "attachment", "status": "waiting"},
+        {"step": "permissions", "status": "waiting"},
+    ],
+    "attempts": 1,
+    "next_attempt_at": "2026-11-23T12:00:02.700Z",
 }
 
 
@@ -170,6 +199,7 @@ EXAMPLES: Final[Mapping[type, Mapping[str, Any]]] = {
         "has_more": True,
         "limit": 100,
     },
+    types.Provisioning: _PROVISIONING,
     types.InboundRoutingBody: _ROUTING,
     types.AgentShown: _AGENT,
     types.AgentPage: _page(_AGENT),

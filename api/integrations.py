@@ -122,7 +122,7 @@ class Integrations:
                 write=self.update,
                 request=IntegrationUpdate,
                 response=IntegrationShown,
-                problems=("not-found", "precondition-failed"),
+                problems=("not-found", "in-use", "precondition-failed"),
                 etag=True,
                 example={"name": "Twilio, main account"},
             ),
@@ -130,7 +130,7 @@ class Integrations:
                 id="deleteIntegration",
                 method="DELETE",
                 path=one,
-                summary="Delete an integration; refused while numbers refer to it, unless forced",
+                summary="Delete an integration; refused if it pays for numbers; forced, if they refer to it",
                 tag=TAG,
                 scope="write",
                 status=204,
@@ -169,6 +169,8 @@ class Integrations:
         update = decode(merge_patch(msgspec.to_builtins(present), request.body), IntegrationUpdate)
         _check(row.provider, update)
         request.check_unchanged(_etag(row))
+        if update.metadata.account_sid != _metadata(row).account_sid:
+            _refuse_if_paying(tx.session, row)
         self._fill(tx, row, update)
         return Reply(_shown(row), _etag(row))
 
@@ -176,6 +178,7 @@ class Integrations:
         """Delete an integration that nothing refers to, or cut what does."""
         row = _find(tx.session, request)
         request.check_unchanged(_etag(row))
+        _refuse_if_paying(tx.session, row)
         query: ForceQuery = request.query
         referring = select(NumberRow).where(NumberRow.credential_id == row.id).order_by(NumberRow.seq)
         numbers = list(tx.session.scalars(referring.limit(LISTED)))
@@ -224,6 +227,16 @@ def _check(provider: str, update: IntegrationUpdate) -> None:
     if provider == "twilio" and update.metadata.account_sid is None:
         fix = "copy the Account SID (AC…) from the Twilio Console"
         raise invalid(FieldError("metadata.account_sid", "required", "Twilio needs it beside the token", fix))
+
+
+def _refuse_if_paying(session: Session, row: IntegrationRow) -> None:
+    """Keep the account that numbers were bought with: no other could release them. Raises Problem."""
+    bought = select(NumberRow).where(NumberRow.account_id == row.id).order_by(NumberRow.seq).limit(LISTED)
+    numbers = list(session.scalars(bought))
+    if numbers:
+        named = [{"id": number.id, "phone_number": number.phone_number} for number in numbers]
+        detail = f"{row.id} pays for numbers, and only it can release them: delete those first"
+        raise Problem("in-use", detail, extra={"numbers": named})
 
 
 def _find(session: Session, request: Request) -> IntegrationRow:

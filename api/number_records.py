@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final, Literal, cast
 
 import msgspec
@@ -11,8 +13,9 @@ from sqlalchemy import Table, delete, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from api.identifiers import new_id
+from api.identifiers import new_id, timestamp
 from api.problems import FieldError
+from api.provisioning_types import TAKES_CALLS, Progress, State, read, written
 from api.secret_box import SecretBox
 from api.store.database import Transaction
 from api.store.tables import (
@@ -30,6 +33,7 @@ from api.types import (
     PhoneNumberUpdate,
     ProviderConfig,
     ProviderConfigShown,
+    Provisioning,
 )
 from routing import message_variables
 from routing.cache import encode
@@ -39,6 +43,20 @@ ALL: Final = ""
 """In place of an agent's id: of all numbers."""
 
 Status = Literal["active", "inactive"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bought:
+    """Of a number that a carrier is about to be asked for.
+
+    account_id: the integration's; None for the sandbox; due_at: when somebody else may go on with it.
+    """
+
+    reference: str
+    account_id: str | None
+    progress: Progress
+    due_at: float
+
 
 Sort = tuple[str, str, str]
 """An agent's id or ALL, provider, status."""
@@ -64,18 +82,23 @@ class NumberRecords:
         numbers: Sequence[PhoneNumberCreate],
         *,
         ids: Sequence[str | None] = (),
-        provisioning: str | None = None,
-        reference: str | None = None,
+        bought: Bought | None = None,
     ) -> list[NumberRow]:
-        """Insert numbers that are in order; ids: of each, made where there is none."""
+        """Insert numbers that are in order; ids: of each, made where there is none.
+
+        bought: of a number that is being bought; without it they were brought along.
+        """
         given = ids or [None] * len(numbers)
         rows = [
             NumberRow(
                 id=number_id or new_id("phn"),
                 phone_number=number.phone_number,
                 provider=number.provider,
-                provisioning=provisioning,
-                reference=reference,
+                provisioning=bought and "buying",
+                reference=bought and bought.reference,
+                account_id=bought and bought.account_id,
+                progress=bought and written(bought.progress),
+                due_at=bought and bought.due_at,
                 created_at=tx.now,
                 updated_at=tx.now,
                 version=1,
@@ -84,6 +107,8 @@ class NumberRecords:
         ]
         for row, number in zip(rows, numbers, strict=True):
             self._fill(row, number)
+            if bought is not None:
+                row.status = "pending"
         tx.session.add_all(rows)
         tx.session.flush()
         self._refer(tx, rows)
@@ -97,10 +122,20 @@ class NumberRecords:
         with Rewriting(self, tx, [row]):
             self._fill(row, update)
 
-    def set_provisioning(self, tx: Transaction, row: NumberRow, provisioning: str | None) -> None:
-        """Say what a carrier is being asked to do with a number; None: nothing, so that it takes calls."""
+    def provision(
+        self,
+        tx: Transaction,
+        row: NumberRow,
+        state: State | None,
+        progress: Progress,
+        due_at: float | None = None,
+    ) -> None:
+        """Say how far a number is at its carrier; state: None once nothing is left to do there."""
         with Rewriting(self, tx, [row]):
-            row.provisioning = provisioning
+            row.provisioning = state
+            row.status = "active" if state is None else "releasing" if state == "releasing" else "pending"
+            row.progress = written(progress)
+            row.due_at = due_at
 
     def cut(self, tx: Transaction, rows: Sequence[NumberRow], agent_id: str) -> None:
         """Have numbers refer to an agent no more."""
@@ -148,17 +183,18 @@ class NumberRecords:
     def shown(self, row: NumberRow) -> PhoneNumberShown:
         """A number as the API shows it."""
         config = self._config(row)
+        progress = read(row.progress)
         return PhoneNumberShown(
             id=row.id,
             phone_number=row.phone_number,
             friendly_name=row.friendly_name,
             provider=row.provider,
             agent_id=row.agent_id,
-            status=cast("Status", row.status),
-            provisioning=cast("Any", row.provisioning),
+            status=cast("Any", row.status),
+            provisioning=None if row.provisioning is None else provisioning_of(row, progress),
             purchased=row.reference is not None,
-            inbound_trunk_id=None,
-            outbound_trunk_id=None,
+            inbound_trunk_id=progress.trunk_id,
+            outbound_trunk_id=progress.trunk_id,
             dispatch_rule_id=None,
             credential_id=row.credential_id,
             provider_config=None
@@ -209,7 +245,7 @@ class NumberRecords:
 
     def _route(self, tx: Transaction, row: NumberRow) -> None:
         # Told for every change, since the ETags of lists hang on it too.
-        takes_calls = row.provisioning is None
+        takes_calls = row.provisioning in TAKES_CALLS
         tx.route_changed("number", row.phone_number, encode(routed(row)) if takes_calls else None)
 
 
@@ -269,9 +305,21 @@ def routed(row: NumberRow) -> PhoneNumber:
         provider=row.provider,
         agent_id=row.agent_id,
         # msgspec leaves a default out only if it is the very same object; equal routes must be equal bytes.
-        status="active" if row.status == "active" else "inactive",
+        # One that is being wired takes calls too: the first may come before we have heard that it is.
+        status="active" if row.status in {"active", "pending"} else "inactive",
         inbound_routing=routing,
         updated_at=row.updated_at,
+    )
+
+
+def provisioning_of(row: NumberRow, progress: Progress) -> Provisioning:
+    """How far a number is at its carrier, as the API shows it."""
+    due = None if progress.leased or row.due_at is None else datetime.fromtimestamp(row.due_at, UTC)
+    return Provisioning(
+        state=cast("Any", row.provisioning or "finished"),
+        steps=progress.steps,
+        attempts=progress.attempts,
+        next_attempt_at=None if due is None else timestamp(due),
     )
 
 

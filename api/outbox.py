@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
 from api.agents import Agents
@@ -20,6 +20,9 @@ PAGE: Final = 250
 
 KEPT: Final = 100_000
 """Changes kept after they are in Redis: one that comes back with an older copy goes on from there."""
+
+TAKES_CALLS: Final = or_(NumberRow.provisioning.is_(None), NumberRow.provisioning == "wiring")
+"""Of a number: see `api.provisioning_types.TAKES_CALLS`."""
 
 MAX_PENDING: Final = 1_000_000
 """Changes kept for a Redis that is away; with more, it is compared with the store instead."""
@@ -70,7 +73,7 @@ class Outbox:
         if kind == "agent":
             agents = session.scalars(select(AgentRow).where(AgentRow.id.in_(keys)))
             return {row.id: encode(self._agents.routed(row)) for row in agents}
-        where = (NumberRow.phone_number.in_(keys), NumberRow.provisioning.is_(None))
+        where = (NumberRow.phone_number.in_(keys), TAKES_CALLS)
         return {
             row.phone_number: encode(routed(row)) for row in session.scalars(select(NumberRow).where(*where))
         }
@@ -79,7 +82,7 @@ class Outbox:
         """Which of these keys the store has."""
         if kind == "agent":
             return set(session.scalars(select(AgentRow.id).where(AgentRow.id.in_(keys))))
-        where = (NumberRow.phone_number.in_(keys), NumberRow.provisioning.is_(None))
+        where = (NumberRow.phone_number.in_(keys), TAKES_CALLS)
         return set(session.scalars(select(NumberRow.phone_number).where(*where)))
 
     def changes(self, rows: Sequence[OutboxRow]) -> list[Change]:

@@ -182,9 +182,9 @@ class PhoneNumbers:
         row = find(tx.session, request.path["phone_id"])
         patch = request.body
         check_patch(patch, PhoneNumberUpdate, IMMUTABLE)
+        self._check_changeable(row, request)
         merged = merge_patch(plain(self._records.writable(row)), patch)
         update = decode(merged, PhoneNumberUpdate)
-        self._check_changeable(row, request)
         check(tx.session, update, need_agent="agent_id" in patch or "inbound_routing" in patch)
         self._records.change(tx, row, update)
         return self._reply(row)
@@ -256,7 +256,8 @@ def refuse_if_held(session: Session, phone_number: str) -> None:
 def refuse_if_provisioning(row: NumberRow) -> None:
     """Leave a number alone while its carrier is being asked. Raises Problem."""
     if row.provisioning is not None:
-        detail = f"{row.id} is {row.provisioning} at {row.provider}"
+        doing = {"buying": "being bought", "wiring": "being wired", "releasing": "being released"}
+        detail = f"{row.id} is {doing[row.provisioning]} at {row.provider}"
         raise Problem("in-progress", detail, headers={"Retry-After": "2"})
 
 

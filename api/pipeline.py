@@ -45,6 +45,8 @@ STRANGER_BURST: Final = 50.0
 
 RETRY_SECONDS: Final = "1"
 
+ACCEPTED: Final = 202
+
 JSON: Final = "application/json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 
@@ -183,6 +185,8 @@ class Pipeline:
         if before is not None:
             return _replayed(before)
         reply = _stored(operation, await act(parsed))
+        if reply.status == ACCEPTED:
+            return _replayed(reply)  # an answer for now; who asks again wants to know how far it is by then
         await self._database.write(
             lambda tx: self._replays.keep(tx, principal, idempotency_key, fingerprint, reply)
         )

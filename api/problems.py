@@ -38,6 +38,11 @@ KINDS: Final[Mapping[str, Kind]] = {
         "No valid API key",
         "Send `Authorization: Bearer oi_sk_…` with a key that exists, has not expired and was not revoked.",
     ),
+    "insufficient-funds": Kind(
+        402,
+        "The account's balance does not pay for it",
+        "The carrier will not sell on credit: add funds to the account in its console, then ask again.",
+    ),
     "forbidden": Kind(
         403,
         "Not allowed with this key",
@@ -64,6 +69,21 @@ KINDS: Final[Mapping[str, Kind]] = {
     ),
     "number-unavailable": Kind(
         409, "Number not available", "Somebody else has it, or the carrier has none like it. Search again."
+    ),
+    "documents-needed": Kind(
+        409,
+        "A regulation wants documents",
+        "The country asks for an address or documents (a bundle) first: file them in the carrier's console.",
+    ),
+    "credentials-refused": Kind(
+        409,
+        "The carrier does not take the account's key",
+        "Put the account's present key into the integration: `PATCH /v1/integrations/{id}`.",
+    ),
+    "account-suspended": Kind(
+        409,
+        "The account may not do this",
+        "The carrier has suspended or restricted the account: its console says why, its support lifts it.",
     ),
     "id-exists": Kind(409, "Id already taken", "Choose another id, or leave it out and one is made."),
     "in-use": Kind(
@@ -107,6 +127,11 @@ KINDS: Final[Mapping[str, Kind]] = {
     ),
     "too-many-requests": Kind(
         429, "Too many requests", "Wait as many seconds as `Retry-After` says. The limit is `api.rate_limit`."
+    ),
+    "carrier-throttled": Kind(
+        429,
+        "Too many requests, says the carrier",
+        "The account is asked too often, by us or by others. Wait as many seconds as `Retry-After` says.",
     ),
     "internal": Kind(
         500,

@@ -1,40 +1,40 @@
-"""Buying and releasing numbers at a carrier, so that none is paid for twice, and none is lost.
+"""Buying numbers at carriers and releasing them, so that none is paid for twice, and none is lost.
 
 What a carrier is about to be asked is committed first, under a reference that the carrier remembers: after a
-crash or an outage the carrier is asked what became of it, and the purchase is finished or undone.
-
-    buying       the number is reserved here; the carrier may or may not have sold it
-    releasing    no calls any more; the carrier may or may not have taken it back
+crash or an outage it is asked what became of it (`api.provisioning`). A request waits for that some seconds,
+and is then told how far it is; the rest goes on by itself.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+import time
+from collections.abc import Callable, Sequence
 from typing import Final, cast
 
-import structlog
-from sqlalchemy import Select, select
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
+from api.carrier_accounts import Accounts, OpenAccount, Seller
+from api.carrier_problems import ASKED, BUYING, problem_of
 from api.carriers.base import (
     AvailableNumber,
-    Carrier,
+    Capability,
     CarrierError,
+    CarrierUnavailable,
     NumberQuery,
-    NumberType,
     NumberUnavailable,
-    QueryRefused,
 )
-from api.carriers.events import CarrierEvent
-from api.identifiers import timestamp
-from api.number_records import NumberRecords
+from api.carriers.wiring import Place
+from api.number_records import Bought, NumberRecords, provisioning_of
 from api.operations import Operation, Reply, Request
 from api.phone_numbers import EXAMPLE_ROUTING, TAG, check, etag_of, find, refuse_if_held
 from api.problems import FieldError, Problem, invalid
-from api.store.database import Database, StoreUnavailable, Transaction
+from api.provisioning import LEASE_SECONDS, Provisioner
+from api.provisioning_types import BOUGHT, BOUGHT_AND_WIRED, RELEASED, begun, read
+from api.provisioning_worker import ProvisioningWorker
+from api.store.database import Database, Transaction
 from api.store.tables import NumberRow
 from api.types import (
     MAX_SEARCH,
@@ -44,23 +44,31 @@ from api.types import (
     PhoneNumberPurchase,
     PhoneNumberShown,
     Provider,
+    Provisioning,
     SearchQuery,
 )
 
-log = structlog.get_logger("api")
+SEARCH_SECONDS: Final = 40.0
+"""For a carrier to be searched: Twilio is asked for each type on its own."""
 
-CARRIER_SECONDS: Final = 20.0
-"""For a carrier to answer."""
+WAITED_SECONDS: Final = 20.0
+"""That a request waits for what is under way at a carrier, before it is told how far that is."""
 
-GRACE_SECONDS: Final = 60.0
-"""After which a purchase is taken for abandoned: longer than the carrier is waited for."""
+LOOK_SECONDS: Final = 0.25
+"""Between looks at how far it is."""
 
 CANDIDATES: Final = 5
 """Numbers tried, when those found are gone before they can be bought."""
 
-RETRY_SECONDS: Final = 5.0
-MAX_RETRY_SECONDS: Final = 300.0
-RECOVERED_AT_ONCE: Final = 100
+REFERENCE: Final = "voice-gateway-"
+"""What references begin with, for people who see them in a carrier's console."""
+
+DEFAULT_COUNTRY: Final = "US"
+
+NO_NODES: Final = (
+    "nobody told where carriers reach this deployment, so that its calls could not come here",
+    "set carriers.nodes, as in voice.example.com:5060, or sip.advertised_host",
+)
 
 
 class Purchases:
@@ -69,19 +77,32 @@ class Purchases:
     Args:
         database: the store.
         records: its numbers.
-        carriers: by name.
-        seller: the carrier that numbers are bought from.
+        accounts: what they are bought with.
+        provisioner: does what is to be done at carriers.
+        worker: goes on with what a request did not wait for.
+        place: where carriers send calls.
+        clock: seconds since the epoch, for leases.
 
     """
 
     def __init__(
-        self, database: Database, records: NumberRecords, carriers: Mapping[str, Carrier], seller: str
+        self,
+        database: Database,
+        records: NumberRecords,
+        accounts: Accounts,
+        provisioner: Provisioner,
+        worker: ProvisioningWorker,
+        place: Place,
+        *,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
         self._records = records
-        self._carriers = carriers
-        self._seller = carriers[seller]
-        self._hastened = asyncio.Event()
+        self._accounts = accounts
+        self._provisioner = provisioner
+        self._worker = worker
+        self._place = place
+        self._clock = clock
 
     def operations(self) -> list[Operation]:
         """What can be asked."""
@@ -96,7 +117,7 @@ class Purchases:
                 act=self.search,
                 query=SearchQuery,
                 response=AvailableNumbers,
-                problems=("carrier-failed",),
+                problems=ASKED,
             ),
             Operation(
                 id="purchasePhoneNumber",
@@ -109,7 +130,8 @@ class Purchases:
                 act=self.purchase,
                 request=PhoneNumberPurchase,
                 response=PhoneNumberShown,
-                problems=("number-exists", "number-unavailable", "in-progress", "carrier-failed"),
+                problems=("number-exists", "in-progress", *BUYING),
+                accepted=PhoneNumberShown,
                 etag=True,
                 example={
                     "country": "US",
@@ -129,42 +151,63 @@ class Purchases:
                 status=204,
                 act=self.delete,
                 accepted=PhoneNumberShown,
-                problems=("not-found", "in-progress", "precondition-failed", "carrier-failed"),
+                problems=("not-found", "in-progress", "precondition-failed"),
+            ),
+            Operation(
+                id="getProvisioning",
+                method="GET",
+                path="/v1/phone-numbers/{phone_id}/provisioning",
+                summary="Get what was done at the carrier for a number that was bought here, and when",
+                tag=TAG,
+                scope="read",
+                read=self.get_provisioning,
+                response=Provisioning,
+                problems=("not-found",),
+                etag=True,
             ),
         ]
 
     async def search(self, request: Request) -> Reply:
         """Search."""
         query: SearchQuery = request.query
-        found = await self._search(query.country, query.area_code, query.contains, query.type, query.limit)
+        seller = await self._database.read(
+            lambda session: self._accounts.chosen(session, query.credential_id)
+        )
+        wanted = NumberQuery(
+            query.country,
+            query.area_code,
+            query.contains,
+            query.type,
+            query.limit,
+            tuple(cast("Sequence[Capability]", query.capabilities.split(","))) if query.capabilities else (),
+        )
+        try:
+            async with self._accounts.opened(seller) as opened:
+                found = await _search(opened, wanted)
+        except CarrierError as error:
+            raise problem_of(seller.carrier, error) from None
         return Reply(AvailableNumbers(items=[_shown(number) for number in found]))
 
     async def purchase(self, request: Request) -> Reply:
         """Buy."""
         body: PhoneNumberPurchase = request.body
-        if body.phone_number is not None and (body.country or body.area_code or body.contains):
+        filters = (body.country, body.area_code, body.contains, body.type, body.capabilities)
+        if body.phone_number is not None and any(filters):
             fix = "send a number, or what it should be like, not both"
             raise invalid(FieldError("phone_number", "conflict", "stands beside filters", fix))
-        reference = request.reference or secrets.token_hex(16)
-        begun = await self._database.read(
-            lambda session: session.scalar(select(NumberRow).where(NumberRow.reference == reference))
-        )
-        if begun is not None:
-            if begun.provisioning is not None:
-                detail = f"{begun.id} is {begun.provisioning} at {begun.provider}"
-                raise Problem("in-progress", detail, headers={"Retry-After": "2"})
-            return self._bought(begun)
-        candidates = [body.phone_number] if body.phone_number else await self._matching(body)
-        for phone_number in candidates:
-            try:
-                row = await self._buy(phone_number, body, reference)
-            except Problem as problem:
-                if body.phone_number or problem.kind != "number-exists":
-                    raise
-                continue  # another request was faster
-            if row is not None:
-                return self._bought(row)
-        raise Problem("number-unavailable", "no number like that can be bought: search again")
+        reference = REFERENCE + (request.reference or secrets.token_hex(16))
+        before = await self._database.read(lambda session: _of_reference(session, reference))
+        if before is not None:
+            return self._under_way(before)
+        seller = await self._database.read(lambda session: self._accounts.chosen(session, body.credential_id))
+        if seller.account_id is not None and not self._place.nodes:
+            raise invalid(FieldError("carriers.nodes", "required", *NO_NODES))
+        try:
+            async with self._accounts.opened(seller) as opened:
+                return await self._first_of(body, reference, seller, opened)
+        except CarrierError as error:
+            again = "nothing was bought; ask again"
+            raise problem_of(seller.carrier, error, again) from None
 
     async def delete(self, request: Request) -> Reply:
         """Forget, and release what was bought."""
@@ -176,147 +219,152 @@ class Purchases:
             if row.reference is None:
                 self._records.remove(tx, row)
                 return None
-            if row.provisioning == "buying":
-                detail = f"{row.id} is being bought"
+            progress = read(row.progress)
+            now = self._clock()
+            if progress.leased and (row.due_at or 0.0) > now and row.provisioning is not None:
+                detail = f"{row.id} is being worked on at {row.provider}"
                 raise Problem("in-progress", detail, headers={"Retry-After": "2"})
-            if row.provisioning is None:
-                self._records.set_provisioning(tx, row, "releasing")
+            if row.provisioning != "releasing":
+                fresh = begun(RELEASED, tx.now, asked_at=progress.asked_at)
+                fresh.identity, fresh.trunk_id = progress.identity, progress.trunk_id
+                self._records.provision(tx, row, "releasing", fresh, now + LEASE_SECONDS)
+            else:
+                progress.leased = True
+                self._records.provision(tx, row, "releasing", progress, now + LEASE_SECONDS)
             return row
 
         row = await self._database.write(begin)
-        if row is None or await self._release(row):
+        if row is None:
             return Reply(None)
-        return Reply(self._records.shown(row), etag_of(row), status=202)
+        attempt = await self._provisioner.go_on(row.id)
+        self._worker.wake()
+        if attempt.row is None:
+            return Reply(None)
+        return Reply(self._records.shown(attempt.row), etag_of(attempt.row), status=202)
 
-    async def run(self) -> None:
-        """Finish or undo what was left half-way, until cancelled."""
-        wait = RETRY_SECONDS
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    await self._hastened.wait()
-            self._hastened.clear()
+    def get_provisioning(self, session: Session, request: Request) -> Reply:
+        """Get what was done at the carrier."""
+        row = find(session, request.path["phone_id"])
+        if row.reference is None:
+            raise Problem("not-found", f"{row.id} was brought along: nothing is done for it at a carrier")
+        return Reply(provisioning_of(row, read(row.progress)), etag_of(row))
+
+    async def _first_of(
+        self, body: PhoneNumberPurchase, reference: str, seller: Seller, opened: OpenAccount
+    ) -> Reply:
+        """Buy the number that is named, or the first that can be had. Raises CarrierError, Problem."""
+        wiring = opened.account.wiring
+        if wiring is not None and (obstacle := wiring.obstacle(self._place)) is not None:
+            fix = "correct carriers.nodes; nothing was bought"
+            raise invalid(FieldError("carriers.nodes", "carrier", obstacle, fix))
+        candidates = [body.phone_number] if body.phone_number else await self._matching(body, opened)
+        for phone_number in candidates:
             try:
-                left = await self.recover()
-            except StoreUnavailable:
-                left = 1
-            wait = min(MAX_RETRY_SECONDS, wait * 2) if left else RETRY_SECONDS
+                return await self._buy(phone_number, body, reference, seller, opened)
+            except NumberUnavailable:
+                if body.phone_number:
+                    raise
+            except Problem as problem:
+                if body.phone_number or problem.kind != "number-exists":
+                    raise  # else another request was faster
+        raise NumberUnavailable("no number like that can be bought: search again")
 
-    async def hasten(self, event: CarrierEvent) -> None:
-        """An order came through, says its carrier: look after what is half-way now, not at the next turn."""
-        log.info("order came through", order=event.order, status=event.status)
-        self._hastened.set()
-
-    async def recover(self, grace: float = GRACE_SECONDS) -> int:
-        """Look after each number that has been half-way for so many seconds; returns how many still are."""
-        before = timestamp(datetime.now(UTC) - timedelta(seconds=grace))
-        rows = await self._database.read(lambda session: list(session.scalars(half_way(before))))
-        settled = [
-            await (self._settle(row) if row.provisioning == "buying" else self._release(row)) for row in rows
-        ]
-        return settled.count(False)
-
-    async def _search(
-        self, country: str, area_code: str | None, contains: str | None, kind: NumberType | None, limit: int
-    ) -> Sequence[AvailableNumber]:
-        query = NumberQuery(country=country, area_code=area_code, contains=contains, type=kind, limit=limit)
-        try:
-            async with asyncio.timeout(CARRIER_SECONDS):
-                return await self._seller.search(query)
-        except QueryRefused as error:
-            raise invalid(FieldError(error.field, "carrier", str(error), error.fix)) from None
-        except (CarrierError, TimeoutError) as error:
-            raise _failed(self._seller.name, error) from None
-
-    async def _matching(self, body: PhoneNumberPurchase) -> list[str]:
+    async def _matching(self, body: PhoneNumberPurchase, opened: OpenAccount) -> list[str]:
         """Numbers to try: they match, and are not here already, as customers may have brought them along."""
-        country = body.country or "US"
-        found = await self._search(country, body.area_code, body.contains, None, MAX_SEARCH)
-        offered = [number.phone_number for number in found]
+        wanted = NumberQuery(
+            body.country or DEFAULT_COUNTRY,
+            body.area_code,
+            body.contains,
+            body.type,
+            MAX_SEARCH,
+            tuple(body.capabilities),
+        )
+        offered = [number.phone_number for number in await _search(opened, wanted)]
         query = select(NumberRow.phone_number).where(NumberRow.phone_number.in_(offered))
         held = await self._database.read(lambda session: set(session.scalars(query)))
         return [number for number in offered if number not in held][:CANDIDATES]
 
-    async def _buy(self, phone_number: str, body: PhoneNumberPurchase, reference: str) -> NumberRow | None:
-        """Buy one number; None if it is gone."""
+    async def _buy(
+        self,
+        phone_number: str,
+        body: PhoneNumberPurchase,
+        reference: str,
+        seller: Seller,
+        opened: OpenAccount,
+    ) -> Reply:
+        """Buy one number. Raises CarrierError if that came to nothing, or Problem."""
         number = PhoneNumberCreate(
             phone_number=phone_number,
-            provider=cast("Provider", self._seller.name),
+            provider=cast("Provider", seller.carrier),
             friendly_name=body.friendly_name,
             agent_id=body.agent_id,
             inbound_routing=body.inbound_routing,
+            credential_id=seller.account_id,
         )
+        steps = BOUGHT if opened.account.wiring is None else BOUGHT_AND_WIRED
 
         def reserve(tx: Transaction) -> NumberRow:
             refuse_if_held(tx.session, phone_number)
             check(tx.session, number)
-            return self._records.add(tx, [number], provisioning="buying", reference=reference)[0]
+            now = self._clock()
+            progress = begun(steps, tx.now, asked_at=now)
+            bought = Bought(reference, seller.account_id, progress, now + LEASE_SECONDS)
+            return self._records.add(tx, [number], bought=bought)[0]
 
         row = await self._database.write(reserve)
-        try:
-            async with asyncio.timeout(CARRIER_SECONDS):
-                await self._seller.purchase(phone_number, reference)
-        except NumberUnavailable:
-            await self._database.write(lambda tx: self._undo(tx, row.id))
-            return None
-        except (CarrierError, TimeoutError) as error:
-            if isinstance(error, CarrierError) and not error.retryable:
-                await self._database.write(lambda tx: self._undo(tx, row.id))
-            # Otherwise it may have been sold all the same: `recover` finds out.
-            raise _failed(self._seller.name, error) from None
-        return await self._database.write(lambda tx: self._activate(tx, row.id))
+        attempt = await self._provisioner.buy(row.id, opened)
+        self._worker.wake()
+        if attempt.row is None:
+            raise attempt.error or CarrierError("the number was deleted meanwhile")
+        error = attempt.error
+        if attempt.row.provisioning is None:
+            return self._bought(attempt.row)
+        if error is not None and error.unknown and attempt.row.provisioning == "buying":
+            again = "nothing is lost: ask again with the same Idempotency-Key"
+            raise problem_of(seller.carrier, CarrierUnavailable(str(error)), again)
+        if error is not None and not error.temporary:
+            return self._bought(attempt.row)  # it is ours, and somebody has to do something about the rest
+        return await self._waited_for(attempt.row)
 
-    async def _settle(self, row: NumberRow) -> bool:
-        """Find out what became of a purchase."""
-        carrier = self._carriers.get(row.provider)
-        if carrier is None or row.reference is None:
-            return False
-        try:
-            async with asyncio.timeout(CARRIER_SECONDS):
-                bought = await carrier.purchased(row.reference)
-        except (CarrierError, TimeoutError) as error:
-            log.warning("purchase not settled", phone_id=row.id, carrier=carrier.name, detail=str(error))
-            return False
-        finish: Callable[[Transaction, str], object] = self._activate if bought else self._undo
-        await self._database.write(lambda tx: finish(tx, row.id))
-        log.info("purchase settled", phone_id=row.id, carrier=carrier.name, bought=bool(bought))
-        return True
+    async def _waited_for(self, row: NumberRow) -> Reply:
+        """The end of what is under way, or after a while how far it is. Raises NumberUnavailable."""
+        waited = 0.0
+        query = select(NumberRow).where(NumberRow.id == row.id)
+        present: NumberRow | None = row
+        while present is not None and present.provisioning is not None and waited < WAITED_SECONDS:
+            await asyncio.sleep(LOOK_SECONDS)
+            waited += LOOK_SECONDS
+            present = await self._database.read(lambda session: session.scalar(query))
+        if present is None:
+            raise NumberUnavailable(f"{row.provider} could not get {row.phone_number}")
+        return self._bought(present)
 
-    async def _release(self, row: NumberRow) -> bool:
-        """Give a number back, and forget it."""
-        carrier = self._carriers.get(row.provider)
-        if carrier is None or row.reference is None:
-            return False
-        try:
-            async with asyncio.timeout(CARRIER_SECONDS):
-                await carrier.release(row.phone_number, row.reference)
-        except (CarrierError, TimeoutError) as error:
-            log.warning("number not released yet", phone_id=row.id, carrier=carrier.name, detail=str(error))
-            return False
-        await self._database.write(lambda tx: self._undo(tx, row.id))
-        return True
-
-    def _activate(self, tx: Transaction, phone_id: str) -> NumberRow:
-        row = find(tx.session, phone_id)
-        self._records.set_provisioning(tx, row, None)
-        return row
-
-    def _undo(self, tx: Transaction, phone_id: str) -> None:
-        row = tx.session.scalar(select(NumberRow).where(NumberRow.id == phone_id))
-        if row is not None:
-            self._records.remove(tx, row)
+    def _under_way(self, row: NumberRow) -> Reply:
+        """What to answer to a request that was made before. Raises Problem."""
+        first = next(iter(read(row.progress).steps), None)
+        if row.provisioning == "buying" and not (first is not None and first.status == "pending"):
+            detail = f"{row.id} is being bought at {row.provider}"
+            raise Problem("in-progress", detail, headers={"Retry-After": "2"})
+        return self._bought(row)
 
     def _bought(self, row: NumberRow) -> Reply:
-        return Reply(
-            self._records.shown(row), etag_of(row), {"Location": f"/v1/phone-numbers/{row.id}"}, status=201
-        )
+        """201 if all is done, 202 if not."""
+        location = {"Location": f"/v1/phone-numbers/{row.id}"}
+        status = 201 if row.provisioning is None else 202
+        return Reply(self._records.shown(row), etag_of(row), location, status=status)
 
 
-def _failed(carrier: str, error: Exception) -> Problem:
-    if isinstance(error, TimeoutError) or (isinstance(error, CarrierError) and error.retryable):
-        detail = f"{carrier} does not answer; nothing is lost: ask again with the same Idempotency-Key"
-        return Problem("unavailable", detail, headers={"Retry-After": "5"})
-    return Problem("carrier-failed", f"{carrier}: {error}")
+async def _search(opened: OpenAccount, query: NumberQuery) -> Sequence[AvailableNumber]:
+    """Numbers on offer. Raises CarrierError."""
+    try:
+        async with asyncio.timeout(SEARCH_SECONDS):
+            return await opened.account.carrier.search(query)
+    except TimeoutError:
+        raise CarrierUnavailable("took too long") from None
+
+
+def _of_reference(session: Session, reference: str) -> NumberRow | None:
+    return session.scalar(select(NumberRow).where(NumberRow.reference == reference))
 
 
 def _shown(number: AvailableNumber) -> AvailableNumberShown:
@@ -328,15 +376,6 @@ def _shown(number: AvailableNumber) -> AvailableNumberShown:
         type=number.type,
         capabilities=list(number.capabilities),
         monthly_price=number.monthly_price,
+        upfront_price=number.upfront_price,
         currency=number.currency,
-    )
-
-
-def half_way(before: str) -> Select[NumberRow]:
-    """Numbers at a carrier whose last step was made at a time or before."""
-    return (
-        select(NumberRow)
-        .where(NumberRow.provisioning.is_not(None), NumberRow.updated_at <= before)
-        .order_by(NumberRow.seq)
-        .limit(RECOVERED_AT_ONCE)
     )

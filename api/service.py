@@ -21,6 +21,7 @@ from api.agents import Agents
 from api.api_keys import ApiKeys, KeyRing, bootstrap
 from api.call_history import CallHistory
 from api.calls import Calls
+from api.carrier_accounts import SANDBOX, Accounts
 from api.carrier_setup import CarrierSetup
 from api.carrier_webhooks import CarrierWebhooks
 from api.carriers.connect import CarrierUrls, connect
@@ -42,6 +43,8 @@ from api.operations import Operation
 from api.outbox import Outbox
 from api.phone_numbers import PhoneNumbers
 from api.pipeline import Pipeline
+from api.provisioning import Provisioner
+from api.provisioning_worker import ProvisioningWorker
 from api.publisher import Publisher
 from api.purchases import Purchases
 from api.reference_pages import ReferencePages
@@ -89,6 +92,7 @@ class ApiService:
         verify_interval: seconds between comparisons of the whole cache with the store.
         carrier_nodes: where carriers reach this deployment, as `api.carriers.wiring.Node` reads it.
         carrier_urls: where Twilio's and Telnyx's APIs are; empty for theirs.
+        seller: whom numbers are bought from, as `api.carrier_accounts.Accounts` reads it.
         public_url: where carriers reach us with webhooks; empty for what a request names.
         webhooks_private: whether webhooks may go to addresses that are not public.
         mailbox: hears of voicemails by email, if there is one.
@@ -113,6 +117,7 @@ class ApiService:
         verify_interval: float = 300.0,
         carrier_nodes: Sequence[str] = (),
         carrier_urls: tuple[str, str] = ("", ""),
+        seller: str = SANDBOX,
         public_url: str = "",
         webhooks_private: bool = False,
         mailbox: Mailbox | None = None,
@@ -132,6 +137,7 @@ class ApiService:
         self._verify_interval = verify_interval
         self._carrier_nodes = carrier_nodes
         self._carrier_urls = CarrierUrls(*carrier_urls)
+        self._seller = seller
         self._public_url = public_url
         self._webhooks_private = webhooks_private
         self._mailbox = mailbox
@@ -222,15 +228,19 @@ class ApiService:
         self._outbox = Outbox(self.agents)
         sandbox = SandboxCarrier(self._directory / FILE)
         self._exit.push_async_callback(sandbox.close)
-        self.purchases = Purchases(self.database, self.records, {sandbox.name: sandbox}, sandbox.name)
-
-        self.carrier_setup = CarrierSetup(
+        self.accounts = Accounts(
             self.database,
             self.integrations,
-            self.records,
             lambda credentials: connect(credentials, self._carrier_urls),
-            place,
+            sandbox,
+            self._seller,
         )
+        self.provisioner = Provisioner(self.database, self.records, self.accounts, place)
+        self.worker = ProvisioningWorker(self.database, self.records, self.provisioner)
+        self.purchases = Purchases(
+            self.database, self.records, self.accounts, self.provisioner, self.worker, place
+        )
+        self.carrier_setup = CarrierSetup(self.database, self.accounts, self.records, place)
 
         def prepare(tx: Transaction) -> tuple[str | None, bool]:
             check_keys(tx, self.box)
@@ -274,7 +284,7 @@ class ApiService:
             self.integrations,
             self.metrics,
             public_url=self._public_url,
-            on_order=self.purchases.hasten,
+            on_order=self.worker.hasten,
         )
         webhooks.install(app)
         install(app, operations, pipeline)
@@ -315,7 +325,7 @@ class ApiService:
     async def run(self, publisher: Publisher | None, intake: EventIntake | None = None) -> None:
         """Do what goes on besides requests, until cancelled. Failures are logged and tried again."""
         work: list[tuple[str, Callable[[], Awaitable[None]]]] = [
-            ("purchases", self.purchases.run),
+            ("numbers at carriers", self.worker.run),
             ("cleaning", self._clean),
             ("deliveries", self.deliveries.run),
         ]

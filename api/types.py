@@ -177,8 +177,19 @@ class PhoneNumberImport(PhoneNumberCreate, frozen=True, omit_defaults=True, kw_o
     id: Id | None = None
 
 
+NumberType = Literal["local", "toll_free", "mobile"]
+Capability = Literal["voice", "sms", "mms", "fax"]
+
+MAX_CAPABILITIES: Final = 4
+"""There are no more."""
+
+
 class PhoneNumberPurchase(Struct, frozen=True, omit_defaults=True):
-    """A number to buy: a specific one, or the first that matches."""
+    """A number to buy: a specific one, or the first that matches.
+
+    credential_id: the integration whose account pays; `carriers.seller` unless given.
+    type, capabilities: what the number must be, and be able to do besides voice.
+    """
 
     phone_number: E164 | None = None
     country: (
@@ -210,9 +221,53 @@ class PhoneNumberPurchase(Struct, frozen=True, omit_defaults=True):
         ]
         | None
     ) = None
+    type: NumberType | None = None
+    capabilities: Annotated[list[Capability], Meta(max_length=MAX_CAPABILITIES)] = []
+    credential_id: Id | None = None
     friendly_name: Name | None = None
     agent_id: Id | None = None
     inbound_routing: InboundRoutingBody | None = None
+
+
+StepName = Literal["purchase", "trunk", "origination", "attachment", "permissions", "release"]
+StepStatus = Literal["waiting", "running", "pending", "done", "failed"]
+
+
+class ProvisioningStep(Struct, frozen=True, kw_only=True):
+    """One thing that is done at a carrier.
+
+    status:
+        `waiting`  its turn has not come.
+        `running`  the carrier is being asked.
+        `pending`  the carrier works on it, or nobody knows yet what it did; it is looked at again.
+        `failed`   the carrier refused or failed; it is tried again.
+        `done`     it is as it should be.
+    error: what the carrier said, or what is waited for; note: what to know about a step that is done.
+    """
+
+    step: StepName
+    status: StepStatus = "waiting"
+    started_at: str | None = None
+    finished_at: str | None = None
+    error: str | None = None
+    note: str | None = None
+
+
+class Provisioning(Struct, frozen=True):
+    """How far a number is at its carrier.
+
+    state:
+        `buying`     the carrier may or may not have sold it; it takes no calls.
+        `wiring`     it is ours, and its calls are being led here.
+        `releasing`  it takes no calls any more; the carrier may or may not have taken it back.
+        `finished`   nothing is left to do.
+    attempts: that stood still one after the other; next_attempt_at: RFC 3339, null while one is being made.
+    """
+
+    state: Literal["buying", "wiring", "releasing", "finished"]
+    steps: list[ProvisioningStep]
+    attempts: int
+    next_attempt_at: str | None
 
 
 class ProviderConfigShown(Struct, frozen=True):
@@ -226,9 +281,11 @@ class ProviderConfigShown(Struct, frozen=True):
 class PhoneNumberShown(Struct, frozen=True):
     """A phone number.
 
-    status: `inactive` numbers are refused with 404.
-    provisioning: what a carrier is being asked to do; such a number takes no calls.
+    status: `inactive` numbers are refused with 404; `pending` until all is done at the carrier, `releasing`
+    until it has taken the number back.
+    provisioning: what is being done at the carrier, and how far it is; null if nothing is.
     purchased: whether deleting it releases it at the carrier.
+    inbound_trunk_id, outbound_trunk_id: the carrier's, of a number that was bought here.
     """
 
     id: str
@@ -236,8 +293,8 @@ class PhoneNumberShown(Struct, frozen=True):
     friendly_name: str | None
     provider: str
     agent_id: str | None
-    status: Literal["active", "inactive"]
-    provisioning: Literal["buying", "releasing"] | None
+    status: Literal["active", "inactive", "pending", "releasing"]
+    provisioning: Provisioning | None
     purchased: bool
     inbound_trunk_id: str | None
     outbound_trunk_id: str | None
@@ -425,16 +482,17 @@ class ApiKeyMade(ApiKeyShown, frozen=True, kw_only=True):
 
 
 class AvailableNumberShown(Struct, frozen=True):
-    """A number that can be bought."""
+    """A number that can be bought. Prices are null where the carrier tells none with its search."""
 
     phone_number: str
     country: str
     region: str | None
     locality: str | None
-    type: str
+    type: str | None
     capabilities: list[str]
-    monthly_price: str
-    currency: str
+    monthly_price: str | None
+    upfront_price: str | None
+    currency: str | None
 
 
 # Pages.
@@ -554,7 +612,7 @@ class NumberFilters(Struct, frozen=True, kw_only=True):
     phone_number: E164 | None = None
     provider: Provider | None = None
     agent_id: Id | None = None
-    status: Literal["active", "inactive"] | None = None
+    status: Literal["active", "inactive", "pending", "releasing"] | None = None
     updated_since: Time | None = None
 
 
@@ -585,7 +643,9 @@ class AgentListQuery(PageQuery, frozen=True, kw_only=True):
 class SearchQuery(Struct, frozen=True, kw_only=True):
     """Which numbers to look for at the carrier.
 
-    contains: digits, or the letters that stand on their keys.
+    contains: digits, or the letters that stand on their keys; `*` for any one digit.
+    capabilities: what each can do besides voice, with commas between.
+    credential_id: the integration whose account is asked; `carriers.seller` unless given.
     """
 
     country: Annotated[
@@ -604,7 +664,19 @@ class SearchQuery(Struct, frozen=True, kw_only=True):
         ]
         | None
     ) = None
-    type: Literal["local", "toll_free", "mobile"] | None = None
+    type: NumberType | None = None
+    capabilities: (
+        Annotated[
+            str,
+            Meta(
+                pattern=r"^(voice|sms|mms|fax)(,(voice|sms|mms|fax)){0,3}" + END,
+                examples=["voice,sms"],
+                extra={"fix": "write voice, sms, mms, fax with commas between, as in voice,sms"},
+            ),
+        ]
+        | None
+    ) = None
+    credential_id: Id | None = None
     limit: Annotated[int, Meta(ge=1, le=MAX_SEARCH, extra={"fix": f"write 1 to {MAX_SEARCH}"})] = 10
 
 

@@ -65,6 +65,7 @@ def make_service(
         verify_interval=api.verify_interval,
         carrier_nodes=carrier_nodes(settings),
         carrier_urls=(settings.carriers.twilio_url, settings.carriers.telnyx_url),
+        seller=settings.carriers.seller,
         public_url=settings.carriers.public_url,
         webhooks_private=settings.webhooks.allow_private,
         mailbox=mailbox(settings),

@@ -257,6 +257,15 @@ class Carriers(Section):
             " the port of `sip.listen`."
         ),
     )
+    seller: str = Field(
+        default="sandbox",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
+        description=(
+            "Whom numbers are bought from, unless a request names an integration: `sandbox`, a carrier of"
+            " this project with fictional numbers; `twilio` or `telnyx`, whose only integration pays; or"
+            " an integration's id."
+        ),
+    )
     public_url: str = Field(
         default="",
         description=(

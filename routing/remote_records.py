@@ -21,6 +21,9 @@ from routing.numbering import E164
 MAX_KEY: Final = 64
 """Characters of a number or of an agent's id."""
 
+TAKES_CALLS: Final = "wiring"
+"""What a carrier is being asked to do with a number that takes calls meanwhile."""
+
 MAX_TEXT: Final = 5_000
 """Characters of a message: somebody would have to listen to it."""
 
@@ -64,12 +67,14 @@ def read(kind: Kind, record: Any) -> Told:
         return Told(key, None, updated_at, f"{key}: {error}")
 
 
-def _number(key: str, fields: Mapping[str, Any]) -> bytes | None:
+def _number(key: str, fields: dict[str, Any]) -> bytes | None:
     """A number as the cache holds it; None while a carrier is still being asked for it."""
     if not E164.fullmatch(key):
         raise ValueError("phone_number is not E.164")
-    if "provisioning" in fields:
-        return None
+    if (provisioning := fields.pop("provisioning", None)) is not None:
+        if not (isinstance(provisioning, dict) and provisioning.get("state") == TAKES_CALLS):
+            return None
+        fields["status"] = "active"
     number = msgspec.convert({"id": f"phn_{key[1:]}", **fields}, PhoneNumber)
     routing = number.inbound_routing
     _check_text(routing.voicemail_message if routing else None)

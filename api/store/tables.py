@@ -51,8 +51,13 @@ class NumberRow(Base):
 
     inbound_routing: JSON; provider_config: JSON, sealed.
     voicemail_greeting: the one of inbound_routing, once more, to be found by.
-    provisioning: `buying` or `releasing` while a carrier is asked; else none, and only then it takes calls.
+    status: `active` or `inactive`; `pending` and `releasing` while a carrier is asked.
+    provisioning: `buying`, `wiring` or `releasing` while a carrier is asked; else none. It takes calls if
+    none, and while it is wired, since the first may come before we have heard that it is.
     reference: by which the carrier knows our purchase; none for a number that was brought along.
+    account_id: of the integration that it was bought with, whatever the number refers to later; none for the
+    sandbox. progress: JSON, what was done at the carrier (`api.provisioning_types`).
+    due_at: when somebody goes on with it, seconds since the epoch.
     """
 
     __tablename__ = "phone_numbers"
@@ -63,6 +68,7 @@ class NumberRow(Base):
         Index("ix_phone_numbers_provider_status", "provider", "status", "seq"),
         Index("ix_phone_numbers_credential_id", "credential_id"),
         Index("ix_phone_numbers_voicemail_greeting", "voicemail_greeting"),
+        Index("ix_phone_numbers_account_id", "account_id"),
         Index(
             # Of the few alone: one of all numbers would be taken for a short way to those without.
             "ix_phone_numbers_provisioning",
@@ -86,6 +92,9 @@ class NumberRow(Base):
     voicemail_greeting: Mapped[str | None] = mapped_column(String(64))
     provisioning: Mapped[str | None] = mapped_column(String(16))
     reference: Mapped[str | None] = mapped_column(String(64), unique=True)
+    account_id: Mapped[str | None] = mapped_column(String(64))
+    progress: Mapped[str | None] = mapped_column(Text)
+    due_at: Mapped[float | None] = mapped_column(Float(53))
     created_at: Mapped[str] = mapped_column(String(24))
     updated_at: Mapped[str] = mapped_column(String(24))
     version: Mapped[int] = mapped_column(Integer)
@@ -117,7 +126,10 @@ class NumberCountRow(Base):
 
 
 class IntegrationRow(Base):
-    """Credentials at a carrier. api_key: sealed; shown: what of it may be seen; details: JSON."""
+    """Credentials at a carrier. api_key: sealed; shown: what of it may be seen; details: JSON.
+
+    wired_until: somebody is wiring the account, for so long at most; seconds since the epoch.
+    """
 
     __tablename__ = "integrations"
 
@@ -128,6 +140,7 @@ class IntegrationRow(Base):
     api_key: Mapped[bytes] = mapped_column(LargeBinary)
     shown: Mapped[str] = mapped_column(String(16))
     details: Mapped[str] = mapped_column(Text)
+    wired_until: Mapped[float | None] = mapped_column(Float(53))
     created_at: Mapped[str] = mapped_column(String(24))
     updated_at: Mapped[str] = mapped_column(String(24))
     version: Mapped[int] = mapped_column(Integer)

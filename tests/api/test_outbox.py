@@ -4,6 +4,7 @@ import asyncio
 import random
 import signal
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import groupby
@@ -16,15 +17,16 @@ from sqlalchemy.orm import Session
 
 import api.outbox
 from api.agents import Agents
-from api.number_records import ALL, NumberRecords
+from api.number_records import ALL, Bought, NumberRecords
 from api.outbox import Outbox
 from api.place import Place
-from api.purchases import half_way
+from api.provisioning_types import BOUGHT, State, begun, read
+from api.provisioning_worker import due, of_account
 from api.secret_box import SecretBox
 from api.store.database import Database, Transaction
 from api.store.tables import NumberCountRow, NumberRow, OutboxRow
 from api.types import PhoneNumberCreate
-from routing.cache import BATCH
+from routing.cache import BATCH, decode_number
 from tests.api.conftest import PATIENCE, Store
 from tests.postgres import PostgresServer
 
@@ -33,9 +35,13 @@ RECORDS = NumberRecords(BOX)
 OUTBOX = Outbox(Agents(BOX, RECORDS))
 
 
-def add(tx: Transaction, *lasts: int, provisioning: str | None = None) -> list[NumberRow]:
+def add(tx: Transaction, *lasts: int, provisioning: State | None = None) -> list[NumberRow]:
     numbers = [PhoneNumberCreate(phone_number=f"+141555501{last:02}", provider="other") for last in lasts]
-    return RECORDS.add(tx, numbers, provisioning=provisioning)
+    bought = Bought("reference", None, begun(BOUGHT, tx.now), due_at=0.0)
+    rows = RECORDS.add(tx, numbers, bought=bought if provisioning else None)
+    for row in rows if provisioning else ():
+        RECORDS.provision(tx, row, provisioning, read(row.progress))
+    return rows
 
 
 def rows_of(session: Session) -> list[OutboxRow]:
@@ -157,7 +163,16 @@ async def test_a_number_that_is_being_bought_takes_no_calls(database: Database) 
     records = await database.read(lambda session: OUTBOX.records(session, "number", keys))
     assert list(records) == ["+14155550100"]
     assert await database.read(lambda session: OUTBOX.present(session, "number", keys)) == set(records)
-    assert [row.value is not None for row in await database.read(rows_of)] == [True, False]
+    assert [row.value is not None for row in await database.read(rows_of)] == [True, False, False]
+
+
+async def test_a_number_that_is_being_wired_takes_calls_as_if_it_were(database: Database) -> None:
+    """The first call may come before the carrier has told that the number is attached."""
+    [row] = await database.write(lambda tx: add(tx, 1, provisioning="wiring"))
+    assert row.status == "pending"
+    records = await database.read(lambda session: OUTBOX.records(session, "number", [row.phone_number]))
+    assert decode_number(records[row.phone_number]).status == "active"
+    assert await database.read(lambda session: OUTBOX.present(session, "number", [row.phone_number]))
 
 
 # Killed at any moment.
@@ -276,13 +291,14 @@ async def test_no_question_of_the_publisher_walks_over_all_numbers(tmp_path: Pat
             OUTBOX.records(session, "number", ["+14155550100"])
             OUTBOX.present(session, "number", ["+14155550100"])
             OUTBOX.page(session, "number", 7)
-            session.scalars(half_way("2026-11-24T00:00:00Z")).all()
+            due(session, 1.0, Counter())
+            session.scalars(of_account("crd_1", 1.0)).all()
         finally:
             event.remove(engine, "before_cursor_execute", explain)
 
     async with Store("sqlite", "", tmp_path).opened() as database:
         await database.read(work)
-    assert len(plans) == 4
+    assert len(plans) >= 5
     assert "phone_number=?" in plans[0] and "phone_number=?" in plans[1], plans
     assert "PRIMARY KEY (rowid>?)" in plans[2], plans
-    assert "ix_phone_numbers_provisioning" in plans[3], plans
+    assert sum("ix_phone_numbers_provisioning" in plan for plan in plans) == 2, plans

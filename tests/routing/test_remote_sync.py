@@ -262,10 +262,11 @@ async def test_numbers_at_a_carrier_take_no_calls_yet(
     remote: Remote, office: Office, redis: RedisServer
 ) -> None:
     fill_remote(remote, 3)
-    remote.put("+14155559999", provisioning="buying")
-    await office.sync.turn()
-    assert set(await numbers(redis.cache)) == set(NUMBERS[:3])
-    remote.put("+14155559999", provisioning=None)
+    for provisioning in ("buying", {"state": "buying"}, {"state": "releasing"}):
+        remote.put("+14155559999", status="pending", provisioning=provisioning)
+        await office.sync.turn()
+        assert set(await numbers(redis.cache)) == set(NUMBERS[:3])
+    remote.put("+14155559999", status="active", provisioning=None)
     remote.requests.clear()
     await office.sync.turn()
     assert "+14155559999" in await numbers(redis.cache)

@@ -154,7 +154,7 @@ async def test_wrong_credentials_are_a_finding_and_a_failure(api: Api, provider:
     assert [each["check"] for each in report.body["findings"]] == ["credentials"]
     assert report.body["healthy"] is False
     answer = await api.post(f"{path}/setup", {})
-    assert answer.status == 502 and answer.body["type"].endswith("carrier-failed")
+    assert answer.status == 409 and answer.body["type"].endswith("credentials-refused")
     assert "wrong" not in answer.body["detail"]
 
 
@@ -167,7 +167,7 @@ async def test_a_suspended_account_is_a_finding(api: Api, twilio: TwilioServer):
 @pytest.mark.parametrize(
     ("fault", "status"),
     [
-        (Fault("refused", 429, twilio_server.TOO_MANY, {"Retry-After": "30"}, times=99), 503),
+        (Fault("refused", 429, twilio_server.TOO_MANY, {"Retry-After": "30"}, times=99), 429),
         (Fault("refused", 503, "<html>down</html>", times=99), 503),
         (Fault("unheard", times=99), 503),
         (Fault("silent", times=99), 503),

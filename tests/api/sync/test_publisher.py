@@ -298,11 +298,12 @@ async def test_failures_are_told_once_and_counted(
 
 async def test_numbers_that_are_being_bought_are_not_routed(source: Source, redis: RedisServer) -> None:
     await fill(source, 1)
+    from api.number_records import Bought
+    from api.provisioning_types import Progress
     from api.types import PhoneNumberCreate
 
     body = PhoneNumberCreate(phone_number="+14155557777", provider="sandbox")
-    await source.service.database.write(
-        lambda tx: source.service.records.add(tx, [body], provisioning="buying", reference="one")
-    )
+    bought = Bought("one", None, Progress(), due_at=0.0)
+    await source.service.database.write(lambda tx: source.service.records.add(tx, [body], bought=bought))
     await settle(source, redis)
     assert b"+14155557777" not in await redis.client.hgetall(NUMBERS)
