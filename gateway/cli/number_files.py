@@ -249,7 +249,11 @@ class NumberWriter:
                 file.write(_toml_table("agents", kept))
 
     def write(self, number: dict[str, Any]) -> None:
-        """Add a number, as the API shows it."""
+        """Add a number, as the API shows it; one that is on its way back to its carrier is left out."""
+        if number["status"] == "releasing":
+            return
+        if number["status"] == "pending" and self._form != "json":
+            number = number | {"status": "active"}  # as it will be, and as import takes it
         if self._csv is not None:
             self._csv.writerow(_cells(number))
         elif self._form == "json":

@@ -29,6 +29,8 @@ from gateway.cli.output import complain, print_fields, print_json, print_table, 
 
 app = typer.Typer(help="Phone numbers: list, get, add, route, remove, import, export.", no_args_is_help=True)
 
+STEP_MARKS = {"waiting": "-", "running": "·", "pending": "·", "done": "✓", "failed": "✗"}
+
 NumberArgument = Annotated[str, typer.Argument(help="The number, with or without plus, or its id.")]
 RecordingOption = Annotated[
     Recording | None, typer.Option(help="What of its calls is recorded, unless the gateway decides.")
@@ -116,10 +118,15 @@ def get_number(
 ) -> None:
     """Show one number."""
 
-    async def work(api: ApiClient) -> Any:
-        return await api.request("GET", f"/phone-numbers/{await api.number_id(number)}")
+    async def work(api: ApiClient) -> tuple[Any, Any]:
+        path = f"/phone-numbers/{await api.number_id(number)}"
+        shown = await api.request("GET", path)
+        return shown, await api.request("GET", f"{path}/provisioning") if shown["purchased"] else None
 
-    _show(with_api(ApiTarget(config, url, key), work), as_json=as_json)
+    shown, provisioning = with_api(ApiTarget(config, url, key), work)
+    _show(shown, as_json=as_json)
+    if provisioning is not None and not as_json:
+        _show_provisioning(provisioning)
 
 
 @app.command("add")
@@ -264,7 +271,7 @@ def remove_numbers(
             say(
                 f"{number} is gone."
                 if shown is None
-                else f"{number} takes no calls; its carrier is being asked."
+                else f"{number} takes no calls; its carrier could not be asked yet, and will be."
             )
 
     with_api(ApiTarget(config, url, key), work)
@@ -370,7 +377,27 @@ def _route(number: dict[str, Any]) -> str:
 
 
 def _state(number: dict[str, Any]) -> str:
-    return str(number["provisioning"] or number["status"])
+    """Its status; and while its carrier is asked, at which step that is, and since when it stands still."""
+    provisioning = number["provisioning"]
+    if provisioning is None:
+        return str(number["status"])
+    step = next((each for each in provisioning["steps"] if each.get("status", "waiting") != "done"), None)
+    where = f"{provisioning['state']}: {step['step']}" if step else str(provisioning["state"])
+    return f"{where}, {step['status']}" if step and step.get("error") else where
+
+
+def _show_provisioning(provisioning: dict[str, Any]) -> None:
+    """What was done at the carrier, a line for each step."""
+    for each in provisioning["steps"]:
+        status = each.get("status", "waiting")
+        when = each.get("finished_at") or each.get("started_at") or ""
+        say(f"  {STEP_MARKS[status]} {each['step']:<12} {status:<8} {when}".rstrip())
+        if each.get("note"):
+            say(f"      {each['note']}")
+        if each.get("error"):
+            complain(f"      the carrier: {each['error']}")
+    if provisioning["next_attempt_at"]:
+        say(f"  {provisioning['attempts']} attempts; the next at {provisioning['next_attempt_at']}")
 
 
 def _show(number: dict[str, Any], *, as_json: bool) -> None:

@@ -57,6 +57,8 @@ class Status(StrEnum):
 
     ACTIVE = "active"
     INACTIVE = "inactive"
+    PENDING = "pending"
+    RELEASING = "releasing"
 
 
 class Delivery(StrEnum):

@@ -151,6 +151,14 @@ def test_a_number_from_the_cradle_to_the_grave(shell: Shell) -> None:
     assert shell.json("numbers", "list")["total"] == 0
 
 
+def test_a_number_that_was_bought_shows_what_was_done_at_its_carrier(running: Shell) -> None:
+    bought = running.post("/v1/phone-numbers/purchase", {"country": "US", "area_code": "212"})
+    shown = running.ok("numbers", "get", bought["phone_number"])
+    assert "bought here" in shown and "✓ purchase" in shown and "done" in shown
+    assert running.json("numbers", "list", "--status", "pending")["total"] == 0
+    assert running.ok("numbers", "remove", bought["id"], "--yes") == f"{bought['id']} is gone.\n"
+
+
 def test_agents(shell: Shell) -> None:
     added = shell.json(
         "agents", "add", "Sales", "--endpoint", "sip:a@127.0.0.1", "--endpoint", "sip:b@127.0.0.1"
