@@ -45,6 +45,12 @@ class ApiMetrics:
             ("carrier", "code"),
             registry=registry,
         )
+        self.half_way = Gauge(
+            "api_numbers_half_way",
+            "Numbers that are being bought, wired or released at their carriers.",
+            ("state",),
+            registry=registry,
+        )
         self.publish_errors = Counter(
             "api_publish_errors", "Failed attempts to bring changes to Redis.", registry=registry
         )

@@ -11,13 +11,14 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Final, cast
+from typing import Final, cast, get_args
 
 import structlog
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from api.carriers.events import CarrierEvent
+from api.metrics import ApiMetrics
 from api.number_records import NumberRecords
 from api.provisioning import LEASE_SECONDS, Provisioner
 from api.provisioning_types import State, read
@@ -48,6 +49,7 @@ class ProvisioningWorker:
         database: the store.
         records: its numbers.
         provisioner: goes on with one.
+        metrics: tell how many there are.
         clock: seconds since the epoch.
 
     """
@@ -57,12 +59,14 @@ class ProvisioningWorker:
         database: Database,
         records: NumberRecords,
         provisioner: Provisioner,
+        metrics: ApiMetrics,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
         self._records = records
         self._provisioner = provisioner
+        self._half_way = {state: metrics.half_way.labels(state) for state in get_args(State)}
         self._clock = clock
         self._wake = asyncio.Event()
         self._under_way: Counter[str] = Counter()
@@ -139,10 +143,18 @@ class ProvisioningWorker:
             self._wake.set()
 
     async def _next(self) -> float:
-        """Seconds until something comes due, or until the next look."""
+        """Seconds until something comes due, or until the next look. Counts what there is meanwhile."""
         now = self._clock()
         earliest = select(func.min(NumberRow.due_at)).where(HALF_WAY, NumberRow.due_at > now)
-        due_at = await self._database.read(lambda session: session.scalar(earliest))
+        counts = select(NumberRow.provisioning, func.count()).where(HALF_WAY).group_by(NumberRow.provisioning)
+
+        def look(session: Session) -> tuple[float | None, dict[str | None, int]]:
+            rows = session.execute(counts).tuples()
+            return session.scalar(earliest), dict(rows.all())
+
+        due_at, found = await self._database.read(look)
+        for state, gauge in self._half_way.items():
+            gauge.set(found.get(state, 0))
         return LOOK_SECONDS if due_at is None else min(due_at - now, LOOK_SECONDS)
 
 

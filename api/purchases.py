@@ -304,6 +304,8 @@ class Purchases:
         steps = BOUGHT if opened.account.wiring is None else BOUGHT_AND_WIRED
 
         def reserve(tx: Transaction) -> NumberRow:
+            if (twin := _of_reference(tx.session, reference)) is not None:
+                raise _being_bought(twin)  # the same request, sent twice at once
             refuse_if_held(tx.session, phone_number)
             check(tx.session, number)
             now = self._clock()
@@ -343,8 +345,7 @@ class Purchases:
         """What to answer to a request that was made before. Raises Problem."""
         first = next(iter(read(row.progress).steps), None)
         if row.provisioning == "buying" and not (first is not None and first.status == "pending"):
-            detail = f"{row.id} is being bought at {row.provider}"
-            raise Problem("in-progress", detail, headers={"Retry-After": "2"})
+            raise _being_bought(row)
         return self._bought(row)
 
     def _bought(self, row: NumberRow) -> Reply:
@@ -361,6 +362,10 @@ async def _search(opened: OpenAccount, query: NumberQuery) -> Sequence[Available
             return await opened.account.carrier.search(query)
     except TimeoutError:
         raise CarrierUnavailable("took too long") from None
+
+
+def _being_bought(row: NumberRow) -> Problem:
+    return Problem("in-progress", f"{row.id} is being bought at {row.provider}", headers={"Retry-After": "2"})
 
 
 def _of_reference(session: Session, reference: str) -> NumberRow | None:

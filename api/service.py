@@ -236,7 +236,7 @@ class ApiService:
             self._seller,
         )
         self.provisioner = Provisioner(self.database, self.records, self.accounts, place)
-        self.worker = ProvisioningWorker(self.database, self.records, self.provisioner)
+        self.worker = ProvisioningWorker(self.database, self.records, self.provisioner, self.metrics)
         self.purchases = Purchases(
             self.database, self.records, self.accounts, self.provisioner, self.worker, place
         )

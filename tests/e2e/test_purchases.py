@@ -58,7 +58,6 @@ def bought(directory: Path, carrier: str, twilio_url: str, telnyx_url: str) -> I
         routed(customer, 2)
         shown = customer.run(["voice-gateway", "numbers", "get", PICKED])
         assert all(step in shown for step in ("purchase", "trunk", "origination", "attachment"))
-        customer.run(["voice-gateway", "carriers", "doctor"])
         customer.port = port
         yield customer
         released = {"<phone_id>": picked["id"]}

@@ -94,6 +94,15 @@ async def test_auto_assignment_at_the_same_time_gives_each_a_number(api: Api) ->
     assert len({answer.body["phone_number"] for answer in answers}) == 4
 
 
+async def test_the_same_request_twice_at_once_buys_once(api: Api, faulty: FaultyCarrier) -> None:
+    body = {"country": "US", "area_code": "415"}
+    answers = await asyncio.gather(
+        *(api.post("/v1/phone-numbers/purchase", body, Idempotency_Key="one") for _ in range(4))
+    )
+    assert {answer.status for answer in answers} <= {201, 409}
+    assert len(faulty.asked) == 1 and len(await numbers(api)) == 1
+
+
 async def test_nothing_like_it(api: Api) -> None:
     none = await api.post("/v1/phone-numbers/purchase", {"country": "US", "area_code": "999"})
     assert (none.status, none.body["type"]) == (409, "/docs/problems#number-unavailable")
@@ -339,8 +348,11 @@ async def test_nothing_is_told_of_carriers_for_a_number_that_was_brought_along(a
 async def test_what_is_half_way_is_gone_on_with_by_itself(api: Api, faulty: FaultyCarrier) -> None:
     faulty.after = [CarrierUnavailable("connection reset")]
     assert (await buy(api)).status == 503
+    gauge = api.service.metrics.registry.get_sample_value
     async with asyncio.timeout(30):
         while await numbers(api) != [(NUMBER, "active")]:  # noqa: ASYNC110 - another process might do it
+            await asyncio.sleep(0.05)
+        while gauge("api_numbers_half_way", {"state": "buying"}) != 0.0:  # noqa: ASYNC110 - counted next
             await asyncio.sleep(0.05)
 
 
