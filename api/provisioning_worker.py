@@ -80,12 +80,12 @@ class ProvisioningWorker:
         async with asyncio.TaskGroup() as group:
             while True:
                 self._wake.clear()
-                pause = LOOK_SECONDS
+                now, pause = self._clock(), LOOK_SECONDS
                 try:
-                    for phone_id, account in (await self.take_up()).items():
+                    for phone_id, account in (await self.take_up(now)).items():
                         self._under_way[account] += 1
                         group.create_task(self._go_on(phone_id, account))
-                    pause = await self._next()
+                    pause = await self._next(now)
                 except StoreUnavailable as error:
                     log.warning("numbers at carriers not looked after", detail=str(error))
                 with contextlib.suppress(TimeoutError):
@@ -107,9 +107,8 @@ class ProvisioningWorker:
         await self._database.write(hasten)
         self.wake()
 
-    async def take_up(self) -> Mapping[str, str]:
+    async def take_up(self, now: float) -> Mapping[str, str]:
         """Lease what is due: ids, and the account of each. Raises StoreUnavailable."""
-        now = self._clock()
         busy = Counter(self._under_way)
         if not await self._database.read(lambda session: due(session, now, busy)):
             return {}  # most looks find nothing, and cost no write
@@ -142,20 +141,18 @@ class ProvisioningWorker:
                 del self._under_way[account]
             self._wake.set()
 
-    async def _next(self) -> float:
+    async def _next(self, now: float) -> float:
         """Seconds until something comes due, or until the next look. Counts what there is meanwhile."""
-        now = self._clock()
         earliest = select(func.min(NumberRow.due_at)).where(HALF_WAY, NumberRow.due_at > now)
         counts = select(NumberRow.provisioning, func.count()).where(HALF_WAY).group_by(NumberRow.provisioning)
 
         def look(session: Session) -> tuple[float | None, dict[str | None, int]]:
-            rows = session.execute(counts).tuples()
-            return session.scalar(earliest), dict(rows.all())
+            return session.scalar(earliest), dict(session.execute(counts).all())
 
         due_at, found = await self._database.read(look)
         for state, gauge in self._half_way.items():
             gauge.set(found.get(state, 0))
-        return LOOK_SECONDS if due_at is None else min(due_at - now, LOOK_SECONDS)
+        return LOOK_SECONDS if due_at is None else min(max(due_at - self._clock(), 0.0), LOOK_SECONDS)
 
 
 def due(session: Session, now: float, busy: Counter[str]) -> list[str]:

@@ -69,7 +69,7 @@ class Survivor:
         for _ in range(20):
             if all(row.provisioning is None for row in await self.numbers()):
                 return
-            for phone_id in await self._service.worker.take_up():
+            for phone_id in await self._service.worker.take_up(self._now):
                 await self._service.provisioner.go_on(phone_id)
             self._now += 700.0
         raise AssertionError([(row.provisioning, row.progress) for row in await self.numbers()])

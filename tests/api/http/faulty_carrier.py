@@ -66,7 +66,7 @@ class Clock:
     async def pass_by(self, seconds: float) -> int:
         """Let time go by, and do what is due by then; returns how many numbers were gone on with."""
         self.now += seconds
-        taken = await self._service.worker.take_up()
+        taken = await self._service.worker.take_up(self.now)
         for phone_id in taken:
             await self._service.provisioner.go_on(phone_id)
         return len(taken)

@@ -276,7 +276,7 @@ async def test_a_number_that_is_worked_on_is_left_alone_and_then_may_be_given_ba
     renamed = await api.patch(path, {"friendly_name": "x"})
     assert (renamed.status, renamed.headers["Retry-After"]) == (409, "2")
     clock.now += 1.0
-    assert len(await api.service.worker.take_up()) == 1
+    assert len(await api.service.worker.take_up(clock.now)) == 1
     busy = await api.delete(path)
     assert (busy.status, busy.body["type"]) == (409, "/docs/problems#in-progress")
     clock.now += LEASE_SECONDS
