@@ -50,6 +50,7 @@ from gateway.destinations.voicemail_outbox import VoicemailOutbox
 from gateway.destinations.waiting_sound import Kind, WaitingSounds
 from gateway.faults import StartError
 from gateway.media.disk import Disk
+from gateway.media.dual_stack_ports import DualStackPorts
 from gateway.media.g711 import CODECS
 from gateway.media.port_pool import PortPool
 from gateway.media.quality import stream_mos
@@ -207,13 +208,13 @@ class Gateway:
             threshold=settings.agents.failures_to_open,
             probe_interval=settings.agents.probe_interval,
         )
-        media_host = await asyncio.to_thread(_media_host, settings)
-        self.ports = PortPool(
-            settings.media.bind,
-            settings.media.port_low,
-            settings.media.port_high,
-            advertise=media_host,
-            on_closed=lambda stats: self._media_totals.closed(stats),
+        media = settings.media
+        host = await asyncio.to_thread(
+            _media_host, media.bind, media.advertised_host or settings.sip.advertised_host
+        )
+        host6 = await asyncio.to_thread(_media_host, media.bind6, media.advertised_host6)
+        self.ports = DualStackPorts(
+            self._port_pool(media.bind, host), self._port_pool(media.bind6, host6) if media.bind6 else None
         )
         self._exit.callback(self.ports.close)
         self._media_totals = MediaTotals(self.metrics, self.ports.open_stats, stream_mos)
@@ -311,6 +312,16 @@ class Gateway:
             log.error("certificate not reloaded", detail=why, key="sip.tls_certificate")
         else:
             log.info("certificate reloaded")
+
+    def _port_pool(self, bind: str, advertise: str) -> PortPool:
+        media = self.settings.media
+        return PortPool(
+            bind,
+            media.port_low,
+            media.port_high,
+            advertise=advertise,
+            on_closed=lambda stats: self._media_totals.closed(stats),
+        )
 
     async def _load_trust(self) -> ssl.SSLContext:
         try:
@@ -898,21 +909,18 @@ async def _with_public_address(settings: Settings) -> Settings:
     )
 
 
-def _media_host(settings: Settings) -> str:
+def _media_host(bind: str, configured: str) -> str:
     """What SDP names: as configured, or as bound, or the address that the default route leaves from."""
-    configured = settings.media.advertised_host or settings.sip.advertised_host
     if configured:
         return configured
-    if settings.media.bind not in {"0.0.0.0", "::"}:  # noqa: S104 - a comparison
-        return settings.media.bind
-    family, nowhere = (
-        (socket.AF_INET6, "2001:db8::1") if ":" in settings.media.bind else (socket.AF_INET, "192.0.2.1")
-    )
+    if bind not in {"0.0.0.0", "::"}:  # noqa: S104 - a comparison
+        return bind
+    family, nowhere = (socket.AF_INET6, "2001:db8::1") if ":" in bind else (socket.AF_INET, "192.0.2.1")
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect((nowhere, 9))  # sends nothing: only asks which address would be used
         except OSError:
-            return "127.0.0.1"
+            return "::1" if ":" in bind else "127.0.0.1"
         host: str = probe.getsockname()[0]
         return host
 

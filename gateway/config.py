@@ -408,6 +408,18 @@ class Media(Section):
     advertised_host: str = Field(
         default="", description="Public address for SDP; empty means the local address that faces the peer."
     )
+    bind6: str = Field(
+        default="",
+        pattern=r"^([0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)?$",
+        description=(
+            "Local IPv6 address of RTP ports beside `bind`, e.g. `::`: callers and agents that are reached"
+            " over IPv6 get a port of it. Empty: none."
+        ),
+    )
+    advertised_host6: str = Field(
+        default="",
+        description="IPv6 address for SDP with `bind6`; empty means the local address that faces the peer.",
+    )
     port_low: int = Field(default=16_384, ge=1024, le=65_534, description="First RTP port.")
     port_high: int = Field(default=32_766, ge=1024, le=65_534, description="Last RTP port.")
     agent_silence_timeout: float = Field(

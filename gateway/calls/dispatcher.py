@@ -179,6 +179,7 @@ class Dispatcher:
             session_id=round(record.started_at),
             latch_ranges=carrier.media_sources or None,
             security=security,
+            ipv6=":" in leg.flow.host,
         )
         call = Call(
             leg,

@@ -105,8 +105,10 @@ async def _run(
     witness, console = _Witness(), Console(highlight=False, soft_wrap=True)
     errors: list[str] = []
     trusted = await asyncio.to_thread(trust, None)
+    anywhere = "[::]:0" if "[" in uri else "0.0.0.0:0"  # an IPv6 address stands in brackets
     sip = SipEndpoint(
-        agent_tls_listen=("0.0.0.0:0",),
+        agent_listen=(anywhere,),
+        agent_tls_listen=(anywhere,),
         network=SocketNetwork(tls=Tls(trusted, on_failure=lambda peer, why: errors.append(f"{peer}: {why}"))),
         on_invite=lambda leg: leg.refuse(486),
         observer=witness,

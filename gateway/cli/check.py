@@ -384,8 +384,11 @@ async def _endpoints(settings: Settings, agents: Sequence[Agent]) -> list[Findin
         certificates = await Certificates.load(settings, handshakes.__setitem__)
     except CertificateError:  # told already
         return []
+    hosts = dict.fromkeys(text.rpartition(":")[0] for text in settings.sip.agent_listen)
+    anywhere = [f"{host}:0" for host in hosts]
     sip = SipEndpoint(
-        agent_tls_listen=("0.0.0.0:0",),
+        agent_listen=anywhere,
+        agent_tls_listen=anywhere,
         network=SocketNetwork(tls=certificates.tls),
         on_invite=lambda leg: leg.refuse(486),
         observer=Unobserved(),

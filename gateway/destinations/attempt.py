@@ -99,12 +99,12 @@ class Attempt:
                 self._trunk.sip.ways(self._endpoint.request_uri),
                 min(deadline, self._began + self._trunk.response_timeout),
             )
-            path = self._path()
+            path = self._path(ways[0])
             outcome = await self._offer(ways, path, deadline)
             if self._refused in NOT_SECURELY and self._may_go_on_in_the_clear:
                 path.close()
                 self._security, self._refused = None, 0
-                path = self._path()
+                path = self._path(ways[0])
                 outcome = await self._offer(ways, path, deadline)
             return outcome
         except TimeoutError:
@@ -127,7 +127,7 @@ class Attempt:
     def _may_go_on_in_the_clear(self) -> bool:
         return self._security is not None and self._endpoint.srtp == "optional"
 
-    def _path(self) -> AudioPath:
+    def _path(self, way: Flow) -> AudioPath:
         # Who was given early media of ours stays with our port: an answer repeats what it was shown.
         early = self._call.audio.through_port and not self._call.answered
         through_us = early or self._call.audio.tap is not None  # what is recorded
@@ -138,6 +138,7 @@ class Attempt:
             self._call.waiting_sound.stop,
             transcodes=self._trunk.transcoding,
             security=self._security,
+            ipv6=":" in way.host,
         )
 
     async def _offer(self, ways: Sequence[Flow], path: AudioPath, deadline: float) -> Outcome:

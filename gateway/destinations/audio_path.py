@@ -154,6 +154,7 @@ class RelayedPath:
         on_agent: called with the agent's first packet, before that goes to the caller.
         transcodes: whether codecs are added to offers.
         security: the agent's SRTP; None to talk to it in the clear.
+        ipv6: whether the agent is reached over IPv6.
 
     Raises:
         NoPortLeft: there is no port for one of the two legs.
@@ -185,10 +186,11 @@ class RelayedPath:
         *,
         transcodes: bool = True,
         security: LegSecurity | None = None,
+        ipv6: bool = False,
     ) -> None:
         self._audio = audio
         self._caller_port = audio.open_port()
-        self._agent_port = audio.open_agent_port()
+        self._agent_port = audio.open_agent_port(ipv6=ipv6)
         if security is not None:
             security.attach(self._agent_port)
         self._relay = Relay(self._caller_port, self._agent_port)

@@ -42,6 +42,7 @@ class CallerAudio:
 
     __slots__ = (
         "_heard",
+        "_ipv6",
         "_latch_ranges",
         "_origin",
         "_ports",
@@ -63,6 +64,7 @@ class CallerAudio:
         session_id: int,
         latch_ranges: Sequence[Network] | None = None,
         security: LegSecurity | None = None,
+        ipv6: bool = False,
     ) -> None:
         self.session_id = session_id
         self.theirs = offer
@@ -74,6 +76,7 @@ class CallerAudio:
         self._spoken: tuple[bytes, bytes, _Forms] = (b"", b"", {})
         self._ports = ports
         self._latch_ranges = latch_ranges
+        self._ipv6 = ipv6
         self._origin: _Origin | None = None
         self._heard: PortStats | None = None
 
@@ -109,7 +112,8 @@ class CallerAudio:
                 self.theirs = cleared(self.theirs)
         if self.port is None:
             target = rtp_address(self.theirs) if self.theirs else None
-            port = self._ports.open(self._latch_ranges)
+            ipv6 = self._ipv6 if target is None else ":" in target[0]
+            port = self._ports.open(self._latch_ranges, ipv6=ipv6)
             self.port = port if self.tap is None else TappedPort(port, self.tap)
             if self.security is not None:
                 self.security.attach(self.port)
@@ -117,14 +121,16 @@ class CallerAudio:
                 self.port.set_remote(*target)
         return self.port
 
-    def open_agent_port(self) -> MediaPort:
+    def open_agent_port(self, *, ipv6: bool = False) -> MediaPort:
         """A port towards an agent; whoever asks for it closes it.
+
+        ipv6: whether the agent is reached over IPv6.
 
         Raises:
             NoPortLeft: the range is exhausted.
 
         """
-        return self._ports.open()
+        return self._ports.open(ipv6=ipv6)
 
     def codec_of(self, side: Literal["caller", "agent"], payload_type: int) -> AudioCodec | None:
         """What a packet between the caller and us is in, by the descriptions of both.

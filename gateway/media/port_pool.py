@@ -88,8 +88,8 @@ class PortPool:
         """What the ports that are open now have seen so far."""
         return [port.stats for port in self._open]
 
-    def open(self, latch_ranges: Sequence[Network] | None = None) -> RtpPort:
-        """See `MediaPorts.open`. Needs a running loop; does not block."""
+    def open(self, latch_ranges: Sequence[Network] | None = None, *, ipv6: bool = False) -> RtpPort:
+        """See `MediaPorts.open`; a pool has one family only. Needs a running loop; does not block."""
         if self._poller is None:
             self._poller = SocketPoller()
         sockets = self._rested() or self._bind()

@@ -101,11 +101,12 @@ class MediaPorts(Protocol):
     def in_use(self) -> int:
         """Ports that are open now."""
 
-    def open(self, latch_ranges: Sequence[Network] | None = None) -> MediaPort:
+    def open(self, latch_ranges: Sequence[Network] | None = None, *, ipv6: bool = False) -> MediaPort:
         """Open a port.
 
         latch_ranges: networks (a carrier's media ranges) outside of which the port never latches; None for
             any.
+        ipv6: whether the peer is reached over IPv6; without ports of that family it gets one of the other.
 
         Raises:
             NoPortLeft: the range is exhausted.

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from gateway.sip.addresses import AddressError, is_public, parse_address
+from gateway.sip.addresses import AddressError, is_ip_literal, is_public, parse_address, same_family
 from gateway.sip.bridge import Bridge, ErrorHandler, Observer, Witness
 from gateway.sip.digest_client import DigestClient
 from gateway.sip.digest_server import Authenticator
@@ -125,7 +125,7 @@ class SipEndpoint:
         self._agent_tls_listen = agent_tls_listen
         self._on_invite = on_invite
         self._on_trying = on_trying
-        self._advertised_host = advertised_host
+        self._advertised_host = advertised_host or ""
         self._resolver = resolver or Resolver()
         self._listeners = Listeners(network)
         self._bridge = Bridge(network, self._listeners, observer, on_error, witness)
@@ -299,13 +299,18 @@ class SipEndpoint:
             leg.refuse(500)
 
     def _advertised_to_carrier(self, peer: str, local: str) -> str:
-        return self._advertised_host or local
+        return self._advertised_host if self._advertises_to(peer) else local
 
     def _advertised_to_agent(self, peer: str, local: str) -> str:
         """Agents beside us take the local address; out on the Internet they need the public one."""
-        if self._advertised_host and is_public(peer) and not is_public(local):
+        if self._advertises_to(peer) and is_public(peer) and not is_public(local):
             return self._advertised_host
         return local
+
+    def _advertises_to(self, peer: str) -> bool:
+        """Whether the advertised host, a name or an address, is one that this peer can send to."""
+        host = self._advertised_host
+        return bool(host) and (not is_ip_literal(host) or same_family(host, peer))
 
 
 def _parsed(key: str, text: str) -> Address:

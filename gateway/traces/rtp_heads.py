@@ -50,9 +50,9 @@ class RtpHeads:
         """See `MediaPorts`."""
         return self._ports.in_use
 
-    def open(self, latch_ranges: Sequence[Network] | None = None) -> MediaPort:
+    def open(self, latch_ranges: Sequence[Network] | None = None, *, ipv6: bool = False) -> MediaPort:
         """See `MediaPorts`."""
-        port = self._ports.open(latch_ranges)
+        port = self._ports.open(latch_ranges, ipv6=ipv6)
         tap = _Tap(port.address, self.writer.put, self._clock)
         return _TracedPort(port, tap)
 

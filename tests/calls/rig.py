@@ -126,7 +126,7 @@ class Ports(SimulatedPorts):
         self.opened: list[Port] = []
         self.left = 100
 
-    def open(self, latch_ranges: object = None) -> Port:
+    def open(self, latch_ranges: object = None, *, ipv6: bool = False) -> Port:
         if self.left == 0:
             raise NoPortLeft
         self.left -= 1

@@ -22,7 +22,7 @@ OFFER = make_offer(HOST, 6000, session_id=1)
 class NoPorts:
     in_use = 0
 
-    def open(self, latch_ranges: object = None):
+    def open(self, latch_ranges: object = None, *, ipv6: bool = False):
         raise NoPortLeft
 
 

@@ -125,7 +125,7 @@ class MemoryPorts:
     def in_use(self) -> int:
         return sum(not port.closed for port in self.opened)
 
-    def open(self, latch_ranges: Sequence[Network] | None = None) -> MemoryPort:
+    def open(self, latch_ranges: Sequence[Network] | None = None, *, ipv6: bool = False) -> MemoryPort:
         self.opened.append(MemoryPort())
         return self.opened[-1]
 

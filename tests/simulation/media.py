@@ -60,7 +60,7 @@ class SimulatedPorts:
         self._count = count
         self._next = 30_000
 
-    def open(self, latch_ranges: Sequence[Network] | None = None) -> SimulatedPort:
+    def open(self, latch_ranges: Sequence[Network] | None = None, *, ipv6: bool = False) -> SimulatedPort:
         if self.in_use >= self._count:
             raise NoPortLeft
         self.in_use += 1

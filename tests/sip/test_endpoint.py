@@ -452,6 +452,19 @@ async def test_an_agent_on_the_internet_is_told_the_advertised_host(opened: Open
     assert (host, port) == ("voice.example.com", house.endpoint.agent_addresses[0][1])
 
 
+async def test_an_advertised_address_is_told_to_its_own_family_only(opened: Open) -> None:
+    house = await opened(
+        advertised_host="203.0.113.5",
+        listen=["127.0.0.1:0", "[::1]:0"],
+        agent_listen=["127.0.0.1:0", "[::1]:0"],
+    )
+    endpoint = house.endpoint
+    assert endpoint._advertised_to_carrier("198.51.100.1", "10.0.0.1") == "203.0.113.5"
+    assert endpoint._advertised_to_carrier("2001:db8::1", "2001:db8::5") == "2001:db8::5"
+    assert endpoint._bridge.local_address(await endpoint.connect("sip:a@8.8.8.8"))[0] == "203.0.113.5"
+    assert endpoint._bridge.local_address(await endpoint.connect("sip:a@[2606:4700::1111]"))[0] == "::1"
+
+
 async def test_an_agent_of_a_family_that_we_do_not_have(opened: Open) -> None:
     house = await opened()
     with pytest.raises(ResolveError, match=r"no IPv6 address in sip\.agent_listen"):
