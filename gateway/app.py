@@ -13,6 +13,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -62,6 +63,7 @@ from gateway.operator_key import operator_key
 from gateway.recordings.retention import Limits, Swept, keep_swept
 from gateway.recordings.shelf import Shelf
 from gateway.recordings_place import local_directory, open_store
+from gateway.sip.bridge import Witness
 from gateway.sip.digest_server import Authenticator
 from gateway.sip.dns_client import DnsClient
 from gateway.sip.endpoint import SipEndpoint
@@ -82,6 +84,9 @@ from gateway.telemetry.loop_lag import INTERVAL, LoopLagMonitor
 from gateway.telemetry.media_totals import MediaTotals
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.refusal_log import RefusalLog
+from gateway.telemetry.span_exporter import SpanExporter
+from gateway.telemetry.spans import Tracer
+from gateway.traces.hep_sender import HepSender, Witnesses
 from gateway.traces.log import TraceLog
 from gateway.traces.of_call import CallTraces
 from gateway.traces.rtp_heads import RtpHeads
@@ -113,6 +118,9 @@ if TYPE_CHECKING:
 
 FIRST_LOOK_SECONDS: Final = 10.0
 """For the routes of a remote API to be there before calls are taken."""
+
+LOOKUP_SECONDS: Final = 5.0
+"""For a name in the configuration to be resolved."""
 
 LAST_WORDS_SECONDS: Final = 1.0
 """For BYEs to be answered before the sockets are closed."""
@@ -160,6 +168,7 @@ class Gateway:
             self.limits,
             mask=settings.logs.mask_personal_data,
         )
+        self._tracer: Tracer | None = None
         self._calls: CallsService | None = None
         self._heads: RtpHeads | None = None
         self._sync: FileSync | None = None
@@ -220,6 +229,7 @@ class Gateway:
         self._media_totals = MediaTotals(self.metrics, self.ports.open_stats, stream_mos)
         sources = SourceRates(settings.admission.source_requests_per_second, time.monotonic)
         secure = settings.sip.tls_certificate is not None
+        self._tracer = self._start_tracing()
         self.sip = SipEndpoint(
             listen=settings.sip.listen,
             agent_listen=settings.sip.agent_listen,
@@ -240,11 +250,11 @@ class Gateway:
             ),
             admit_name=self._admit_name if settings.sip.tls_client_ca is not None else None,
             on_invite=self._on_invite,
-            on_trying=partial(self.metrics.stage, "trying"),
+            on_trying=self._on_trying(),
             options_status=self._options_status,
             observer=self.metrics,
             on_error=self._caught,
-            witness=await self._start_traces(),
+            witness=await self._witness(),
             on_turned_away=self.door,
             advertised_host=settings.sip.advertised_host or None,
             reject_unknown=settings.admission.reject_unknown,
@@ -417,6 +427,8 @@ class Gateway:
             call_log(record)
             if record.outcome != "refused":
                 self.overload.ended()
+            if record.trace is not None:
+                record.trace.finish(record)
             if settings.history.max_calls:
                 keep(record)
             if announcer is not None:
@@ -439,6 +451,7 @@ class Gateway:
             recordings=recordings,
             default_recording=settings.recording.policy,
             verification=verification,
+            tracer=self._tracer,
         )
 
     def _consent(self) -> Announcement | None:
@@ -642,6 +655,69 @@ class Gateway:
         desk = ConsoleDesk(self, self.node, service.calls, mask=mask)
         console = await asyncio.to_thread(Console, desk, service.keys)
         console.install(app)
+
+    def _on_trying(self) -> Callable[[float], None]:
+        """Who is told how long each INVITE waited for its 100."""
+        counted, tracer = partial(self.metrics.stage, "trying"), self._tracer
+        if tracer is None:
+            return counted
+
+        def told(seconds: float) -> None:
+            counted(seconds)
+            tracer.admitted(seconds)
+
+        return told
+
+    def _start_tracing(self) -> Tracer | None:
+        """What makes a trace of each call, if a collector is named."""
+        tracing = self.settings.tracing
+        if not tracing.otlp_endpoint:
+            return None
+        authorization = tracing.otlp_authorization.get_secret_value()
+        exporter = SpanExporter(
+            tracing.otlp_endpoint,
+            {"Authorization": authorization} if authorization else {},
+            {
+                "service.name": "voice-gateway",
+                "service.version": version("voice-gateway"),
+                "service.instance.id": self.node.name,
+            },
+            count=lambda result, calls: self.metrics.spans.labels(result).inc(calls),
+            on_error=lambda text: log.error("traces not exported", detail=text, key="tracing.otlp_endpoint"),
+        )
+        self._run(exporter.run, "span-exporter")
+        return Tracer(exporter.put, tracing.share, clock=time.monotonic, wall_clock=time.time)
+
+    async def _witness(self) -> Witness | None:
+        """Who sees every SIP message."""
+        witnesses = [
+            each for each in (await self._start_traces(), await self._start_hep()) if each is not None
+        ]
+        return Witnesses(*witnesses) if len(witnesses) > 1 else next(iter(witnesses), None)
+
+    async def _start_hep(self) -> HepSender | None:
+        """What sends SIP messages to Homer, if it is named."""
+        tracing = self.settings.tracing
+        if not tracing.hep_address:
+            return None
+        host, _, port = tracing.hep_address.rpartition(":")
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(LOOKUP_SECONDS):
+                found = await loop.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_DGRAM)
+        except (OSError, ValueError, TimeoutError) as error:
+            raise StartError(
+                f"tracing.hep_address: cannot resolve {tracing.hep_address!r}: {error}"
+            ) from error
+        sender = HepSender(
+            (str(found[0][4][0]), int(port)),
+            tracing.hep_agent_id,
+            tracing.hep_password.get_secret_value(),
+            lambda flow: self.sip.bound_address(flow),
+            count=lambda result, messages: self.metrics.hep.labels(result).inc(messages),
+        )
+        self._run(sender.run, "hep")
+        return sender
 
     async def _start_traces(self) -> TraceLog | None:
         """What keeps the wire's messages, and if asked to, the heads of RTP packets."""

@@ -580,6 +580,34 @@ class Traces(Section):
     )
 
 
+class Tracing(Section):
+    """Calls for OpenTelemetry, SIP messages for Homer. Off unless a destination is named."""
+
+    otlp_endpoint: str = Field(
+        default="",
+        pattern=r"^(https?://\S+)?$",
+        description=(
+            "A collector's OTLP port for HTTP, e.g. `http://127.0.0.1:4318`: each call is a trace there, its"
+            " id a header `traceparent` for agents. Empty traces nothing."
+        ),
+    )
+    otlp_authorization: SecretStr = Field(
+        default=SecretStr(""), description="Sent to it as `Authorization`, e.g. `Bearer …`; empty: nothing."
+    )
+    share: float = Field(default=1.0, ge=0, le=1, description="Of the calls that are traced.")
+    hep_address: str = Field(
+        default="",
+        description=(
+            "Where Homer takes HEP version 3 over UDP, `host:port`: every SIP message goes there, secrets"
+            " starred out, telephone numbers as they are. Empty sends none."
+        ),
+    )
+    hep_agent_id: int = Field(
+        default=2001, ge=0, le=4_294_967_295, description="Who we are to Homer; one for each node."
+    )
+    hep_password: SecretStr = Field(default=SecretStr(""), description="Homer's, if it wants one.")
+
+
 class Webhooks(Section):
     """Events for addresses that `POST /v1/webhooks` names."""
 
@@ -723,6 +751,7 @@ class Settings(BaseSettings):
     recording: Recording = Recording()
     history: History = History()
     traces: Traces = Traces()
+    tracing: Tracing = Tracing()
     webhooks: Webhooks = Webhooks()
     email: Email = Email()
     transcription: Transcription = Transcription()

@@ -88,6 +88,7 @@ class Call:
         "recording",
         "rescued",
         "talking",
+        "trace",
         "waiting_sound",
         "withheld",
     )
@@ -131,6 +132,7 @@ class Call:
         self._loop = loop
         self._events: deque[object] = deque()
         self._waiter: asyncio.Future[None] | None = None
+        self.trace = record.trace
         self._began = self._gave_up = clock()
         caller.listener = self.deliver
         record.sip_call_ids.append(caller.call_id)
@@ -163,6 +165,11 @@ class Call:
     def tried(self) -> list[Tried]:
         """See `Call`."""
         return self.record.tried
+
+    @property
+    def traceparent(self) -> str:
+        """See `Call`."""
+        return "" if self.trace is None else self.trace.traceparent
 
     def now(self) -> float:
         """See `Call`."""
@@ -238,6 +245,8 @@ class Call:
         if self.caller.ended:
             raise CallerLeft(GONE[InviteCancelled])
         self.answered = True
+        if self.trace is not None:
+            self.trace.answered()
         self.record.status = 200
         self.caller.answer(body)
         if self.recording is not None:
@@ -264,6 +273,8 @@ class Call:
         status: for a caller who was not answered, the refusal; otherwise, unless 200, what BYE's Reason says.
         reason: the Reason of an agent's goodbye, for the caller.
         """
+        if self.trace is not None:
+            self.trace.hangs_up()
         self.waiting_sound.stop()
         if self.aside is not None:
             self.aside.abandoned()
@@ -321,12 +332,15 @@ class Call:
     def observe(self, stage: str, seconds: float) -> None:
         """See `Call`."""
         self.record.stages[stage] = seconds
-        self._observer.stage(stage, seconds)
+        self._observer.stage(stage, seconds, None if self.trace is None else self.trace.exemplar)
 
     def looked_up(self) -> None:
         """The route is known."""
         self._gave_up = self._clock()
-        self.observe("lookup", self._gave_up - self._began)
+        seconds = self._gave_up - self._began
+        self.observe("lookup", seconds)
+        if self.trace is not None:
+            self.trace.looked_up(seconds)
 
     def gave_up(self) -> None:
         """A destination was given up; the time to the next attempt counts from here."""

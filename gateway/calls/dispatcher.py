@@ -42,6 +42,7 @@ from gateway.destinations.waiting_sound import WaitingSound, WaitingSounds
 from gateway.media.ports import MediaPorts
 from gateway.sip.inbound_leg import InboundLeg
 from gateway.sip.sdes import SECURE
+from gateway.telemetry.spans import Tracer
 from routing.models import Agent, Endpoint, PhoneNumber, RecordingPolicy
 from routing.numbering import normalise
 from routing.plan import AgentDestination, Agents, Plan, Refusal, find_agent, make_plan
@@ -87,6 +88,7 @@ class Dispatcher:
         registry: the calls alive.
         observer, sink: who counts stages and legs, and who takes the record of each call.
         on_started: told of each call that has a plan; must be fast, and not raise.
+        tracer: traces calls; None traces none.
         default_voicemail, endpoint_template: see `make_plan`.
         waiting: what callers hear meanwhile.
         recordings: how whole calls are recorded; None: they are not.
@@ -116,6 +118,7 @@ class Dispatcher:
         default_recording: RecordingPolicy = "voicemail",
         verification: CallerVerification | None = None,
         on_started: RecordSink = lambda record: None,
+        tracer: Tracer | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         new_id: Callable[[], str] = lambda: secrets.token_hex(8),
@@ -137,6 +140,7 @@ class Dispatcher:
         self._default_recording: RecordingPolicy = default_recording
         self._on_started = on_started
         self._verification = verification
+        self._tracer = tracer
         self._clock = clock
         self._wall_clock = wall_clock
         self._new_id = new_id
@@ -164,6 +168,7 @@ class Dispatcher:
             started_at=self._wall_clock(),
             source=leg.flow.host,
             carrier_call_id=keys[1][1] if len(keys) > 1 else "",
+            trace=None if self._tracer is None else self._tracer.begin(),
         )
         refusal = self._limits.refusal(len(self._registry))
         if refusal is not None:  # not remembered: the next try may find us ready
@@ -268,7 +273,11 @@ class Dispatcher:
                 call.waiting_sound.start()
             call.destination = destination.name
             call.happened("destination", destination.name)
+            if call.trace is not None:
+                call.trace.tries(destination.name, destination.role)
             outcome = await destination.take(call)
+            if call.trace is not None and isinstance(outcome, Declined | Lost):
+                call.trace.leaves(outcome.reason)
             match outcome:
                 case Finished():
                     call.close(destination.role, outcome.cause, outcome.status, outcome.reason)

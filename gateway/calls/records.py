@@ -8,6 +8,7 @@ from typing import Protocol, TypeAlias
 
 from gateway.destinations.base import Tried
 from gateway.media.quality import LegQuality
+from gateway.telemetry.spans import CallTrace
 from routing.call_records import AudioSample, CallMoment
 
 
@@ -31,6 +32,7 @@ class CallRecord:
     source: the address that the INVITE came from; carrier_call_id: the carrier's own name for the call.
     sip_call_ids: Call-IDs of all legs, the caller's first.
     rule: of `gateway.admission.limits`, if that refused the call.
+    trace: the call as OpenTelemetry sees it; None if it is not traced.
     moments: what happened besides SIP messages; samples: what came from the caller over time.
     """
 
@@ -58,6 +60,12 @@ class CallRecord:
     rule: str = ""
     moments: list[CallMoment] = field(default_factory=list)
     samples: list[AudioSample] = field(default_factory=list)
+    trace: CallTrace | None = None
+
+    @property
+    def exemplar(self) -> dict[str, str] | None:
+        """What leads to its trace; None if it is not traced."""
+        return None if self.trace is None else self.trace.exemplar
 
 
 RecordSink: TypeAlias = Callable[[CallRecord], None]
@@ -67,8 +75,8 @@ RecordSink: TypeAlias = Callable[[CallRecord], None]
 class CallObserver(Protocol):
     """Who counts. Called on the hot path, so it must be fast; it must not raise."""
 
-    def stage(self, stage: str, seconds: float) -> None:
-        """One stage of a call took that long."""
+    def stage(self, stage: str, seconds: float, exemplar: dict[str, str] | None = None) -> None:
+        """One stage of a call took that long; exemplar: what leads to the call's trace, if it has one."""
 
     def leg_opened(self, leg: str) -> None:
         """A leg (``"caller"`` or ``"agent"``) is active."""

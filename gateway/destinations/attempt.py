@@ -209,6 +209,7 @@ class Attempt:
             ("X-Agent-Id", self._agent.id),
             ("X-Call-Id", call.id),
             ("X-Dialled-Number", call.dialled),
+            *((("traceparent", call.traceparent),) if call.traceparent else ()),
             *call.carrier_headers,
             *self._vouched(),
             *self._endpoint.headers.items(),

@@ -173,6 +173,10 @@ class Call(Protocol):
     def tried(self) -> list[Tried]:
         """What was tried so far, oldest first; whoever tries something adds to it."""
 
+    @property
+    def traceparent(self) -> str:
+        """What agents are told of the call's trace (W3C Trace Context §3.2); empty if it has none."""
+
     def now(self) -> float:
         """Seconds, the clock of every deadline here."""
 

@@ -73,7 +73,7 @@ class MediaStreamAttempt:
             return self._failed(f"endpoint cannot be spoken to: {error}")
         call.attempt_begins()
         call.happened("websocket", f"handshake with {shown_url(self._endpoint.url)} begins")
-        connecting = asyncio.ensure_future(self._streams.connect(self._endpoint))
+        connecting = asyncio.ensure_future(self._streams.connect(self._endpoint, call.traceparent))
         try:
             patience = min(deadline, self._began + self._trunk.response_timeout)
             socket = await attended(call, connecting, patience)

@@ -62,11 +62,14 @@ class StreamTrunk:
     on_session_over: Callable[[AudioSession], None] = _uncounted
     _closing: set[asyncio.Task[Any]] = field(default_factory=set)
 
-    async def connect(self, endpoint: Endpoint) -> AgentSocket:
-        """Shake hands; texts come undecoded. Raises aiohttp.ClientError, OSError; give it a time limit."""
+    async def connect(self, endpoint: Endpoint, traceparent: str = "") -> AgentSocket:
+        """Shake hands; texts come undecoded. Raises aiohttp.ClientError, OSError; give it a time limit.
+
+        traceparent: what the agent is told of the call's trace, if it has one.
+        """
         return await self.session.ws_connect(
             endpoint.url,
-            headers=handshake_headers(endpoint),
+            headers=handshake_headers(endpoint) | ({"traceparent": traceparent} if traceparent else {}),
             max_msg_size=MAX_MESSAGE,
             heartbeat=HEARTBEAT_SECONDS,
             timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_SECONDS),

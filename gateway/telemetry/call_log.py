@@ -94,6 +94,10 @@ class Summary(Protocol):
     verstat: str
 
     @property
+    def exemplar(self) -> dict[str, str] | None:
+        """What leads to its trace; None if it is not traced."""
+
+    @property
     def tried(self) -> Sequence[TriedLine]:
         """In order."""
 
@@ -111,7 +115,8 @@ class CallLog:
 
     def __call__(self, record: Summary) -> None:
         """Take the record of a call."""
-        self._metrics.call_ended(record.carrier, record.outcome, record.seconds)
+        exemplar = record.exemplar
+        self._metrics.call_ended(record.carrier, record.outcome, record.seconds, exemplar)
         tried: list[dict[str, Any]] = [
             {
                 "destination": each.destination,
@@ -131,6 +136,7 @@ class CallLog:
             number=record.number,
             plan=record.plan,
             tried=tried,
+            **(exemplar or {}),
             outcome=record.outcome,
             **_if_any(transfers=record.transfers, reason=record.reason, verstat=record.verstat),
             status=record.status,

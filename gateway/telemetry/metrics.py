@@ -215,6 +215,18 @@ class Metrics:
             "SIP messages not kept for traces, because the disk was away or too slow.",
             registry=registry,
         )
+        self.spans = Counter(
+            "gateway_traced_calls",
+            "Calls traced: exported, refused by the collector, dropped before it had them.",
+            ("result",),
+            registry=registry,
+        )
+        self.hep = Counter(
+            "gateway_hep_messages",
+            "SIP messages for Homer: sent, or dropped because they came too fast.",
+            ("result",),
+            registry=registry,
+        )
         self.agent_calls = Gauge("gateway_agent_calls", "Calls at an agent.", ("agent",), registry=registry)
         self.lookups = Counter("routing_lookups", "Route lookups.", ("source", "result"), registry=registry)
         self.lookup_seconds = Histogram(
@@ -320,9 +332,9 @@ class Metrics:
 
     # Calls: what `gateway.calls.records.CallObserver` asks for.
 
-    def stage(self, stage: str, seconds: float) -> None:
-        """One stage of a call took that long."""
-        self._stages[stage].observe(seconds)
+    def stage(self, stage: str, seconds: float, exemplar: dict[str, str] | None = None) -> None:
+        """One stage of a call took that long; exemplar: what leads to the call's trace, if it has one."""
+        self._stages[stage].observe(seconds, exemplar)
 
     def leg_opened(self, leg: str) -> None:
         """A leg is active."""
@@ -362,13 +374,15 @@ class Metrics:
             counter = self._outcomes[carrier, outcome] = self.calls.labels(carrier, outcome)
         return counter
 
-    def call_ended(self, carrier: str, outcome: str, seconds: float) -> None:
+    def call_ended(
+        self, carrier: str, outcome: str, seconds: float, exemplar: dict[str, str] | None = None
+    ) -> None:
         """A call is over."""
         self._outcome(carrier, outcome).inc()
         duration = self._durations.get(outcome)
         if duration is None:
             duration = self._durations[outcome] = self.call_duration.labels(outcome)
-        duration.observe(seconds)
+        duration.observe(seconds, exemplar)
 
     # Routing: what `routing.replica` asks for.
 

@@ -243,7 +243,7 @@ class Rig:
     async def lookup(self, number: str) -> PhoneNumber | None:
         return None
 
-    def stage(self, stage: str, seconds: float) -> None:
+    def stage(self, stage: str, seconds: float, exemplar: dict[str, str] | None = None) -> None:
         assert seconds >= 0
 
     def leg_opened(self, leg: str) -> None:

@@ -85,7 +85,7 @@ class Counts:
         self.transfers: Counter[str] = Counter()
         self.records: list[CallRecord] = []
 
-    def stage(self, stage: str, seconds: float) -> None:
+    def stage(self, stage: str, seconds: float, exemplar: dict[str, str] | None = None) -> None:
         assert seconds >= 0, f"stage {stage} took {seconds} s"
 
     def leg_opened(self, leg: str) -> None:

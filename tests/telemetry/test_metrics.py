@@ -37,6 +37,8 @@ CONTRACT = {
 """What `product.md` promises of the gateway and of routing, without the counters' suffix."""
 
 MORE = {
+    "gateway_traced_calls": ("result",),
+    "gateway_hep_messages": ("result",),
     "gateway_ready": (),
     "gateway_disk_free_bytes": ("directory",),
     "gateway_disk_size_bytes": ("directory",),
