@@ -317,6 +317,19 @@ class Call:
         if len(moments) < MAX_MOMENTS:
             moments.append(CallMoment(self._clock() - self._began, kind, text))
 
+    def turns_to(self, destination: str, role: str) -> None:
+        """A destination is offered the call."""
+        self.destination = destination
+        self.happened("destination", destination)
+        if self.trace is not None:
+            self.trace.tries(destination, role)
+
+    def leaves(self, reason: str) -> None:
+        """The destination did not take the call, or lost it."""
+        self.happened("destination", reason)
+        if self.trace is not None:
+            self.trace.leaves(reason)
+
     def leg_placed(self, call_id: str) -> None:
         """See `Call`."""
         if len(self.record.sip_call_ids) < MAX_SIP_LEGS:

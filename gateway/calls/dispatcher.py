@@ -271,20 +271,15 @@ class Dispatcher:
         for index, destination in enumerate(destinations, 1):
             if call.answered or early:
                 call.waiting_sound.start()
-            call.destination = destination.name
-            call.happened("destination", destination.name)
-            if call.trace is not None:
-                call.trace.tries(destination.name, destination.role)
+            call.turns_to(destination.name, destination.role)
             outcome = await destination.take(call)
-            if call.trace is not None and isinstance(outcome, Declined | Lost):
-                call.trace.leaves(outcome.reason)
             match outcome:
                 case Finished():
                     call.close(destination.role, outcome.cause, outcome.status, outcome.reason)
                     return
                 case Lost():
                     call.rescued = True
-                    call.happened("destination", f"lost: {outcome.reason}")
+                    call.leaves(f"lost: {outcome.reason}")
                     cause, status = outcome.reason, 480
                 case Moved():
                     call.happened("destination", "the agent sent the call on")
@@ -292,7 +287,7 @@ class Dispatcher:
                     await self._try_in_order(call, self._moved(call, outcome, destinations[index:]))
                     return
                 case Declined():
-                    call.happened("destination", f"did not take it: {outcome.reason}")
+                    call.leaves(f"did not take it: {outcome.reason}")
                     status = outcome.status
             call.gave_up()
         call.close("failed", cause, status)
