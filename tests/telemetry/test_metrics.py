@@ -37,6 +37,7 @@ CONTRACT = {
 """What `product.md` promises of the gateway and of routing, without the counters' suffix."""
 
 MORE = {
+    "gateway_srtp_rejected_packets": ("reason",),
     "gateway_traced_calls": ("result",),
     "gateway_hep_messages": ("result",),
     "gateway_ready": (),
@@ -126,6 +127,8 @@ class Stream:
     lost: int = 0
     jitter: float = 0.0
     round_trip: float | None = None
+    dropped_forged: int = 0
+    dropped_replayed: int = 0
 
 
 def test_rtp_totals_never_fall_when_ports_close_or_late_packets_come() -> None:
