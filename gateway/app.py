@@ -380,7 +380,7 @@ class Gateway:
                 settings.transfer.scope,
                 settings.transfer.hosts,
                 lambda: self.replica.agents,
-                lambda: (status.url for status in self.health.snapshot()),
+                lambda: (each.url for agent in self.replica.view.agents() for each in agent.endpoints),
                 self.replica.get,
             ),
         )
