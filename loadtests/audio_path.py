@@ -5,8 +5,9 @@
 
 In virtual time, so the machine does not matter: packets are lost and delayed by dice from a seed. "to the
 agent" and "to the caller" are the gateway's own part, without the delay of the jitter buffer ("buffer"),
-which is chosen; a frame waits for the session's beat, ten milliseconds on average. A relay has no jitter buffer:
-what it adds is waiting for packets that are out of order ("slowest"), what it loses is late for its turn.
+which is chosen; a frame waits for the session's beat, ten milliseconds on average. A relay has no jitter
+buffer: what it adds is waiting for packets that are out of order ("slowest"), what it loses is late for its
+turn.
 """
 
 from __future__ import annotations

@@ -8,13 +8,13 @@ Options of an endpoint: ``encoding`` (``PCMU``, ``PCMA`` or ``L16``) and, for L1
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
-from gateway.streams.media_messages import read
-from gateway.streams.protocol import FRAME_MS, AudioForm, OptionError, StreamedCall, StreamEvent, encoded
+from gateway.streams.carrier_stream import CarrierStream
+from gateway.streams.protocol import AudioForm, OptionError, StreamedCall
 
 OPTIONS: Final = ("encoding", "sample_rate")
 
@@ -26,29 +26,19 @@ _FORMS: Final = {
 }
 
 
-class TelnyxStream:
+class TelnyxStream(CarrierStream):
     """See `StreamProtocol`."""
 
-    __slots__ = (
-        "_call",
-        "_chunk",
-        "_control_id",
-        "_sequence",
-        "_session_id",
-        "_stream_id",
-        "_user_id",
-        "form",
-    )
+    __slots__ = ("_control_id", "_session_id", "_user_id", "form")
+
+    NUMBER, STREAM = "sequence_number", "stream_id"
 
     def __init__(self, call: StreamedCall, options: Mapping[str, str]) -> None:
+        super().__init__(call, str(UUID(call.derived("stream"))))
         self.form = _form(options)
-        self._call = call
-        self._stream_id = str(UUID(call.derived("stream")))
         self._session_id = str(UUID(call.derived("session")))
         self._user_id = str(UUID(hex=call.account_sid[2:]))
         self._control_id = "v2:" + call.derived("control", 64)
-        self._sequence = 0
-        self._chunk = 0
 
     def opening(self) -> list[str]:
         """`connected` and `start`."""
@@ -66,42 +56,14 @@ class TelnyxStream:
         }
         return [json.dumps({"event": "connected", "version": "1.0.0"}), self._message("start", start=start)]
 
-    def audio(self, frame: bytes) -> str:
-        """`media`; written by hand, since it is written fifty times a second for each call."""
-        self._sequence += 1
-        self._chunk += 1
-        return (
-            f'{{"event":"media","sequence_number":"{self._sequence}","stream_id":"{self._stream_id}","media":'
-            f'{{"track":"inbound","chunk":"{self._chunk}","timestamp":"{(self._chunk - 1) * FRAME_MS}",'
-            f'"payload":"{encoded(frame)}"}}}}'
-        )
-
     def key(self, digit: str) -> list[str]:
         """`dtmf`."""
         at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         return [self._message("dtmf", occurred_at=at, dtmf={"digit": digit})]
 
-    def reached(self, name: str) -> list[str]:
-        """`mark`, as it came."""
-        return [self._message("mark", mark={"name": name})]
-
-    def cleared(self, marks: Sequence[str], played: int) -> list[str]:
-        """Marks that will not be reached any more come back at once."""
-        return [message for name in marks for message in self.reached(name)]
-
     def closing(self) -> list[str]:
         """`stop`."""
         return [self._message("stop", stop={"user_id": self._user_id, "call_control_id": self._control_id})]
-
-    def receive(self, text: str | bytes) -> list[StreamEvent]:
-        """See `gateway.streams.media_messages`."""
-        return read(text)
-
-    def _message(self, event: str, **content: object) -> str:
-        self._sequence += 1
-        return json.dumps(
-            {"event": event, "sequence_number": str(self._sequence), "stream_id": self._stream_id, **content}
-        )
 
 
 def _form(options: Mapping[str, str]) -> AudioForm:
