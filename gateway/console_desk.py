@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gateway.admission.doorkeeper import TurnedAway
 from gateway.api_service import StoreUnavailable
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from gateway.api_service import Calls
     from gateway.app import Gateway
     from gateway.calls.call import Call
+
+
+TURN: Final = 100
+"""Calls looked at without letting anybody else run: a millisecond."""
 
 
 class ConsoleDesk:
@@ -47,9 +51,14 @@ class ConsoleDesk:
         """See `Desk`."""
         return self._node.draining
 
-    def rows(self) -> list[LiveRow]:
-        """See `Desk`."""
-        return [self._row(call) for call in reversed(list(self._gateway.registry))]
+    async def rows(self) -> list[LiveRow]:
+        """See `Desk`; gives way now and then."""
+        rows = []
+        for count, call in enumerate(reversed(list(self._gateway.registry)), 1):
+            rows.append(self._row(call))
+            if count % TURN == 0:
+                await asyncio.sleep(0)
+        return rows
 
     def _row(self, call: Call) -> LiveRow:
         record, heard = call.record, call.audio.heard

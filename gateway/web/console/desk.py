@@ -58,7 +58,7 @@ class Desk(Protocol):
     def draining(self) -> bool:
         """It takes no new calls."""
 
-    def rows(self) -> list[LiveRow]:
+    async def rows(self) -> list[LiveRow]:
         """The calls that go on, the newest first."""
 
     async def find(self, call_id: str) -> CallShown | None:

@@ -45,6 +45,7 @@ class Feed:
         self._desk = desk
         self._clock = clock
         self._watchers = 0
+        self._looking = asyncio.Lock()
         self._at = float("-inf")
         self._rows: dict[str, LiveRow] = {}
         self._total = 0
@@ -77,7 +78,7 @@ class Feed:
         known: dict[str, LiveRow] = {}
         until = self._clock() + WATCH_SECONDS
         while self._clock() < until:
-            rows = self._now()
+            rows = await self._now()
             changed = [row for row in rows.values() if known.get(row.id) != row]
             gone = [call_id for call_id in known if call_id not in rows]
             told = {"rows": changed, "gone": gone, "total": self._total, "draining": self._desk.draining}
@@ -86,11 +87,12 @@ class Feed:
             with contextlib.suppress(TimeoutError):
                 await asyncio.sleep(BEAT_SECONDS)
 
-    def _now(self) -> dict[str, LiveRow]:
+    async def _now(self) -> dict[str, LiveRow]:
         """The calls of this beat, looked up once for all browsers."""
-        if self._clock() - self._at >= BEAT_SECONDS / 2:
-            rows = self._desk.rows()
-            self._total = len(rows)
-            self._rows = {row.id: row for row in rows[:MAX_ROWS]}
-            self._at = self._clock()
-        return self._rows
+        async with self._looking:
+            if self._clock() - self._at >= BEAT_SECONDS / 2:
+                rows = await self._desk.rows()
+                self._total = len(rows)
+                self._rows = {row.id: row for row in rows[:MAX_ROWS]}
+                self._at = self._clock()
+            return self._rows

@@ -137,8 +137,8 @@ class Console:
         raise web.HTTPSeeOther(ROOT + "/live")
 
     async def _live(self, _request: web.Request, session: Session) -> web.StreamResponse:
-        rows = self._desk.rows()
-        body = call_lists.live_body(rows[:MAX_ROWS], len(rows), session, draining=self._desk.draining)
+        rows = await self._desk.rows()
+        body = await call_lists.live_body(rows[:MAX_ROWS], len(rows), session, draining=self._desk.draining)
         return self._page("Live calls", body, session, here="live")
 
     async def _events(self, request: web.Request, _session: Session) -> web.StreamResponse:

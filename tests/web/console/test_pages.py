@@ -108,7 +108,7 @@ class Desk:
     disk: OSError | None = None
     door: Doorkeeper = field(default_factory=Doorkeeper)
 
-    def rows(self) -> list[LiveRow]:
+    async def rows(self) -> list[LiveRow]:
         return list(self.live)
 
     async def find(self, call_id: str) -> CallShown | None:
