@@ -23,6 +23,9 @@ PROSE_FIELDS: Final = ("detail", "error")
 
 LONG_NUMBER: Final = re.compile(r"\+?\d{7,}")
 
+MAIL_ADDRESS: Final = re.compile(r"(?<![\w:.+-])[\w.+-]{1,64}@[\w-]+\.[A-Za-z][\w.-]*")
+"""As mail servers repeat it in what they answer; what stands in a SIP URI is none."""
+
 KEPT_DIGITS: Final = 2
 """Digits left of a masked value: enough to tell two calls apart, not enough to call back."""
 
@@ -47,7 +50,8 @@ def mask_personal_data(
             event[key] = masked(event[key])
     for key in PROSE_FIELDS:
         if key in event:
-            event[key] = LONG_NUMBER.sub(lambda match: masked(match[0]), str(event[key]))
+            prose = MAIL_ADDRESS.sub("***", str(event[key]))
+            event[key] = LONG_NUMBER.sub(lambda match: masked(match[0]), prose)
     return event
 
 

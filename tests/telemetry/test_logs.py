@@ -88,6 +88,14 @@ def test_numbers_quoted_in_an_error_are_masked_too(logged: Logs) -> None:
     assert logged.lines()[0]["detail"] == 'n.toml:2: "***23" is not E.164'
 
 
+def test_addresses_that_a_mail_server_repeats_are_masked_and_sip_addresses_are_not(logged: Logs) -> None:
+    logged.configure(mask=True)
+    structlog.get_logger().error(
+        "email", error="550 <ada.l+x@example.com>: no such user at sip:bot@a.internal"
+    )
+    assert logged.lines()[0]["error"] == "550 <***>: no such user at sip:bot@a.internal"
+
+
 def test_exceptions_and_console_lines_are_text_for_people(logged: Logs) -> None:
     logged.configure(format="console")
     try:
