@@ -45,6 +45,10 @@ def test_lists_are_written_with_commas_in_the_environment(monkeypatch: pytest.Mo
         ("[storage]\nurl = 's3://key:word@bucket'\n", "storage.url: keys do not belong into the URL"),
         ("[agents]\ndns_servers = '192.0.2.53'\n", 'agents.dns_servers: "192.0.2.53" has no port'),
         ("[storage]\naccess_key_id = 'k'\n", "storage.access_key_id: write both"),
+        ("[voicemail]\ndefault_message = '{{me}}'\n", "voicemail.default_message: {{me}} is no variable"),
+        ("[transcription]\nurl = 'api.openai.com'\n", "transcription.url: write it as https://host"),
+        ("[transcription]\nlanguage = 'English'\n", "transcription.language: string should match pattern"),
+        ("[email]\nhost = 'smtp'\nsender = 'a@b'\nto = 'a@b, c@d'\n", "email.to: write one address"),
         ("sip =\n", "Invalid value"),
     ],
 )
@@ -54,6 +58,11 @@ def test_faults_name_the_key_and_the_fix(tmp_path: Path, text: str, told: str) -
         load(path, {})
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_emails_may_go_to_numbers_addresses_alone(tmp_path: Path) -> None:
+    settings = load(written(tmp_path, "[email]\nhost = 'smtp'\nsender = 'a@b'\n"), {})
+    assert settings.email.to == ""
 
 
 def test_a_file_that_was_named_must_exist(tmp_path: Path) -> None:

@@ -92,6 +92,7 @@ def test_an_empty_file_is_no_routes() -> None:
         (AGENT + "name = 5", 3, "agents[0].name: expected `str`, got `int`"),
         ("[[agents]]\nname = 'One'", 1, "missing required field `id`"),
         ("[[agents]]\nid = ''", 2, "agents[0].id: is empty"),
+        (AGENT + "voicemail_message = '{{agnt}}'", 3, "{{agnt}} is no variable: did you mean {{agent}}?"),
         (AGENT + AGENT, 4, "agents[1].id: agt_one stands twice, first in line 2"),
         (AGENT + "endpoints = 5", 3, "agents[0].endpoints: expected `array`"),
         (AGENT + "endpoints = [5]", 3, "agents[0].endpoints[0]: expected `object`"),
