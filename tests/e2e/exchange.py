@@ -102,7 +102,7 @@ class Exchange:
         whole = settings(directory, sip, http)
         for section, values in overrides.items():
             whole.setdefault(section, {}).update(values)
-        self.gateway = GatewayProcess(directory, whole, sip=sip, http=http)
+        self.gateway = GatewayProcess(directory, whole, sip=sip, http=http, patience=60.0)
 
     def line(
         self,
