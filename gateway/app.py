@@ -63,6 +63,7 @@ from gateway.operator_key import operator_key
 from gateway.recordings.retention import Limits, Swept, keep_swept
 from gateway.recordings.shelf import Shelf
 from gateway.recordings_place import local_directory, open_store
+from gateway.registrations import Registrations
 from gateway.sip.bridge import Witness
 from gateway.sip.digest_server import Authenticator
 from gateway.sip.dns_client import DnsClient
@@ -228,8 +229,10 @@ class Gateway:
         self._exit.callback(self.ports.close)
         self._media_totals = MediaTotals(self.metrics, self.ports.open_stats, stream_mos)
         sources = SourceRates(settings.admission.source_requests_per_second, time.monotonic)
-        secure = settings.sip.tls_certificate is not None
         self._tracer = self._start_tracing()
+        secure = settings.sip.tls_certificate is not None or any(
+            each.registration is not None and each.registration.over_tls for each in self.carriers
+        )
         self.sip = SipEndpoint(
             listen=settings.sip.listen,
             agent_listen=settings.sip.agent_listen,
@@ -273,6 +276,7 @@ class Gateway:
                 self.certificates.tls,
             ),
         )
+        self.registrations = Registrations(self.sip, self.metrics)
         trusted = await self._load_trust()
         self.streams = StreamTrunk(
             open_session(trusted),
@@ -295,6 +299,8 @@ class Gateway:
         self._exit.push_async_callback(self.web.stop)
         await self.sip.start()
         self._exit.push_async_callback(self.sip.stop)
+        await self.registrations.follow(self.carriers)
+        self._exit.push_async_callback(self.registrations.stop)
         lag = LoopLagMonitor(self._measured)
         lag.start()
         self._exit.callback(lag.stop)
@@ -785,7 +791,7 @@ class Gateway:
     # What the endpoint asks.
 
     def _admit(self, host: str) -> object | None:
-        return self.carriers.match(host)
+        return self.carriers.match(host) or self.registrations.match(host)
 
     def _refused(self, carrier: str, rule: str) -> None:
         self.refusals(carrier, rule)
@@ -858,6 +864,7 @@ class Gateway:
             self.carriers = await self._load_carriers()
         except CarriersError as error:
             log.error("carriers not reloaded", detail=str(error), key="admission.carriers_files")
+        await self.registrations.follow(self.carriers)
         await self.certificates.reload()
         if self._sync is not None:
             try:

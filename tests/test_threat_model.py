@@ -54,6 +54,8 @@ NO_CAPS = {
     "gateway.media.stream_transcoder.MAX_GAP_SECONDS": "tells a pause from a re-based clock",
     "gateway.media.patient_order.MAX_STEP": "tells loss from a restart (RFC 3550 A.1)",
     "gateway.traces.pcap.MAX_SEGMENT": "shapes what we write",
+    "gateway.sip.account.MAX_EXPIRES": "checks what an operator or a registrar writes",
+    "gateway.sip.registration.MAX_PAUSE": "a pause",
     "gateway.sip.request_writer.MAX_FORWARDS": "what a request of ours starts with (RFC 3261 §8.1.1.6)",
     "storage.objects.MAX_KEY": "checks what the gateway itself writes",
     "storage.s3.MAX_ERROR": "shapes what we say",

@@ -9,6 +9,8 @@ from datetime import date
 from ipaddress import IPv4Network, IPv6Network
 from typing import Final, Literal, TypeAlias
 
+from gateway.sip.account import Account
+
 SrtpPolicy: TypeAlias = Literal["off", "optional", "required"]
 
 IdentityPolicy: TypeAlias = Literal["off", "record", "require"]
@@ -40,6 +42,7 @@ class Carrier:
     passed_headers: prefixes of header names that agents get to see.
     refused_callers: callers who get 603: numbers, ``anonymous``, or beginnings of them with a ``*`` behind.
     username, password: by which its calls are known from any address (digest); empty without.
+    registration: the account at which its calls are asked for; None where it sends them unasked.
     srtp: whether its callers' audio is encrypted: ``off``, ``optional`` (as a call wants it), ``required``.
     asserted_identity: whether its P-Asserted-Identity is believed (RFC 3325).
     identity: what becomes of its callers' PASSporTs (RFC 8224): ``off``: nothing; ``record``: they are
@@ -61,6 +64,7 @@ class Carrier:
     certificate_names: tuple[str, ...] = ()
     username: str = ""
     password: str = field(default="", repr=False)
+    registration: Account | None = None
     srtp: SrtpPolicy = "optional"
     asserted_identity: bool = True
     identity: IdentityPolicy = "off"
@@ -69,6 +73,11 @@ class Carrier:
     development: bool = False
     documentation: str | None = None
     checked: date | None = None
+
+    @property
+    def account(self) -> str:
+        """The user that it knows us by; empty where we have not registered."""
+        return self.registration.username if self.registration is not None else ""
 
     def refuses(self, caller: str) -> bool:
         """Whether this caller is turned away; a plus in front makes no difference."""

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from gateway.admission.carriers import Carrier, CarriersError, CarrierTable, Network
+from gateway.sip.account import MAX_EXPIRES, MIN_EXPIRES, Account
+from gateway.sip.uri import SipUri, UriError, parse_uri
 
 ENTRY: Final = "trunk"
 """The one kind of table in these files."""
@@ -18,7 +20,7 @@ ENTRY: Final = "trunk"
 MIN_PASSWORD: Final = 12
 """Characters of a trunk's password: anybody may guess ten times a minute from each address."""
 
-_KNOWN_BY: Final = ("sources", "certificate_names", "username")
+_KNOWN_BY: Final = ("sources", "certificate_names", "username", "registration")
 """Of which an entry needs one: what tells its calls from strangers'."""
 
 _Reader: TypeAlias = Callable[[object], Any]
@@ -175,13 +177,62 @@ def _password(value: object) -> str:
 
 
 def _password_file(value: object) -> str:
+    return _password(_read_secret(value))
+
+
+def _read_secret(value: object) -> str:
     path = Path(_text(value))
     try:
-        return _password(path.read_text(encoding="utf-8").strip())
+        return path.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise _FieldError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise _FieldError(f"{path}: not a text") from None
+
+
+def _registration(value: object) -> Account:
+    if not isinstance(value, dict):
+        raise _FieldError('write it as { registrar = "sip:…", username = "…", password_file = "…" }')
+    _refuse_unknown(value, _REGISTRATION)
+    for required in ("registrar", "username"):
+        if required not in value:
+            raise _FieldError(f"{required} is missing")
+    if ("password" in value) == ("password_file" in value):
+        raise _FieldError("write password or password_file")
+    values = {}
+    for key, each in value.items():
+        try:
+            values["password" if key == "password_file" else key] = _REGISTRATION[key](each)
+        except _FieldError as error:
+            raise _FieldError(f"{key}: {error}") from None
+    return Account(**values)
+
+
+def _registrar(value: object) -> str:
+    uri = _text(value)
+    try:
+        if isinstance(parse_uri(uri), SipUri):
+            return uri
+    except UriError:
+        pass
+    raise _FieldError(f'"{uri}" is not a SIP URI as in sip:sip.example.com;transport=tls')
+
+
+def _carriers_password(value: object) -> str:
+    """One that the carrier gave, however short it is."""
+    if not (isinstance(value, str) and value and value.isprintable()):
+        raise _FieldError("must be a text")
+    return value
+
+
+def _carriers_password_file(value: object) -> str:
+    return _carriers_password(_read_secret(value))
+
+
+def _expires(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not MIN_EXPIRES <= value <= MAX_EXPIRES:
+        raise _FieldError(f"must be {MIN_EXPIRES:g} to {MAX_EXPIRES} seconds")
+    return value
 
 
 def _srtp(value: object) -> str:
@@ -202,6 +253,15 @@ def _date(value: object) -> date:
     return value
 
 
+_REGISTRATION: Final[Mapping[str, _Reader]] = {
+    "registrar": _registrar,
+    "username": _username,
+    "password": _carriers_password,
+    "password_file": _carriers_password_file,
+    "domain": _text,
+    "expires": _expires,
+}
+
 _FIELDS: Final[Mapping[str, _Reader]] = {
     "name": _name,
     "sources": _networks,
@@ -219,6 +279,7 @@ _FIELDS: Final[Mapping[str, _Reader]] = {
     "username": _username,
     "password": _password,
     "password_file": _password_file,
+    "registration": _registration,
     "development": _flag,
     "documentation": _text,
     "checked": _date,

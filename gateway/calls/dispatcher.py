@@ -153,7 +153,7 @@ class Dispatcher:
         request = leg.request
         identity = caller_identity(request, trusted=carrier.asserted_identity)
         headers = passed_headers(request, carrier.passed_headers, withheld=identity.withheld)
-        dialled = dialled_number(request)
+        dialled = dialled_number(request, carrier.account)
         keys = _keys(leg, carrier, headers, dialled)
         first = self._retries.find(keys)
         if first is not None:

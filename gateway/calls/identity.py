@@ -42,9 +42,18 @@ MAX_NUMBER = 256
 """Characters of who calls or is called; a longer text is nobody's number."""
 
 
-def dialled_number(request: Request) -> str:
-    """The Request-URI's user as the carrier wrote it, without its parameters; empty if there is none."""
-    return _number(request.uri)
+def dialled_number(request: Request, account: str = "") -> str:
+    """The Request-URI's user as the carrier wrote it, without its parameters; empty if there is none.
+
+    account: the user of our Contact where we have registered; a call to it tells what was dialled in To.
+    """
+    number = _number(request.uri)
+    if account and number == account:
+        try:
+            return _number(request.to.uri)
+        except SipParseError:
+            return number
+    return number
 
 
 def caller_number(request: Request) -> str:

@@ -36,6 +36,7 @@ from gateway.recordings_place import open_store
 from gateway.sip.addresses import AddressError, parse_address
 from gateway.sip.dns_client import DnsClient
 from gateway.sip.endpoint import SipEndpoint
+from gateway.sip.registration import Registration
 from gateway.sip.resolver import Resolver
 from gateway.sip.transport import SocketNetwork
 from gateway.speech.engine import make_engine
@@ -102,6 +103,7 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
         _certificate,
         _public_address,
         _carriers,
+        _registrations,
         _redis,
         _api,
         _speech,
@@ -412,6 +414,43 @@ async def _endpoints(settings: Settings, agents: Sequence[Agent]) -> list[Findin
 
     try:
         return await asyncio.gather(*(probe(agent, each) for agent in agents for each in agent.endpoints))
+    finally:
+        await sip.stop()
+
+
+async def _registrations(settings: Settings) -> list[Finding]:
+    """Whether carriers would take the accounts that are to be registered; asks, and changes nothing there."""
+    try:
+        paths = [Path(name) for name in settings.admission.carriers_files]
+        carriers = await asyncio.to_thread(load_carriers, paths)
+        accounts = [(each.name, each.registration) for each in carriers if each.registration is not None]
+        handshakes: dict[str, str] = {}
+        certificates = await Certificates.load(settings, handshakes.__setitem__)
+    except (CarriersError, CertificateError):  # told already
+        return []
+    if not accounts:
+        return []
+    sip = SipEndpoint(
+        listen=("0.0.0.0:0",),
+        tls_listen=("0.0.0.0:0",),
+        network=SocketNetwork(tls=certificates.tls),
+        on_invite=lambda leg: leg.refuse(486),
+        observer=Unobserved(),
+        on_error=lambda where, error: None,
+        product="voice-gateway-check",
+    )
+    await sip.start()
+    try:
+        found = []
+        for name, account in accounts:
+            why = await Registration(sip, account, lambda up, reason: None).query()
+            if why is None:
+                found.append(Finding("registration", True, f"{name}: {account.registrar} takes our account"))
+                continue
+            why = "; ".join([why, *handshakes.values()])
+            fix = f'correct registration of trunk "{name}": it sends no calls until then'
+            found.append(Finding("registration", False, f"{name} at {account.registrar}: {why}", fix))
+        return found
     finally:
         await sip.stop()
 

@@ -79,17 +79,19 @@ class Core:
         self.legs: dict[str, Leg] = {}
         self.calls: dict[CallKey, InboundLeg] = {}
 
-    def contact(self, flow: Flow, *, sips: bool = False) -> tuple[str, str]:
+    def contact(self, flow: Flow, *, sips: bool = False, user: str = "") -> tuple[str, str]:
         """The Contact header that leads back to us from this flow's peer.
 
+        user: of its URI, escaped; empty for none.
         sips: the dialog was begun with a sips URI, so that nothing in it may leave TLS (RFC 3261 §8.1.1.8,
             §12.1.1).
         """
         host, port = self.sink.local_address(flow)
+        at = f"{user}@" if user else ""
         if sips:
-            return "Contact", f"<sips:{format_host(host)}:{port}>"
+            return "Contact", f"<sips:{at}{format_host(host)}:{port}>"
         transport = "" if flow.transport == "udp" else f";transport={flow.transport}"
-        return "Contact", f"<sip:{format_host(host)}:{port}{transport}>"
+        return "Contact", f"<sip:{at}{format_host(host)}:{port}{transport}>"
 
     def next_hop(self, dialog: Dialog, flow: Flow) -> Flow:
         """The flow towards a dialog's peer, last seen on `flow`."""

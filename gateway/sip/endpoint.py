@@ -29,7 +29,7 @@ from gateway.sip.outbound_leg import OutboundLeg
 from gateway.sip.resolver import ResolveError, Resolver
 from gateway.sip.sink import TokenSource
 from gateway.sip.transport import SocketNetwork
-from gateway.sip.user_agent import StatusAndHeaders, UserAgent
+from gateway.sip.user_agent import Sender, StatusAndHeaders, UserAgent
 
 CARRIERS_KEY: Final = "sip.listen"
 CARRIERS_TLS_KEY: Final = "sip.tls_listen"
@@ -203,15 +203,22 @@ class SipEndpoint:
             ResolveError: (an OSError) the URI leads nowhere, or nowhere from our addresses.
 
         """
+        return await self._ways(uri, self._agents)
+
+    async def carrier_ways(self, uri: str) -> tuple[Flow, ...]:
+        """The same to a carrier, from where carriers reach us. Raises ResolveError."""
+        return await self._ways(uri, self._carriers)
+
+    async def _ways(self, uri: str, side: Side) -> tuple[Flow, ...]:
         found = []
         for flow in await self._resolver.resolve(uri):
-            listener = self._listeners.find(self._agents, flow.transport, flow.host)
+            listener = self._listeners.find(side, flow.transport, flow.host)
             if listener is not None:
                 found.append(flow._replace(channel=listener.channel))
         if found:
             return tuple(found)
         family = "IPv6" if ":" in flow.host else "IPv4"
-        key = AGENTS_TLS_KEY if flow.transport == "tls" else AGENTS_KEY
+        key = side.tls_key if flow.transport == "tls" else side.key
         raise ResolveError(f"{uri}: no {family} address in {key}")
 
     def way_failed(self, flow: Flow) -> None:
@@ -254,6 +261,21 @@ class SipEndpoint:
     ) -> None:
         """Send a request outside of any dialog; see `UserAgent.request`."""
         self.user_agent.request(method, uri, flow, headers=headers, digest=digest, on_result=on_result)
+
+    def register(
+        self,
+        uri: str,
+        flow: Flow,
+        *,
+        sender: Sender,
+        headers: HeaderList,
+        digest: DigestClient,
+        on_result: Callable[[Response | None, FailureCause], None],
+    ) -> None:
+        """Send a REGISTER along a flow that `carrier_ways` found; see `UserAgent.request`."""
+        self.user_agent.request(
+            "REGISTER", uri, flow, headers=headers, sender=sender, digest=digest, on_result=on_result
+        )
 
     def account(self, username: str, password: str) -> DigestClient:
         """Who we are towards an agent that asks for it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from gateway.sip.core import ALLOW, Core
 from gateway.sip.digest_client import DigestClient, request_with_digest
@@ -33,6 +33,20 @@ SIPS_NOT_ALLOWED = ("Warning", '380 voice-gateway "SIPS Not Allowed"')
 
 
 StatusAndHeaders: TypeAlias = tuple[int, HeaderList]
+
+
+class Sender(NamedTuple):
+    """For whom a request outside of any dialog is sent.
+
+    address: From and To, a name-addr; None for where we are, and for the Request-URI.
+    call_id, cseq: as repeated requests of one kind have them (RFC 3261 §10.2).
+    user: of the Contact; None sends none.
+    """
+
+    address: str | None
+    call_id: str
+    cseq: int = 1
+    user: str | None = ""
 
 
 class UserAgent:
@@ -158,27 +172,34 @@ class UserAgent:
         flow: Flow,
         *,
         headers: HeaderList = (),
-        address: str | None = None,
+        sender: Sender | None = None,
         digest: DigestClient | None = None,
         on_result: Callable[[Response | None, FailureCause], None],
     ) -> None:
         """Send a request outside of any dialog, such as an OPTIONS probe; not an INVITE.
 
-        address: From and To, a name-addr; None for where we are, and for `uri`.
+        sender: for whom it is sent; None for us at large.
         digest: who we are, for a peer that asks.
         on_result: called once, with the final response and "response", or with None and why there is none.
         """
         core = self._core
-        contact = core.contact(flow, sips=uri[:5].lower() == "sips:")
+        proof = () if digest is None else digest.headers(method, uri)
+        who = sender or Sender(None, core.tokens() + core.tokens())
+        contact = core.contact(flow, sips=uri[:5].lower() == "sips:", user=who.user or "")
         request = RequestWriter(
             method,
             uri,
             branch=core.transactions.branch(),
-            from_=f"{address or contact[1]};tag={core.tokens()}",
-            to=address or f"<{uri}>",
-            call_id=core.tokens() + core.tokens(),
-            cseq=1,
-            headers=(contact, ("User-Agent", core.product), *headers),
+            from_=f"{who.address or contact[1]};tag={core.tokens()}",
+            to=who.address or f"<{uri}>",
+            call_id=who.call_id,
+            cseq=who.cseq,
+            headers=(
+                *((contact,) if who.user is not None else ()),
+                ("User-Agent", core.product),
+                *headers,
+                *proof,
+            ),
         )
 
         def on_response(response: Response) -> None:

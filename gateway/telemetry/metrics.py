@@ -107,6 +107,18 @@ class Metrics:
             ("result",),
             registry=registry,
         )
+        self.registration_up = Gauge(
+            "gateway_registration_up",
+            "1 while the trunk's account is registered at its carrier, which sends its calls here then.",
+            ("carrier",),
+            registry=registry,
+        )
+        self.registration_failures = Counter(
+            "gateway_registration_failures",
+            "Attempts to register at a carrier that failed by every way; the log says why.",
+            ("carrier",),
+            registry=registry,
+        )
         self.sip_transactions = Gauge(
             "gateway_sip_transactions", "SIP transactions alive.", ("kind",), registry=registry
         )

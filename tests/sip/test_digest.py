@@ -395,3 +395,15 @@ def test_a_request_outside_of_a_dialog(rig: Rig) -> None:
     answers(again)
     rig.receive(response(again, 200))
     assert results == [200]
+
+
+def test_an_account_that_was_asked_once_says_it_at_once(rig: Rig) -> None:
+    digest = DigestClient("bot", PASSWORD, str)
+    for number in (1, 2):
+        rig.ua.request("REGISTER", "sip:192.0.2.10", PEER, digest=digest, on_result=lambda *_: None)
+        sent = rig.take_request("REGISTER")
+        if number == 1:
+            ask(rig, sent)
+            sent = rig.take_request("REGISTER")
+        assert answers(sent).count == f"{number:08x}"
+        rig.receive(response(sent, 200))
