@@ -41,8 +41,11 @@ MODULES: dict[str, tuple[str, ...]] = {
 }
 """What is mutated, and by which tests of `tests/sip` it is judged."""
 
-PATIENCE = 60
-"""Seconds for one mutant: one that never ends is noticed, too."""
+PATIENCE = 5
+"""How many times as long as for the unchanged module a mutant may take: one without end is noticed."""
+
+LONGEST = 600
+"""Seconds for the unchanged module."""
 
 COMPARED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Eq: ast.NotEq,
@@ -139,11 +142,11 @@ class Mutated(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(compile(self._tree, str(self._path), "exec"), vars(module))
 
 
-def survives(path: Path, tree: ast.AST, tests: Sequence[str]) -> bool:
-    """Whether no test notices, in a process of its own."""
+def survives(path: Path, tree: ast.AST, tests: Sequence[str], patience: int) -> bool:
+    """Whether no test notices, in a process of its own and within so many seconds."""
     child = os.fork()
     if child == 0:
-        signal.alarm(PATIENCE)
+        signal.alarm(patience)
         quiet = os.open(os.devnull, os.O_WRONLY)
         os.dup2(quiet, 1)
         os.dup2(quiet, 2)
@@ -180,17 +183,20 @@ def main() -> int:
     sys.path.insert(0, str(ROOT))
     os.chdir(ROOT)
 
-    for path in map(Path, arguments.modules):
-        if not survives(ROOT / path, ast.parse((ROOT / path).read_text()), MODULES[str(path)]):
+    patience: dict[Path, int] = {}
+    for path in (ROOT / name for name in arguments.modules):
+        tests, began = MODULES[str(path.relative_to(ROOT))], time.monotonic()
+        if not survives(path, ast.parse(path.read_text()), tests, LONGEST):
             print(f"{path}: its tests fail without any mistake")
             return 1
+        patience[path] = 10 + round(PATIENCE * (time.monotonic() - began))
     until = time.monotonic() + arguments.seconds
     tried, survived = 0, []
     for path, tree, told in drawn(arguments.modules, arguments.count, arguments.seed):
         if time.monotonic() > until:
             break
         tried += 1
-        if survives(path, tree, MODULES[str(path.relative_to(ROOT))]):
+        if survives(path, tree, MODULES[str(path.relative_to(ROOT))], patience[path]):
             survived.append(told)
             print(f"survived: {told}", flush=True)
     killed = tried - len(survived)
