@@ -23,6 +23,7 @@ NASTY = (
 def messages(rig: Rig) -> list[bytes]:
     """One of everything a peer might send to this user agent, for legs that exist."""
     inbound = establish(rig)
+    inbound.may_refer = True
     ringing_tag = "ringing"
     rig.receive(request(branch="z9hG4bKring", call_id=ringing_tag, from_tag=ringing_tag))
     rig.legs[-1].ring()
@@ -41,7 +42,11 @@ def messages(rig: Rig) -> list[bytes]:
         request("INVITE", branch="z9hG4bKr", cseq=2, **tags),  # type: ignore[arg-type]
         request("INFO", branch="z9hG4bKi", cseq=3, body=b"Signal=1", **tags),  # type: ignore[arg-type]
         request("OPTIONS", branch="z9hG4bKo", cseq=4, **tags),  # type: ignore[arg-type]
-        request("BYE", branch="z9hG4bKb", cseq=5, **tags),  # type: ignore[arg-type]
+        request("UPDATE", branch="z9hG4bKu", cseq=5, body=OFFER, **tags),  # type: ignore[arg-type]
+        request("PRACK", branch="z9hG4bKk", cseq=6, extra="RAck: 1 1 INVITE", **tags),  # type: ignore[arg-type]
+        request("REFER", branch="z9hG4bKf", cseq=7, extra="Refer-To: <sip:a@b>", **tags),  # type: ignore[arg-type]
+        request(branch="z9hG4bKt", call_id="timed", extra="Supported: timer\r\nx: 90\r\nRequire: 100rel"),
+        request("BYE", branch="z9hG4bKb", cseq=8, **tags),  # type: ignore[arg-type]
         request("OPTIONS", branch="z9hG4bKp"),
         request(via="SIP/2.0/UDP 192.0.2.10", call_id="old"),
         response(invite, 200, tag="fork"),
@@ -50,6 +55,8 @@ def messages(rig: Rig) -> list[bytes]:
             for message in waiting
             for status in (100, 183, 200, 302, 481, 491)
         ),
+        *(response(message, 183, extra="Require: 100rel\r\nRSeq: 1", body=ANSWER) for message in waiting),
+        *(response(message, 200, extra="Session-Expires: 90;refresher=uas") for message in waiting),
     ]
 
 
