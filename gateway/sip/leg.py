@@ -438,6 +438,8 @@ class Leg:
         self._end(LegEnded(self))
 
     def _close_sessions(self) -> None:
+        if self._referral is not None:
+            self._referral.leg_over()
         if self._change is not None:
             self._change.close()
             self._change = None

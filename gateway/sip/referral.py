@@ -50,6 +50,7 @@ class Referral:
     __slots__ = (
         "_contact",
         "_core",
+        "_decided",
         "_dialog",
         "_event",
         "_flow",
@@ -82,18 +83,24 @@ class Referral:
         self._silent = (request.headers.get("Refer-Sub") or "").strip().lower().startswith("false")
         self._transaction = incoming.serve()
         self._writer = incoming.writer()
-        self.settled = False
+        self._decided = self.settled = False
 
     def accept(self) -> None:
         """Say 202, and that it is being tried."""
+        self._decided = True
         silent: HeaderList = (("Refer-Sub", "false"),) if self._silent else ()
         self._transaction.respond(202, self._writer.write(202, None, (self._contact, ALLOW, *silent)))
         self._notify(100, reason_phrase(100), f"active;expires={PATIENCE}")
 
     def refuse(self, status: int, reason: str | None = None) -> None:
         """Say why not."""
-        self.settled = True
+        self._decided = self.settled = True
         self._transaction.respond(status, self._writer.write(status, reason))
+
+    def leg_over(self) -> None:
+        """Answer what nobody has decided: the leg is over, and a request must not wait for ever."""
+        if not self._decided:
+            self.refuse(487)
 
     def report(self, status: int, reason: str | None = None) -> None:
         """Tell how it ended; the subscription ends with it. Idempotent."""
