@@ -160,6 +160,8 @@ def assert_led_here(server: Server, number: str) -> None:
 
 @pytest.mark.parametrize("kind", ["after", "before"])
 async def test_killed_at_each_step(server: Server, store: Store, tmp_path: Path, kind: str) -> None:
+    if store.backend == "postgresql" and kind == "before":
+        pytest.skip("the store knows as much as after the step before, which is killed there, too")
     directory = tmp_path / "data"
     survivor: Survivor | None = None
     paid = 0
