@@ -86,6 +86,25 @@ async def test_the_caller_is_answered_when_the_agent_has_shaken_hands(rig: Rig):
 
 
 @in_virtual_time
+async def test_a_calls_ladder_shows_what_happened_on_the_websocket(rig: Rig):
+    socket = await connected(rig)
+    socket.say(said(SPOKEN))
+    await asyncio.sleep(0.1)
+    socket.hang_up(1000)
+    await asyncio.sleep(1)
+    told = [each.text for each in rig.record.moments if each.kind in {"websocket", "audio"}]
+    assert told == [
+        f"handshake with {URL} begins",
+        "handshake done",
+        "connected",
+        "the agent is on the line",
+        "the agent speaks for the first time",
+        "agent hung up",
+        "the agent is off the line",
+    ]
+
+
+@in_virtual_time
 async def test_the_handshake_carries_headers_secrets_and_twilios_signature(rig: Rig):
     endpoint = Endpoint(
         "https://mycompany.com/myapp.php?foo=1&bar=2",
