@@ -233,8 +233,8 @@ class Provisioner:
         async def told(change: Change) -> None:
             await self._begin(row, PARTS[change.kind])
 
+        await self._begin(row, "trunk")
         async with self._accounts.alone(account_id):
-            await self._begin(row, "trunk")
             wired = await ensure(wiring, Desired(self._place, domain=domain), told)
 
         def led(progress: Progress, now: str) -> None:

@@ -231,3 +231,24 @@ def test_drift_is_found_with_its_fix(found: Found, check: str, grave: bool):
 def test_without_drift_nothing_is_found_or_planned():
     assert findings(DESIRED, FOUND) == []
     assert plan(DESIRED, FOUND) == []
+
+
+async def test_a_destination_that_is_there_twice_is_there_once_afterwards():
+    """A listing that was behind had us add it again."""
+    server = account()
+    async with telnyx_wiring(server) as wiring:
+        wired = await wiring.set_up(DESIRED, dry_run=False)
+        server.fqdn(wired.identity or "", FIRST.host, FIRST.port)
+        again = await wiring.set_up(DESIRED, dry_run=False)
+        assert kinds(again) == ["remove destination"]
+        assert (await wiring.set_up(DESIRED, dry_run=False)).steps == []
+    assert sorted(each["fqdn"] for each in server.fqdns.values()) == sorted([FIRST.host, SECOND.host])
+
+
+async def test_what_a_new_profile_may_call_is_asked_and_not_guessed():
+    server = account()
+    async with telnyx_wiring(server) as wiring:
+        wired = await wiring.set_up(DESIRED, dry_run=False)
+        [told] = [note for note in wired.notes if "403" in note]
+        assert "AE" in told and "US" not in told
+        assert await wiring.shut(("US", "AE"), wired.identity or "") == ("AE",)

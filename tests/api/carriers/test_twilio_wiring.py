@@ -235,3 +235,27 @@ def test_drift_is_found_with_its_fix(found: Found, check: str, grave: bool):
 def test_without_drift_nothing_is_found_or_planned():
     assert findings(DESIRED, FOUND) == []
     assert plan(DESIRED, FOUND, ACCOUNT_SID) == []
+
+
+async def test_an_origination_uri_that_is_there_twice_is_there_once_afterwards():
+    """A listing that was behind had us add it again."""
+    server = account()
+    async with twilio_wiring(server) as wiring:
+        wired = await wiring.set_up(DESIRED, dry_run=False)
+        server.originate(wired.identity or "", FIRST.uri)
+        again = await wiring.set_up(DESIRED, dry_run=False)
+        assert kinds(again) == ["remove origination"]
+        assert (await wiring.set_up(DESIRED, dry_run=False)).steps == []
+    urls = [each["sip_url"] for each in server.origination[wired.identity or ""].values()]
+    assert sorted(urls) == sorted([FIRST.uri, SECOND.uri])
+
+
+async def test_a_number_is_attached_by_its_sid_any_number_of_times():
+    server = account()
+    [sid] = server.numbers
+    async with twilio_wiring(server) as wiring:
+        trunk = server.trunk("voice-gateway")
+        for _ in range(2):
+            await wiring.attach(sid, trunk)
+        assert server.numbers[sid]["trunk_sid"] == trunk
+        assert await wiring.shut(("US", "IN"), trunk) == ("IN",)
