@@ -56,6 +56,7 @@ request_route {{
         save("location");
         exit;
     }}
+    {challenge}
     record_route();
     if ("{target}" != "") {{
         $du = "{target}";
@@ -65,6 +66,11 @@ request_route {{
     }}
     t_relay();
 }}
+"""
+
+_CHALLENGE = """\
+if (!pv_proxy_authenticate("{host}", "{password}", "0")) {{ proxy_challenge("{host}", "1"); exit; }}
+    consume_credentials();
 """
 
 _TLS = """\
@@ -91,6 +97,7 @@ class SecureKamailio:
         target: where calls go, a URI with its transport; empty sends them to who has registered.
         user, password: of the only account.
         granted: seconds that a registration lasts at most.
+        challenges: whether calls are asked for user and password (407), each time with a nonce of its own.
 
     """
 
@@ -104,6 +111,7 @@ class SecureKamailio:
         user: str = "office",
         password: str = "secret",
         granted: int = 60,
+        challenges: bool = False,
     ) -> None:
         self.host = "127.0.0.1"
         self.port, self.tls_port = free_port(self.host), free_port(self.host)
@@ -120,6 +128,7 @@ class SecureKamailio:
                 user=user,
                 password=password,
                 granted=granted,
+                challenge=_CHALLENGE.format(host=self.host, password=password) if challenges else "",
             )
         )
         self._log = directory / "log"

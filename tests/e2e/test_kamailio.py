@@ -95,6 +95,25 @@ def test_an_edge_between_the_gateway_and_an_agent(house: House, tmp_path: Path) 
                 caller.wait_for("session closed")
 
 
+@pytest.mark.parametrize(("password", "taken"), [("secret", True), ("wrong-password", False)])
+def test_an_agent_that_asks_who_calls(house: House, tmp_path: Path, password: str, taken: bool) -> None:
+    """A proxy's 407 to our INVITE; ACK and BYE go through as well."""
+    with Baresip(tmp_path / "agent", audio.tone(620, 15)) as agent:
+        target = agent.uri.replace("sip:baresip@", "sip:")
+        with house.kamailio(f"asking-{taken}", target=target, challenges=True) as edge:
+            uri = f"sip:baresip@{edge.host}:{edge.tls_port};transport=tls"
+            endpoint = {"auth_token": password, "options": {"auth_username": "office"}}
+            line = house.exchange.line(uri, endpoint=endpoint, voicemail=False)
+            host, port = house.exchange.gateway.sip
+            dials = f"sip:{line.number}@{host}:{port}"
+            with Baresip(tmp_path / "caller", audio.tone(440, 15), dials=dials) as caller:
+                if taken:
+                    both_hear(caller, agent)
+                else:
+                    caller.wait_for("480 Temp")
+    assert password not in house.exchange.gateway.log
+
+
 @pytest.mark.parametrize("transport", ["udp", "tls"])
 def test_a_carrier_that_calls_where_we_have_registered(house: House, tmp_path: Path, transport: str) -> None:
     """It asks for our password; its calls go to our Contact, the dialled number stands in To."""
