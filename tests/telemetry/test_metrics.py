@@ -37,6 +37,8 @@ CONTRACT = {
 """What `product.md` promises of the gateway and of routing, without the counters' suffix."""
 
 MORE = {
+    "gateway_registration_up": ("carrier",),
+    "gateway_registration_failures": ("carrier",),
     "gateway_srtp_rejected_packets": ("reason",),
     "gateway_traced_calls": ("result",),
     "gateway_hep_messages": ("result",),
