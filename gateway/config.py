@@ -319,11 +319,11 @@ class Admission(Section):
         ),
     )
     overload_delay: float = Field(
-        default=0.2,
+        default=0.4,
         gt=0,
         description=(
             "Seconds that messages may wait for this process; beyond it a growing share of new calls is"
-            " answered 503, until it is well again."
+            " answered 503, until it is well again. After 0.5 s peers send everything again."
         ),
     )
 

@@ -105,7 +105,7 @@ class Field:
         self.bench = Bench(
             directory,
             stack,
-            admission={"overload_delay": 0.2, "carriers_files": [str(trunks)]},
+            admission={"overload_delay": 0.4, "carriers_files": [str(trunks)]},
             drain={"timeout": 2.0},
         )
         self._calls = calls
