@@ -81,6 +81,7 @@ class SessionTimer:
         "_interval",
         "_leg",
         "_ours",
+        "_patience",
         "_refresh",
     )
 
@@ -89,6 +90,7 @@ class SessionTimer:
         self._leg = leg
         self._interval = 0
         self._floor = MIN_INTERVAL
+        self._patience = 0.0
         self._ours = True
         self._agreed = False
         self._refresh: Timer | None = None
@@ -170,12 +172,16 @@ class SessionTimer:
     def _start(self, interval: int, *, ours: bool) -> None:
         self.stop()
         self._interval, self._ours = interval, ours
-        if ours:
-            self._refresh = self._core.timers.schedule(interval / 2, self._due)
-        if self._agreed:
-            patience = interval - min(GRACE, interval / 3)
-            self._expiry = self._core.timers.schedule(patience, self._leg.session_expired)
+        timers = self._core.timers
+        self._patience = interval - min(GRACE, interval / 3)
+        if ours:  # the end is watched for once a refresh is out: most calls are over before
+            self._refresh = timers.schedule(interval / 2, self._due)
+        else:
+            self._expiry = timers.schedule(self._patience, self._leg.session_expired)
 
     def _due(self) -> None:
         self._refresh = None
+        if self._agreed and self._expiry is None:
+            left = self._patience - self._interval / 2
+            self._expiry = self._core.timers.schedule(left, self._leg.session_expired)
         self._leg.refresh()
