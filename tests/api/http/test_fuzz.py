@@ -24,6 +24,12 @@ ASKS_CARRIERS = "examineIntegration"
 """Passes a carrier's faults on as 502 and 503, which no description can rule out: tests/api/http/test_carrier_setup.py
 has it, with carriers of its own."""
 
+TAKES_A_FILE = "uploadGreeting"
+"""Schemathesis writes no audio, and gives up when what it cannot write is all there is: tests/api/http/test_greetings.py
+has it, and tests/api/test_greeting_audio.py what is no audio."""
+
+NOT_ASKED = (ASKS_CARRIERS, TAKES_A_FILE)
+
 NOBODY = ("http://127.0.0.1:9", "http://127.0.0.1:9")
 """Where carriers are asked, should anything else do: never outside."""
 
@@ -40,14 +46,14 @@ async def test_the_api_keeps_what_its_description_promises(tmp_path: Path) -> No
             f"{api.address}/openapi.json",
             *("--header", f"Authorization: Bearer {KEY}"),
             *("--checks", "all", "--exclude-checks", ",".join(NOT_PROMISED)),
-            *("--exclude-operation-id", ASKS_CARRIERS),
+            *(word for each in NOT_ASKED for word in ("--exclude-operation-id", each)),
             *("--max-examples", EXAMPLES, "--seed", SEED, "--no-color"),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             cwd=tmp_path,
         )
         out, _ = await process.communicate()
-        operations = len([each for each in api.service.operations() if each.id != ASKS_CARRIERS])
+        operations = len([each for each in api.service.operations() if each.id not in NOT_ASKED])
     report = out.decode()
     assert process.returncode == 0, report
     assert f"Tested: {operations}" in report, report
