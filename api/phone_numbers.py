@@ -182,9 +182,10 @@ class PhoneNumbers:
         row = find(tx.session, request.path["phone_id"])
         patch = request.body
         check_patch(patch, PhoneNumberUpdate, IMMUTABLE)
+        refuse_if_provisioning(row)
         merged = merge_patch(plain(self._records.writable(row)), patch)
         update = decode(merged, PhoneNumberUpdate)
-        self._check_changeable(row, request)
+        request.check_unchanged(etag_of(row))
         check(tx.session, update, need_agent="agent_id" in patch or "inbound_routing" in patch)
         self._records.change(tx, row, update)
         return self._reply(row)
