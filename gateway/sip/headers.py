@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from gateway.sip.grammar import (
@@ -21,6 +22,12 @@ _USUAL_PROTOCOLS: Final = {"SIP/2.0/UDP": "UDP", "SIP/2.0/TCP": "TCP", "SIP/2.0/
 USUAL_METHODS: Final = frozenset(
     {"INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "INFO", "PRACK", "UPDATE", "REFER", "NOTIFY"}
 )
+
+MAX_REMEMBERED_ADDRESSES: Final = 4_096
+"""From, To and the like whose parts are remembered: each comes in every message of its dialog. Some 3 MB."""
+
+MAX_REMEMBERED_ADDRESS: Final = 256
+"""Characters of one that is; who writes longer ones makes us no larger."""
 
 _PLAIN_TAG: Final = TOKEN.fullmatch
 
@@ -97,6 +104,10 @@ class NameAddr(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> NameAddr:
         """A name-addr or addr-spec with parameters. Raises SipParseError (400)."""
+        return _remembered(text) if len(text) <= MAX_REMEMBERED_ADDRESS else cls._parse(text)
+
+    @classmethod
+    def _parse(cls, text: str) -> NameAddr:
         if text[:5] == "<sip:":  # how most write it: no display name, and at most one parameter
             uri, _, tail = text[1:].partition(">")
             if "<" not in uri and " " not in uri and "\t" not in uri:
@@ -154,6 +165,9 @@ class NameAddr(NamedTuple):
             return f"<{self.uri}>{format_params(self.params)}"
         escaped = self.display.replace("\\", "\\\\").replace('"', '\\"')
         return f'"{escaped}" <{self.uri}>{format_params(self.params)}'
+
+
+_remembered = lru_cache(MAX_REMEMBERED_ADDRESSES)(NameAddr._parse)
 
 
 def _via_protocol(protocol: str, *, any_version: bool = False) -> tuple[str, str]:

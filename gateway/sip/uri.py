@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import TypeAlias
+from functools import lru_cache
+from typing import Final, TypeAlias
 from urllib.parse import unquote
 
 from gateway.sip.grammar import SipParseError, format_host, format_params, parse_host_port, parse_params
 
 Params: TypeAlias = tuple[tuple[str, str | None], ...]
+
+MAX_REMEMBERED_URIS: Final = 4_096
+"""URIs whose parts are remembered: a call's messages name the same few again and again, and calls the same
+agents. Some 3 MB."""
+
+MAX_REMEMBERED_URI: Final = 256
+"""Characters of one that is; who writes longer ones makes us no larger."""
+
+_FORBIDDEN: Final = re.compile(r'[ \t\r\n<>"]').search
 
 
 class UriError(SipParseError):
@@ -40,7 +51,8 @@ class SipUri:
     @property
     def user_unescaped(self) -> str:
         """The user part with %xx resolved; empty if there is none."""
-        return unquote(self.user) if self.user else ""
+        user = self.user
+        return unquote(user) if user and "%" in user else user or ""
 
     def param(self, name: str) -> str | None:
         """The value of a parameter; empty for a flag, None if absent."""
@@ -91,6 +103,10 @@ Uri: TypeAlias = SipUri | TelUri | OtherUri
 
 def parse_uri(text: str) -> Uri:
     """Parse any absolute URI. Raises UriError (400)."""
+    return _remembered(text) if len(text) <= MAX_REMEMBERED_URI else _parse(text)
+
+
+def _parse(text: str) -> Uri:
     scheme, colon, rest = text.partition(":")
     scheme = scheme.strip().lower()
     if not colon or not scheme or not scheme[0].isalpha() or not rest:
@@ -110,8 +126,11 @@ def parse_uri(text: str) -> Uri:
     return OtherUri(scheme, rest)
 
 
+_remembered = lru_cache(MAX_REMEMBERED_URIS)(_parse)
+
+
 def _parse_sip(scheme: str, rest: str) -> SipUri:
-    if any(character in rest for character in ' \t\r\n<>"'):
+    if _FORBIDDEN(rest) is not None:
         raise UriError(400, "Character not allowed in a URI")
     user: str | None = None
     password: str | None = None
