@@ -13,12 +13,20 @@ _REASON: Final = re.compile(
     r'\s*(SIP|Q\.850)\s*;\s*cause\s*=\s*(\d{1,3})\s*(?:;\s*text\s*=\s*"([^"\\]*)")?', re.IGNORECASE
 )
 
+_ADDRESS: Final = re.compile(r"\d+\.\d+\.\d+\.\d+|[0-9a-f]{1,4}:[0-9a-f]{0,4}:|@", re.IGNORECASE)
+"""In a text: where a peer is, which the other side is not told."""
+
 
 def passed_reason(value: str | None) -> str | None:
-    """A peer's Reason as the other side may see it: protocol, cause and text; None if it makes no sense."""
+    """A peer's Reason as the other side may see it: protocol, cause and a text without addresses.
+
+    None if it makes no sense.
+    """
     found = _REASON.match(value or "")
     if found is None:
         return None
     protocol, cause, text = found.groups()
     told = "".join(character for character in (text or "") if character.isprintable())[:MAX_REASON_TEXT]
+    if _ADDRESS.search(told) is not None:
+        told = ""
     return f"{protocol.upper()};cause={int(cause)}" + (f';text="{told}"' if told else "")
