@@ -41,6 +41,8 @@ OTHER_BUILD: Final = 0.15
 
 MAX_SECONDS: Final = 300
 
+CACHEGRIND: Final = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
+
 
 @dataclass(frozen=True, slots=True)
 class Count:
@@ -98,8 +100,16 @@ def _instructions(work: str, number: int) -> int:
     )
     counted = re.search(r"I\s+refs:\s+([\d,]+)", done.stderr)
     if done.returncode or counted is None:
-        raise RuntimeError(f"{' '.join(command)}\n{done.stderr}")
+        raise RuntimeError(f"{' '.join(done.args)}\n{done.stderr}")
     return int(counted[1].replace(",", ""))
+
+
+def _run(work: str, number: int, under: list[str]) -> subprocess.CompletedProcess[str]:
+    command = [*under, sys.executable, "-m", __spec__.name, "--work", work, str(number)]
+    settled = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0"}
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=MAX_SECONDS, env=settled, check=False
+    )
 
 
 def _work(work: str, number: int) -> None:

@@ -18,6 +18,8 @@ from gateway.sip.reason import MAX_REASON_TEXT, passed_reason
         ('SIP;cause=600;text="x", Q.850;cause=16', 'SIP;cause=600;text="x"'),
         ("Q.850;cause=16;secret=internal", "Q.850;cause=16"),
         ('SIP;cause=1;text="a\r\nb"', 'SIP;cause=1;text="ab"'),
+        ('SIP;cause=503;text="10.1.0.1"', "SIP;cause=503"),
+        ('SIP;cause=503;text="no route to bot.internal:5060"', "SIP;cause=503"),
         ("preemption;cause=1", None),
         ("SIP", None),
         ("", None),
