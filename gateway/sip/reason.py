@@ -13,8 +13,8 @@ _REASON: Final = re.compile(
     r'\s*(SIP|Q\.850)\s*;\s*cause\s*=\s*(\d{1,3})\s*(?:;\s*text\s*=\s*"([^"\\]*)")?', re.IGNORECASE
 )
 
-_ADDRESS: Final = re.compile(r"\d+\.\d+\.\d+\.\d+|[0-9a-f]{1,4}:[0-9a-f]{0,4}:|@", re.IGNORECASE)
-"""In a text: where a peer is, which the other side is not told."""
+_ADDRESS: Final = re.compile(r"\w[.:@]\w|::")
+"""In a text: an address, a host or a URI; where a peer is, the other side is not told."""
 
 
 def passed_reason(value: str | None) -> str | None:
