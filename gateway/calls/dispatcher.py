@@ -7,7 +7,6 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Protocol
 
 import structlog
 from structlog.contextvars import bind_contextvars
@@ -16,22 +15,22 @@ from gateway.admission.caller_verification import CallerVerification
 from gateway.admission.carriers import Carrier
 from gateway.admission.limits import AdmissionLimits
 from gateway.calls.call import Call
+from gateway.calls.caller_security import against_policy, security_of
 from gateway.calls.identity import (
     caller_identity,
-    caller_number,
     dialled_number,
     max_forwards,
     passed_headers,
 )
+from gateway.calls.planner import Directory, Planner
 from gateway.calls.recording import CallRecording, CallRecordings
 from gateway.calls.records import CallObserver, CallRecord, RecordSink
 from gateway.calls.registry import Registry
-from gateway.calls.retries import Key, Retries, dialog_key
+from gateway.calls.retries import Retries, call_keys
 from gateway.destinations.announcement import announce
 from gateway.destinations.attempt import OUTSIDE
 from gateway.destinations.base import CallerLeft, Declined, Destination, Finished, Lost, Moved
 from gateway.destinations.caller_audio import CallerAudio
-from gateway.destinations.leg_security import LegSecurity
 from gateway.destinations.remote_control import Target
 from gateway.destinations.stream_trunk import StreamTrunk
 from gateway.destinations.terminating import answer_here, early_media
@@ -41,39 +40,20 @@ from gateway.destinations.voicemail import Voicemail, VoicemailBox
 from gateway.destinations.waiting_sound import WaitingSound, WaitingSounds
 from gateway.media.ports import MediaPorts
 from gateway.sip.inbound_leg import InboundLeg
-from gateway.sip.sdes import SECURE
 from gateway.telemetry.spans import Tracer
-from routing.models import Agent, Endpoint, PhoneNumber, RecordingPolicy
-from routing.numbering import normalise
-from routing.plan import AgentDestination, Agents, Plan, Refusal, find_agent, make_plan
+from routing.models import Agent, RecordingPolicy
+from routing.plan import AgentDestination, Plan, Refusal
 
 log = structlog.get_logger("calls")
 
 NOBODY = "nobody took the call"
 OUR_FAULT = "internal error"
 
-VERSTAT = "X-Verstat"
-"""The header that tells agents whether the calling number was verified."""
-
 MAX_MOVES = 10
 """How often agents may send one call on; two that send it to each other must come to an end."""
 
 UNKNOWN_CARRIER = Carrier(name="unknown", sources=(), asserted_identity=False)
 """For a leg that nobody attributed to a carrier."""
-
-
-class Directory(Protocol):
-    """Where numbers and agents are looked up."""
-
-    @property
-    def agents(self) -> Agents:
-        """Agents by id."""
-
-    def get(self, number: str) -> PhoneNumber | None:
-        """What this node knows of an E.164 number, at once."""
-
-    async def lookup(self, number: str) -> PhoneNumber | None:
-        """Ask beyond this node, within a hard bound of 200 ms; raises nothing."""
 
 
 class Dispatcher:
@@ -123,7 +103,13 @@ class Dispatcher:
         wall_clock: Callable[[], float] = time.time,
         new_id: Callable[[], str] = lambda: secrets.token_hex(8),
     ) -> None:
-        self._directory = directory
+        self._planner = Planner(
+            directory,
+            default_voicemail=default_voicemail,
+            endpoint_template=endpoint_template,
+            default_recording=default_recording,
+            verification=verification,
+        )
         self._limits = limits
         self._ports = ports
         self._trunk = trunk
@@ -133,13 +119,9 @@ class Dispatcher:
         self._registry = registry
         self._observer = observer
         self._sink = sink
-        self._default_voicemail = default_voicemail
-        self._endpoint_template = endpoint_template
         self._waiting = waiting or WaitingSounds()
         self._recordings = recordings
-        self._default_recording: RecordingPolicy = default_recording
         self._on_started = on_started
-        self._verification = verification
         self._tracer = tracer
         self._clock = clock
         self._wall_clock = wall_clock
@@ -154,7 +136,7 @@ class Dispatcher:
         identity = caller_identity(request, trusted=carrier.asserted_identity)
         headers = passed_headers(request, carrier.passed_headers, withheld=identity.withheld)
         dialled = dialled_number(request, carrier.account)
-        keys = _keys(leg, carrier, headers, dialled)
+        keys = call_keys(leg, carrier, headers, dialled)
         first = self._retries.find(keys)
         if first is not None:
             first.retried(leg)
@@ -177,7 +159,7 @@ class Dispatcher:
             record.rule, record.sip_call_ids = refusal.rule, [leg.call_id]
             self._sink(record)
             return
-        security = _security(leg, carrier)
+        security = security_of(leg, carrier)
         audio = CallerAudio(
             security.offer_came(request.body) if security is not None and request.body else request.body,
             self._ports,
@@ -206,7 +188,7 @@ class Dispatcher:
         """Nothing gets past this without a goodbye to the caller."""
         bind_contextvars(call_id=call.id)  # for every log line of this task
         try:
-            plan = await self._verified(call, carrier) or await self._route(call, carrier)
+            plan = await self._planner.plan_for(call, carrier)
             if isinstance(plan, Refusal):
                 call.close("refused", plan.reason, plan.status)
             else:
@@ -232,7 +214,7 @@ class Dispatcher:
     async def _dispatch(self, call: Call, carrier: Carrier, plan: Plan, *, early: bool) -> None:
         destinations = self._destinations(plan)
         call.record.plan = tuple(destination.name for destination in destinations)
-        if (fault := _against_policy(call.audio.as_it_came, carrier)) is not None:
+        if (fault := against_policy(call.audio.as_it_came, carrier)) is not None:
             call.close("refused", fault, 488)
             return
         if (obstacle := _obstacle(call, destinations)) is not None:
@@ -310,57 +292,8 @@ class Dispatcher:
         return chosen
 
     def plan_of(self, target: Target) -> Plan | Refusal:
-        """What this node knows of where a live call is to go on: an agent alone, or a number's whole plan."""
-        if target.agent_id is not None:
-            agent = find_agent(target.agent_id, self._directory.agents, self._endpoint_template)
-            if agent is None:
-                return Refusal(404, f"no agent {target.agent_id}", ())
-            return Plan((AgentDestination("agent", agent),), ())
-        if target.uri is not None:
-            outside = Agent(OUTSIDE, OUTSIDE, (Endpoint(target.uri, headers=dict(target.headers)),))
-            return Plan((AgentDestination("agent", outside),), ())
-        return self._plan(self._directory.get(target.number or ""))
-
-    def _plan(self, found: PhoneNumber | None) -> Plan | Refusal:
-        return make_plan(
-            found,
-            self._directory.agents,
-            default_voicemail=self._default_voicemail,
-            endpoint_template=self._endpoint_template,
-            default_recording=self._default_recording,
-        )
-
-    async def _verified(self, call: Call, carrier: Carrier) -> Refusal | None:
-        """Verify the caller's number, if its carrier wants that; why the call is refused, if it is."""
-        if carrier.identity == "off" or self._verification is None:
-            return None
-        request = call.caller.request
-        verdict = await self._verification.judge(
-            carrier.identity,
-            request.headers.get_all("Identity"),
-            call.asserted or caller_number(request),
-            normalise(call.record.dialled, carrier.default_country) or call.record.dialled,
-        )
-        call.record.verstat = verdict.verstat
-        call.carrier_headers.append((VERSTAT, verdict.verstat))
-        if verdict.refusal is None:
-            return None
-        return Refusal(verdict.refusal.status, verdict.refusal.reason, ())
-
-    async def _route(self, call: Call, carrier: Carrier) -> Plan | Refusal:
-        if carrier.refuses(call.caller_number):
-            return Refusal(603, "caller refused", ())
-        number = normalise(call.record.dialled, carrier.default_country)
-        if number is None:
-            return Refusal(404, "not a telephone number", ())
-        call.record.number = number
-        found = self._directory.get(number)
-        if found is None:
-            found = await self._directory.lookup(number)
-        plan = self._plan(found)
-        call.looked_up()
-        call.happened("route", plan.reason if isinstance(plan, Refusal) else "; ".join(plan.explanation))
-        return plan
+        """See `Planner.plan_of`."""
+        return self._planner.plan_of(target)
 
     def _trunk_to(self, agent: Agent) -> Trunk:
         return self._trunk if agent.id != OUTSIDE else self._outside
@@ -374,25 +307,6 @@ class Dispatcher:
         ]
 
 
-def _security(leg: InboundLeg, carrier: Carrier) -> LegSecurity | None:
-    """The SRTP of a caller that wants it, or must have it."""
-    if SECURE not in leg.request.body and carrier.srtp != "required":
-        return None
-    security = LegSecurity()
-    leg.guard = security
-    return security
-
-
-def _against_policy(offer: bytes, carrier: Carrier) -> str | None:
-    """Why a caller's offer is not taken, as far as its carrier's SRTP goes."""
-    secure = SECURE in offer
-    if secure and carrier.srtp == "off":
-        return "SRTP is off for this carrier"
-    if offer and not secure and carrier.srtp == "required":
-        return "SRTP is required of this carrier"
-    return None
-
-
 def _obstacle(call: Call, destinations: Sequence[Destination]) -> Declined | None:
     """What stands against every destination before any is tried: the caller gets it instead of a 180."""
     last: Declined | None = None
@@ -401,16 +315,3 @@ def _obstacle(call: Call, destinations: Sequence[Destination]) -> Declined | Non
         if last is None:
             return None
     return last
-
-
-def _keys(
-    leg: InboundLeg, carrier: Carrier, headers: Sequence[tuple[str, str]], dialled: str
-) -> tuple[Key, ...]:
-    """What makes a later INVITE the same call as this one."""
-    own = dialog_key(leg)
-    if carrier.call_id_header is not None:
-        wanted = carrier.call_id_header.lower()
-        for name, value in headers:
-            if name.lower() == wanted:
-                return own, (carrier.name, value, dialled)
-    return (own,)

@@ -18,9 +18,10 @@ very same request by another path (`merged_with`, RFC 3261 §8.2.2.2) never take
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeAlias
 
+from gateway.admission.carriers import Carrier
 from gateway.destinations.base import ignore
 from gateway.sip.events import Event, InviteCancelled
 from gateway.sip.inbound_leg import InboundLeg
@@ -43,6 +44,19 @@ Key: TypeAlias = tuple[str, ...]
 def dialog_key(leg: InboundLeg) -> Key:
     """What the caller's side of a dialog is known by (RFC 3261 §12), the same in all copies of an INVITE."""
     return leg.call_id, leg.request.from_tag or ""
+
+
+def call_keys(
+    leg: InboundLeg, carrier: Carrier, headers: Sequence[tuple[str, str]], dialled: str
+) -> tuple[Key, ...]:
+    """What makes a later INVITE the same call as this one; headers: the carrier's own, of this INVITE."""
+    own = dialog_key(leg)
+    if carrier.call_id_header is not None:
+        wanted = carrier.call_id_header.lower()
+        for name, value in headers:
+            if name.lower() == wanted:
+                return own, (carrier.name, value, dialled)
+    return (own,)
 
 
 class Taker(Protocol):

@@ -101,7 +101,7 @@ class Verifier:
 @in_virtual_time
 async def test_a_verified_number_is_told_to_the_agent(rig: Rig):
     agent = await rig.agent(answering())
-    verifier = rig.dispatcher._verification = Verifier(Verdict("TN-Validation-Passed-A"))
+    verifier = rig.dispatcher._planner._verification = Verifier(Verdict("TN-Validation-Passed-A"))
     rig.carrier = dataclasses.replace(rig.carrier, identity="record")
     rig.line(agent)
     rig.dial(headers=[("Identity", "a.b.c;info=<https://x>")])
@@ -117,7 +117,7 @@ async def test_a_verified_number_is_told_to_the_agent(rig: Rig):
 async def test_a_number_that_must_be_verified_and_is_not(rig: Rig):
     agent = await rig.agent(answering())
     refusal = IdentityError(428, "Use Identity Header")
-    rig.dispatcher._verification = Verifier(Verdict("No-TN-Validation", refusal))
+    rig.dispatcher._planner._verification = Verifier(Verdict("No-TN-Validation", refusal))
     rig.carrier = dataclasses.replace(rig.carrier, identity="require")
     rig.line(agent)
     rig.dial()
