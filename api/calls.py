@@ -32,11 +32,19 @@ class Calls:
         database: the store.
         history: what is kept there.
         node: the gateway of this process; None if it is none.
+        settle: writes calls that ended just now and are kept in batches. May raise StoreUnavailable.
 
     """
 
-    def __init__(self, database: Database, history: CallHistory, node: LiveGateway | None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        history: CallHistory,
+        node: LiveGateway | None,
+        settle: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._database = database
+        self._settle = settle
         self._history = history
         self._node = node
         self._tracing = 0
@@ -168,6 +176,13 @@ class Calls:
         live = None if self._node is None else self._node.find(call_id)
         if live is not None:
             return live
+        kept = await self._kept(call_id)
+        if kept is None and self._settle is not None:
+            await self._settle()
+            kept = await self._kept(call_id)
+        return kept
+
+    async def _kept(self, call_id: str) -> CallShown | None:
         return await self._database.read(lambda session: self._history.get(session, call_id))
 
     async def search(

@@ -86,6 +86,7 @@ class CallsService:
         self._rate_limit = rate_limit
         self._metrics = metrics
         self._waiting: deque[CallShown] = deque(maxlen=MAX_WAITING)
+        self._writing = asyncio.Lock()
         self._exit = AsyncExitStack()
 
     async def open(self) -> None:
@@ -97,7 +98,7 @@ class CallsService:
         self.keys = KeyRing(self._database)
         for key in self._given_keys:
             self.keys.admit(key, Principal("operator", frozenset({"read", "write"})))
-        self.calls = Calls(self._database, self._history, self._node)
+        self.calls = Calls(self._database, self._history, self._node, self.flush)
         try:
             await self._database.open()
         except (StoreUnavailable, SchemaError, OSError):
@@ -137,13 +138,14 @@ class CallsService:
 
     async def flush(self) -> None:
         """Write what is waiting. Raises StoreUnavailable; what was not written waits on."""
-        while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-            try:
-                await self._database.write(lambda tx, batch=batch: self._history.keep(tx, batch))  # type: ignore[misc]
-            except BaseException:
-                self._waiting.extendleft(reversed(batch))
-                raise
+        async with self._writing:
+            while self._waiting:
+                batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+                try:
+                    await self._database.write(lambda tx, batch=batch: self._history.keep(tx, batch))  # type: ignore[misc]
+                except BaseException:
+                    self._waiting.extendleft(reversed(batch))
+                    raise
 
     async def close(self) -> None:
         """Write the last calls, and close the store."""
