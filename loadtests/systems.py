@@ -57,6 +57,7 @@ def voice_gateway(
     directory: Path, stack: contextlib.ExitStack, rows: Rows, **sections: dict[str, object]
 ) -> System:
     """One process of ours, its embedded Redis not measured; sections: further settings."""
+    sections.setdefault("drain", {"timeout": 2.0})  # beyond its capacity calls are left behind unfinished
     exchange = Exchange(directory, logs={"level": "warning"}, **sections)
     gateway = stack.enter_context(exchange.gateway)
     exchange.load(rows)
