@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.cli.api_client import ApiClient, ApiTarget, Refused, with_api
+from gateway.cli.api_client import ApiClient, ApiTarget, Refused, ask, ask_all, with_api
 from gateway.cli.errors import UsageError
 from gateway.cli.options import ConfigOption, GreetingOption, JsonOption, KeyOption, Recording, UrlOption
 from gateway.cli.output import complain, print_fields, print_json, print_table, say
@@ -45,11 +45,7 @@ def list_agents(
     config: ConfigOption = None, url: UrlOption = None, key: KeyOption = None, as_json: JsonOption = False
 ) -> None:
     """List agents."""
-
-    async def work(api: ApiClient) -> list[Any]:
-        return await api.all("/agents")
-
-    agents = with_api(ApiTarget(config, url, key), work)
+    agents = ask_all(ApiTarget(config, url, key), "/agents")
     if as_json:
         print_json({"items": agents})
         return
@@ -66,11 +62,7 @@ def get_agent(
     as_json: JsonOption = False,
 ) -> None:
     """Show one agent."""
-
-    async def work(api: ApiClient) -> Any:
-        return await api.request("GET", f"/agents/{agent_id}")
-
-    _show(with_api(ApiTarget(config, url, key), work), as_json=as_json)
+    _show(ask(ApiTarget(config, url, key), "GET", f"/agents/{agent_id}"), as_json=as_json)
 
 
 @app.command("add")
@@ -100,10 +92,7 @@ def add_agent(
     body: dict[str, Any] = {field: value for field, value in fields.items() if value is not None}
     body["endpoints"] = _ranked(endpoint or [], _stream_fields(protocol, option, auth_token_stdin))
 
-    async def work(api: ApiClient) -> Any:
-        return await api.request("POST", "/agents", body)
-
-    _show(with_api(ApiTarget(config, url, key), work), as_json=as_json)
+    _show(ask(ApiTarget(config, url, key), "POST", "/agents", body), as_json=as_json)
 
 
 @app.command("update")
@@ -147,10 +136,7 @@ def update_agent(
     if not patch:
         raise UsageError("nothing to change: give --name, --endpoint, --voicemail-message or others")
 
-    async def work(api: ApiClient) -> Any:
-        return await api.request("PATCH", f"/agents/{agent_id}", patch)
-
-    _show(with_api(ApiTarget(config, url, key), work), as_json=as_json)
+    _show(ask(ApiTarget(config, url, key), "PATCH", f"/agents/{agent_id}", patch), as_json=as_json)
 
 
 @app.command("remove")

@@ -196,6 +196,16 @@ def with_api(target: ApiTarget, work: Callable[[ApiClient], Awaitable[Result]]) 
     return asyncio.run(run())
 
 
+def ask(target: ApiTarget, method: str, path: str, body: Any = None, **query: object) -> Any:
+    """Make one request of an API; see `ApiClient.request`. Raises UsageError."""
+    return with_api(target, lambda api: api.request(method, path, body, **query))
+
+
+def ask_all(target: ApiTarget, path: str, **query: object) -> list[Any]:
+    """Every item of a short list of an API; see `ApiClient.all`. Raises UsageError."""
+    return with_api(target, lambda api: api.all(path, **query))
+
+
 @contextlib.asynccontextmanager
 async def _client(target: ApiTarget) -> AsyncIterator[ApiClient]:
     if target.url is not None:

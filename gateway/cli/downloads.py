@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -31,3 +32,9 @@ def save(api_target: ApiTarget, path: str, target: Path) -> None:
         raise UsageError(f"{target}: {error.strerror or error}") from None
     if str(target) != "-":
         say(f"{size} bytes in {target}")
+
+
+def save_audio(api_target: ApiTarget, path: str, item_id: str, file: Path | None) -> None:
+    """Save the audio of what is at a path: to `file`, or to its id and .wav. Raises UsageError."""
+    target = file or Path(f"{os.path.basename(item_id)}.wav")  # noqa: PTH119 - an id is no path
+    save(api_target, f"{path}/audio", target)

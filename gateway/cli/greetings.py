@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 import typer
 
-from gateway.cli.api_client import ApiClient, ApiTarget, Refused, with_api
-from gateway.cli.downloads import save
+from gateway.cli.api_client import ApiClient, ApiTarget, Refused, ask, ask_all, with_api
+from gateway.cli.downloads import save_audio
 from gateway.cli.errors import UsageError
 from gateway.cli.options import ConfigOption, JsonOption, KeyOption, UrlOption
 from gateway.cli.output import complain, print_fields, print_json, print_table, say
@@ -51,11 +50,7 @@ def list_greetings(
     config: ConfigOption = None, url: UrlOption = None, key: KeyOption = None, as_json: JsonOption = False
 ) -> None:
     """List greetings."""
-
-    async def work(api: ApiClient) -> list[Any]:
-        return await api.all("/greetings")
-
-    greetings = with_api(ApiTarget(config, url, key), work)
+    greetings = ask_all(ApiTarget(config, url, key), "/greetings")
     if as_json:
         print_json({"items": greetings})
         return
@@ -75,11 +70,7 @@ def get_greeting(
     as_json: JsonOption = False,
 ) -> None:
     """Show one greeting."""
-
-    async def work(api: ApiClient) -> Any:
-        return await api.request("GET", _path(greeting_id))
-
-    _show(with_api(ApiTarget(config, url, key), work), as_json=as_json)
+    _show(ask(ApiTarget(config, url, key), "GET", _path(greeting_id)), as_json=as_json)
 
 
 @app.command("download")
@@ -93,8 +84,7 @@ def download_greeting(
     key: KeyOption = None,
 ) -> None:
     """Save a greeting's audio as callers hear it."""
-    target = file or Path(f"{os.path.basename(greeting_id)}.wav")  # noqa: PTH119 - an id is no path
-    save(ApiTarget(config, url, key), f"{_path(greeting_id)}/audio", target)
+    save_audio(ApiTarget(config, url, key), _path(greeting_id), greeting_id, file)
 
 
 @app.command("delete")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.cli.api_client import ApiClient, ApiTarget, with_api
+from gateway.cli.api_client import ApiTarget, ask, ask_all
 from gateway.cli.options import ConfigOption, JsonOption, KeyOption, UrlOption
 from gateway.cli.output import print_json, print_table, say
 
@@ -19,11 +19,7 @@ def list_keys(
     config: ConfigOption = None, url: UrlOption = None, key: KeyOption = None, as_json: JsonOption = False
 ) -> None:
     """List keys that are in force, without their secrets."""
-
-    async def work(api: ApiClient) -> list[Any]:
-        return await api.all("/api-keys")
-
-    keys = with_api(ApiTarget(config, url, key), work)
+    keys = ask_all(ApiTarget(config, url, key), "/api-keys")
     if as_json:
         print_json({"items": keys})
         return
@@ -64,10 +60,7 @@ def create_key(
     if expires is not None:
         body["expires_at"] = expires
 
-    async def work(api: ApiClient) -> Any:
-        return await api.request("POST", "/api-keys", body)
-
-    made = with_api(ApiTarget(config, url, key), work)
+    made = ask(ApiTarget(config, url, key), "POST", "/api-keys", body)
     if as_json:
         print_json(made)
     elif quiet:
@@ -85,9 +78,5 @@ def revoke_key(
     key: KeyOption = None,
 ) -> None:
     """End a key, at once."""
-
-    async def work(api: ApiClient) -> Any:
-        return await api.request("DELETE", f"/api-keys/{key_id}")
-
-    with_api(ApiTarget(config, url, key), work)
+    ask(ApiTarget(config, url, key), "DELETE", f"/api-keys/{key_id}")
     say(f"{key_id} is revoked.")

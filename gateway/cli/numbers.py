@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.cli.api_client import ApiClient, ApiTarget, with_api
+from gateway.cli.api_client import ApiClient, ApiTarget, ask, with_api
 from gateway.cli.errors import UsageError
 from gateway.cli.number_files import NumberWriter, open_source
 from gateway.cli.number_import import NumberImport
@@ -181,10 +181,7 @@ def add_number(
         "credential_id": credential,
     }
 
-    async def work(api: ApiClient) -> Any:
-        return await api.request("POST", "/phone-numbers", _given(body))
-
-    _show(with_api(ApiTarget(config, url, key), work), as_json=as_json)
+    _show(ask(ApiTarget(config, url, key), "POST", "/phone-numbers", _given(body)), as_json=as_json)
 
 
 @app.command("route")

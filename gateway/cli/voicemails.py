@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
 
-from gateway.cli.api_client import ApiClient, ApiTarget, with_api
-from gateway.cli.downloads import save
+from gateway.cli.api_client import ApiClient, ApiTarget, ask, ask_all, with_api
+from gateway.cli.downloads import save_audio
 from gateway.cli.options import ConfigOption, Delivery, JsonOption, KeyOption, UrlOption
 from gateway.cli.output import print_fields, print_json, print_table, say
 
@@ -43,10 +42,7 @@ def list_voicemails(
         "created_since": since,
     }
 
-    async def work(api: ApiClient) -> Any:
-        return await api.request("GET", "/voicemails/cursor", limit=limit, **filters)
-
-    page = with_api(ApiTarget(config, url, key), work)
+    page = ask(ApiTarget(config, url, key), "GET", "/voicemails/cursor", limit=limit, **filters)
     items = page["items"]
     if as_json:
         print_json({"items": items})
@@ -77,11 +73,7 @@ def get_voicemail(
     as_json: JsonOption = False,
 ) -> None:
     """Show one message."""
-
-    async def work(api: ApiClient) -> Any:
-        return await api.request("GET", _path(voicemail_id))
-
-    message = with_api(ApiTarget(config, url, key), work)
+    message = ask(ApiTarget(config, url, key), "GET", _path(voicemail_id))
     if as_json:
         print_json(message)
         return
@@ -112,8 +104,7 @@ def download_voicemail(
     key: KeyOption = None,
 ) -> None:
     """Save a message's audio."""
-    target = file or Path(f"{os.path.basename(voicemail_id)}.wav")  # noqa: PTH119 - an id is no path
-    save(ApiTarget(config, url, key), f"{_path(voicemail_id)}/audio", target)
+    save_audio(ApiTarget(config, url, key), _path(voicemail_id), voicemail_id, file)
 
 
 @app.command("heard")
@@ -125,11 +116,7 @@ def mark_voicemail(
     key: KeyOption = None,
 ) -> None:
     """Mark a message as heard."""
-
-    async def work(api: ApiClient) -> Any:
-        return await api.request("PATCH", _path(voicemail_id), {"heard": not new})
-
-    message = with_api(ApiTarget(config, url, key), work)
+    message = ask(ApiTarget(config, url, key), "PATCH", _path(voicemail_id), {"heard": not new})
     say(f"{message['id']} is {_state(message)}.")
 
 
@@ -138,11 +125,7 @@ def delete_voicemail(
     voicemail_id: MessageArgument, config: ConfigOption = None, url: UrlOption = None, key: KeyOption = None
 ) -> None:
     """Delete a message and its audio."""
-
-    async def work(api: ApiClient) -> Any:
-        return await api.request("DELETE", _path(voicemail_id))
-
-    with_api(ApiTarget(config, url, key), work)
+    ask(ApiTarget(config, url, key), "DELETE", _path(voicemail_id))
     say(f"{voicemail_id} is gone.")
 
 
@@ -157,11 +140,9 @@ def list_emails(
     as_json: JsonOption = False,
 ) -> None:
     """List messages' emails, newest first."""
-
-    async def work(api: ApiClient) -> list[Any]:
-        return await api.all("/voicemail-emails", status=status.value if status else None)
-
-    emails = with_api(ApiTarget(config, url, key), work)
+    emails = ask_all(
+        ApiTarget(config, url, key), "/voicemail-emails", status=status.value if status else None
+    )
     if as_json:
         print_json({"items": emails})
         return

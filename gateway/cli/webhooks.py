@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import typer
 
-from gateway.cli.api_client import ApiClient, ApiTarget, with_api
+from gateway.cli.api_client import ApiClient, ApiTarget, ask, ask_all, with_api
 from gateway.cli.errors import UsageError
 from gateway.cli.options import ConfigOption, Delivery, JsonOption, KeyOption, Status, UrlOption
 from gateway.cli.output import print_fields, print_json, print_table, say
@@ -27,11 +27,7 @@ def list_webhooks(
     config: ConfigOption = None, url: UrlOption = None, key: KeyOption = None, as_json: JsonOption = False
 ) -> None:
     """List webhooks."""
-
-    async def work(api: ApiClient) -> list[Any]:
-        return await api.all("/webhooks")
-
-    hooks = with_api(ApiTarget(config, url, key), work)
+    hooks = ask_all(ApiTarget(config, url, key), "/webhooks")
     if as_json:
         print_json({"items": hooks})
         return
@@ -50,11 +46,7 @@ def get_webhook(
     as_json: JsonOption = False,
 ) -> None:
     """Show one webhook."""
-
-    async def work(api: ApiClient) -> Any:
-        return await api.request("GET", _path(webhook_id))
-
-    _show(with_api(ApiTarget(config, url, key), work), as_json=as_json)
+    _show(ask(ApiTarget(config, url, key), "GET", _path(webhook_id)), as_json=as_json)
 
 
 @app.command("add")
@@ -72,10 +64,7 @@ def add_webhook(
         raise UsageError("name what it hears of, as in --event call.ended --event voicemail.created")
     body = {"name": name, "url": address, "events": event}
 
-    async def work(api: ApiClient) -> Any:
-        return await api.request("POST", "/webhooks", body)
-
-    _show(with_api(ApiTarget(config, url, key), work), as_json=as_json)
+    _show(ask(ApiTarget(config, url, key), "POST", "/webhooks", body), as_json=as_json)
 
 
 @app.command("update")
@@ -96,10 +85,7 @@ def update_webhook(
     if not patch:
         raise UsageError("nothing to change: give --name, --address, --event or --status")
 
-    async def work(api: ApiClient) -> Any:
-        return await api.request("PATCH", _path(webhook_id), patch)
-
-    _show(with_api(ApiTarget(config, url, key), work), as_json=as_json)
+    _show(ask(ApiTarget(config, url, key), "PATCH", _path(webhook_id), patch), as_json=as_json)
 
 
 @app.command("remove")
@@ -107,11 +93,7 @@ def remove_webhook(
     webhook_id: HookArgument, config: ConfigOption = None, url: UrlOption = None, key: KeyOption = None
 ) -> None:
     """Delete a webhook, and what is on its way there."""
-
-    async def work(api: ApiClient) -> Any:
-        return await api.request("DELETE", _path(webhook_id))
-
-    with_api(ApiTarget(config, url, key), work)
+    ask(ApiTarget(config, url, key), "DELETE", _path(webhook_id))
     say(f"{webhook_id} is gone.")
 
 
@@ -120,11 +102,7 @@ def test_webhook(
     webhook_id: HookArgument, config: ConfigOption = None, url: UrlOption = None, key: KeyOption = None
 ) -> None:
     """Send an event now, and tell what came of it."""
-
-    async def work(api: ApiClient) -> Any:
-        return await api.request("POST", f"{_path(webhook_id)}/test")
-
-    told = with_api(ApiTarget(config, url, key), work)
+    told = ask(ApiTarget(config, url, key), "POST", f"{_path(webhook_id)}/test")
     if not told["delivered"]:
         raise UsageError(f"it did not arrive: {told['error']}")
     say(f"It arrived: {told['response_status']}.")
@@ -142,11 +120,11 @@ def list_deliveries(
     as_json: JsonOption = False,
 ) -> None:
     """List what was, or is to be, sent to a webhook, newest first."""
-
-    async def work(api: ApiClient) -> list[Any]:
-        return await api.all(f"{_path(webhook_id)}/deliveries", status=status.value if status else None)
-
-    deliveries = with_api(ApiTarget(config, url, key), work)
+    deliveries = ask_all(
+        ApiTarget(config, url, key),
+        f"{_path(webhook_id)}/deliveries",
+        status=status.value if status else None,
+    )
     if as_json:
         print_json({"items": deliveries})
         return
