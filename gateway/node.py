@@ -82,7 +82,12 @@ class GatewayNode:
         return masked(call) if self._mask else call
 
 
-def node_name(settings: Settings) -> str:
-    """The machine's name and the SIP port: several gateways on one machine have different ones."""
+def node_name(settings: Settings, slot: int = 0) -> str:
+    """The machine's name and the SIP port: several gateways on one machine have different ones.
+
+    slot: of a worker, from 1 (`gateway.workers`): `host:5060/2`; the same again after its crash, and never
+        that of another process alive. 0 for a gateway that is one process.
+    """
     port = settings.sip.listen[0].rpartition(":")[2] if settings.sip.listen else ""
-    return f"{socket.gethostname()}:{port}" if port else socket.gethostname()
+    name = f"{socket.gethostname()}:{port}" if port else socket.gethostname()
+    return f"{name}/{slot}" if slot else name
