@@ -1,0 +1,203 @@
+"""Which worker a message belongs to, decided by the one that has read it from a port that all of them share.
+
+    made by us (tag or branch with a mark)     the worker of that mark
+    INVITE, CANCEL                             one of the members, by a hash of the Call-ID
+    anything else                              whoever has read it
+
+Carriers send everything from one address and port, and the kernel then gives everything to one process: the
+hash spreads it. It stands for the whole life of an INVITE, so that its repetitions and its CANCEL find the
+same worker.
+
+Three things make it wrong for a moment, and each has an answer:
+
+- The worker is not there (it has crashed, or does not keep up): the one that has read the INVITE takes its
+  place, and remembers that it did, for the INVITE may come again.
+- It was not there a moment ago, so that somebody else may have the call: for as long as an INVITE may be
+  repeated, and for every CANCEL that it does not know, it asks its siblings first.
+- Another version of the gateway is on its way out: it no longer is among the members. Whatever is new goes
+  from it to the members, and those show it what it may have, for as long as it is there.
+
+To ask is to hand the message itself round: each sibling takes what it knows and passes on what it does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import Final, NamedTuple
+from zlib import crc32
+
+from gateway.sip.flow import Flow
+from gateway.sip.transaction import TRANSACTION_TIMEOUT
+from gateway.workers.marks import call_id_of, slot_of
+
+ASKING_SECONDS: Final = TRANSACTION_TIMEOUT + 8.0
+"""After starting again: by then the last repetition of an INVITE that a sibling took for us has come."""
+
+MAX_STOOD_IN: Final = 4_096
+"""Calls taken in another worker's place that are remembered: those of the eight seconds that it may take to
+start again, at 500 a second."""
+
+_INVITE: Final = b"INVITE "
+_CANCEL: Final = b"CANCEL "
+_ACK: Final = b"ACK "
+_RESPONSE: Final = b"SIP/2.0 "
+
+
+class Purpose(Enum):
+    """Why a message is handed on."""
+
+    TAKE = "take"
+    """It belongs to whom it is handed to, as far as the sender can tell."""
+    KNOWN = "known"
+    """Take it if you know what it is about, else pass it on."""
+    LAST = "last"
+    """Take it: everybody has been asked."""
+
+
+class Handed(NamedTuple):
+    """A message between two workers.
+
+    home: the slot it goes back to when nobody knows it; ask: slots still to be asked.
+    flow: where it came from; its channel is the number of the listener, the same in every worker.
+    """
+
+    purpose: Purpose
+    home: int
+    ask: tuple[int, ...]
+    flow: Flow
+    data: bytes
+
+
+class Steering:
+    """Decides for one worker. Without I/O.
+
+    Args:
+        slot: of this worker. members: who shares new calls, in an order that all of them have. elders:
+        workers of earlier versions that still finish calls. deliver: take a message here. hand: give one to
+        another worker; False if it is not there or does not keep up. knows: whether an INVITE's transaction,
+        or what a CANCEL is about, is here. hears: whether a source is heard at all: nobody carries what is
+        thrown away then. clock: seconds, monotonic. restarted: this worker was there before, so that siblings
+        may have calls that are its own by the rule. on_handed: told each time that a message is given away,
+        and how it went: `taken`, `stood_in` (the other
+            was not there), `asked`.
+
+    """
+
+    def __init__(
+        self,
+        slot: int,
+        members: Sequence[int],
+        elders: Sequence[int] = (),
+        *,
+        deliver: Callable[[bytes, Flow], None],
+        hand: Callable[[int, Handed], bool],
+        knows: Callable[[bytes], bool],
+        hears: Callable[[str], bool],
+        clock: Callable[[], float],
+        restarted: bool = False,
+        on_handed: Callable[[str], None] = lambda result: None,
+    ) -> None:
+        self._slot = slot
+        self._members = tuple(members)
+        self._elders = tuple(elders)
+        self._deliver = deliver
+        self._hand = hand
+        self._knows = knows
+        self._hears = hears
+        self._clock = clock
+        self._on_handed = on_handed
+        self._ask_until = clock() + ASKING_SECONDS if restarted else float("-inf")
+        self._stood_in: dict[bytes, None] = {}
+
+    @property
+    def retired(self) -> bool:
+        """Nothing new is taken here any more."""
+        return self._slot not in self._members
+
+    def retire(self, successors: Sequence[int]) -> None:
+        """Somebody else shares new calls from now on."""
+        self._members = tuple(successors)
+        self._elders = ()
+
+    def accompany(self, elders: Sequence[int]) -> None:
+        """These finish their calls beside us."""
+        self._elders = tuple(elders)
+
+    def received(self, data: bytes, flow: Flow) -> None:
+        """A message was read from a shared port."""
+        slot = slot_of(data)
+        if slot is not None:
+            if slot == self._slot or not self._hears(flow.host):
+                self._deliver(data, flow)
+            elif self._hand(slot, Handed(Purpose.LAST, slot, (), flow, data)):
+                self._on_handed("taken")
+            else:
+                self._deliver(data, flow)
+        elif data.startswith((_INVITE, _CANCEL)) or (self.retired and not data.startswith((_RESPONSE, _ACK))):
+            self._new(data, flow)
+        else:
+            self._deliver(data, flow)
+
+    def handed(self, handed: Handed) -> None:
+        """Another worker gave us a message."""
+        if handed.purpose is Purpose.LAST:
+            self._deliver(handed.data, handed.flow)
+        elif handed.purpose is Purpose.TAKE:
+            self._take(handed.data, handed.flow)
+        elif self._knows(handed.data):
+            self._deliver(handed.data, handed.flow)
+        else:
+            self._pass_on(handed)
+
+    def _new(self, data: bytes, flow: Flow) -> None:
+        if not self._members or not self._hears(flow.host):
+            self._deliver(data, flow)
+            return
+        call_id = call_id_of(data)
+        if self._stood_in and call_id in self._stood_in:
+            self._deliver(data, flow)
+            return
+        if self.retired and self._knows(data):
+            self._deliver(data, flow)
+            return
+        owner = self._members[crc32(call_id) % len(self._members)]
+        if owner == self._slot:
+            self._take(data, flow)
+        elif self._hand(owner, Handed(Purpose.TAKE, owner, (), flow, data)):
+            self._on_handed("taken")
+        else:
+            self._stand_in(call_id)
+            self._deliver(data, flow)
+
+    def _take(self, data: bytes, flow: Flow) -> None:
+        """It is ours by the rule; but somebody else may have it from a time when the rule was another."""
+        ask = self._to_ask(data)
+        if not ask or self._knows(data):
+            self._deliver(data, flow)
+        else:
+            self._pass_on(Handed(Purpose.KNOWN, self._slot, ask, flow, data))
+
+    def _to_ask(self, data: bytes) -> tuple[int, ...]:
+        if data.startswith(_CANCEL) or (data.startswith(_INVITE) and self._clock() < self._ask_until):
+            return (*self._elders, *(each for each in self._members if each != self._slot))
+        return self._elders if data.startswith(_INVITE) else ()
+
+    def _pass_on(self, handed: Handed) -> None:
+        """To the next that has not been asked, else home; here if nobody is there."""
+        ask = handed.ask
+        while ask:
+            following, ask = ask[0], ask[1:]
+            if self._hand(following, handed._replace(ask=ask)):
+                self._on_handed("asked")
+                return
+        if handed.home == self._slot or not self._hand(
+            handed.home, handed._replace(purpose=Purpose.LAST, ask=())
+        ):
+            self._deliver(handed.data, handed.flow)
+
+    def _stand_in(self, call_id: bytes) -> None:
+        self._on_handed("stood_in")
+        if len(self._stood_in) >= MAX_STOOD_IN:
+            del self._stood_in[next(iter(self._stood_in))]
+        self._stood_in[call_id] = None

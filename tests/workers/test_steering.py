@@ -1,0 +1,217 @@
+"""Workers of one machine in memory: whoever reads a message, it ends where its call is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from zlib import crc32
+
+import pytest
+
+from gateway.sip.flow import Flow
+from gateway.workers.steering import ASKING_SECONDS, MAX_STOOD_IN, Handed, Steering
+
+CARRIER = Flow("udp", "192.0.2.1", 5060, 1)
+STRANGER = Flow("udp", "203.0.113.9", 5060, 1)
+
+
+def message(method: str, call: str, tag: str = "") -> bytes:
+    to = f"<sip:us>;tag={tag}" if tag else "<sip:us>"
+    return f"{method} sip:us SIP/2.0\r\nTo: {to}\r\nCall-ID: {call}\r\n\r\n".encode()
+
+
+class Worker:
+    """One of them, and what it was given; a call is known where its INVITE was taken."""
+
+    def __init__(
+        self,
+        house: House,
+        slot: int,
+        members: Iterable[int],
+        elders: Iterable[int] = (),
+        *,
+        restarted: bool = False,
+    ) -> None:
+        self.slot = slot
+        self.taken: list[bytes] = []
+        self.up = True
+        self.results: Counter[str] = Counter()
+        self.calls: set[bytes] = set()
+        self.steering = Steering(
+            slot,
+            tuple(members),
+            tuple(elders),
+            deliver=self._deliver,
+            hand=house.hand,
+            knows=lambda data: data.split(b"\r\n")[2] in self.calls,
+            hears=lambda host: host == CARRIER.host,
+            clock=lambda: house.now,
+            restarted=restarted,
+            on_handed=lambda result: self.results.update([result]),
+        )
+
+    def _deliver(self, data: bytes, flow: Flow) -> None:
+        self.taken.append(data)
+        if data.startswith(b"INVITE"):
+            self.calls.add(data.split(b"\r\n")[2])
+
+
+class House:
+    """The machine."""
+
+    def __init__(self, count: int = 2) -> None:
+        self.now = 0.0
+        self.workers: dict[int, Worker] = {}
+        for slot in range(1, count + 1):
+            self.add(slot, range(1, count + 1))
+
+    def add(
+        self, slot: int, members: Iterable[int], elders: Iterable[int] = (), *, restarted: bool = False
+    ) -> Worker:
+        self.workers[slot] = Worker(self, slot, members, elders, restarted=restarted)
+        return self.workers[slot]
+
+    def hand(self, slot: int, handed: Handed) -> bool:
+        worker = self.workers.get(slot)
+        if worker is None or not worker.up:
+            return False
+        worker.steering.handed(handed)
+        return True
+
+    def holders(self, data: bytes) -> list[int]:
+        return [slot for slot, worker in self.workers.items() for each in worker.taken if each == data]
+
+
+def owned_by(slot: int, members: int = 2, *, number: int = 0) -> str:
+    """A Call-ID that the rule gives to a slot of members 1, 2, …."""
+    found = (f"call-{each}" for each in range(1000) if crc32(f"call-{each}".encode()) % members == slot - 1)
+    return [next(found) for _ in range(number + 1)][-1]
+
+
+def test_calls_of_one_address_are_spread_over_all_and_each_has_one_owner() -> None:
+    house = House(4)
+    for number in range(400):
+        house.workers[2].steering.received(message("INVITE", f"c{number}"), CARRIER)
+    shares = [len(worker.taken) for worker in house.workers.values()]
+    assert sum(shares) == 400
+    assert min(shares) > 70
+
+
+@pytest.mark.parametrize("reader", [1, 2])
+def test_repetitions_and_cancels_find_their_invite_whoever_reads_them(reader: int) -> None:
+    house, call = House(), owned_by(2)
+    for data in (message("INVITE", call), message("INVITE", call), message("CANCEL", call)):
+        house.workers[reader].steering.received(data, CARRIER)
+    assert [each[:6] for each in house.workers[2].taken] == [b"INVITE", b"INVITE", b"CANCEL"]
+    assert house.workers[1].taken == []
+
+
+def test_what_has_our_mark_goes_to_who_made_it_whatever_its_call_id() -> None:
+    house, call = House(), owned_by(1)
+    house.workers[1].steering.received(message("BYE", call, "0123456789abcdefw02"), CARRIER)
+    assert len(house.workers[2].taken) == 1
+    house.workers[2].up = False
+    house.workers[1].steering.received(message("BYE", call, "0123456789abcdefw02"), CARRIER)
+    assert len(house.workers[1].taken) == 1, "a 481 is better than silence"
+
+
+def test_options_and_strangers_stay_where_they_came() -> None:
+    house, call = House(), owned_by(2)
+    house.workers[1].steering.received(message("OPTIONS", call), CARRIER)
+    house.workers[1].steering.received(message("INVITE", call), STRANGER)
+    assert len(house.workers[1].taken) == 2
+
+
+def test_a_worker_that_is_not_there_is_stood_in_for_and_does_not_get_the_call_afterwards() -> None:
+    house, call = House(), owned_by(2)
+    house.workers[2].up = False
+    house.workers[1].steering.received(message("INVITE", call), CARRIER)
+    assert house.workers[1].results["stood_in"] == 1
+    house.add(2, (1, 2), restarted=True)
+    house.workers[1].steering.received(message("INVITE", call), CARRIER)  # the same socket reads it again
+    house.workers[2].steering.received(message("INVITE", call), CARRIER)  # or, after a change, another one
+    house.now = ASKING_SECONDS + 1
+    house.workers[2].steering.received(message("CANCEL", call), CARRIER)
+    assert len(house.workers[1].taken) == 4
+    assert house.workers[2].taken == []
+
+
+def test_what_nobody_knows_comes_home() -> None:
+    house, call = House(3), owned_by(2, 3)
+    house.workers[1].steering.received(message("CANCEL", call), CARRIER)
+    assert house.holders(message("CANCEL", call)) == [2], "which answers 481"
+    house.add(2, (1, 2, 3), restarted=True)
+    house.workers[3].steering.received(message("INVITE", call), CARRIER)
+    assert house.holders(message("INVITE", call)) == [2]
+    house.workers[1].up = house.workers[3].up = False
+    house.workers[2].steering.received(message("INVITE", owned_by(2, 3, number=1)), CARRIER)
+    assert len(house.workers[2].taken) == 2
+
+
+def test_home_may_have_ended_meanwhile() -> None:
+    house, call = House(), owned_by(2)
+    owner = house.workers[2]
+    owner.steering.received(message("CANCEL", call), CARRIER)
+    assert house.holders(message("CANCEL", call)) == [2]
+    asked: list[Handed] = []
+    house.workers[1].steering.handed = asked.append  # type: ignore[method-assign]  # to answer late
+    owner.steering.received(message("CANCEL", call), CARRIER)
+    owner.up = False
+    Steering.handed(house.workers[1].steering, asked[0])
+    assert len(house.workers[1].taken) == 1
+
+
+def test_those_remembered_as_stood_in_for_are_bounded() -> None:
+    house = House()
+    house.workers[2].up = False
+    worker = house.workers[1]
+    for number in range(2 * MAX_STOOD_IN + 1000):
+        worker.steering.received(message("INVITE", f"c{number}"), CARRIER)
+    assert len(worker.steering._stood_in) == MAX_STOOD_IN
+
+
+class TestUpgrade:
+    """Slots 1 and 2 are the old version, 3 and 4 the new one."""
+
+    def house(self) -> House:
+        house = House()
+        self.before = message("INVITE", "before-a"), message("INVITE", "before-b")
+        for data in self.before:
+            house.workers[1].steering.received(data, CARRIER)
+        for slot in (3, 4):
+            house.add(slot, (3, 4), (1, 2))
+        for slot in (1, 2):
+            house.workers[slot].steering.retire((3, 4))
+        return house
+
+    @pytest.mark.parametrize("reader", [1, 2, 3, 4])
+    def test_new_calls_go_to_the_new_version_whoever_reads_them(self, reader: int) -> None:
+        house = self.house()
+        for number in range(40):
+            house.workers[reader].steering.received(message("INVITE", f"new-{number}"), CARRIER)
+        assert len(house.workers[3].taken) + len(house.workers[4].taken) == 40
+        assert min(len(house.workers[3].taken), len(house.workers[4].taken)) > 5
+
+    @pytest.mark.parametrize("reader", [1, 2, 3, 4])
+    def test_what_is_about_an_old_call_goes_to_the_old_version(self, reader: int) -> None:
+        house = self.house()
+        for number, data in enumerate(self.before):
+            [holder] = house.holders(data)
+            house.workers[reader].steering.received(data, CARRIER)
+            assert house.holders(data) == [holder, holder]
+            cancel = message("CANCEL", f"before-{'ab'[number]}")
+            house.workers[reader].steering.received(cancel, CARRIER)
+            assert house.holders(cancel) == [holder]
+
+    @pytest.mark.parametrize("reader", [1, 3])
+    def test_probes_are_answered_by_the_new_version(self, reader: int) -> None:
+        house = self.house()
+        house.workers[reader].steering.received(message("OPTIONS", "probe"), CARRIER)
+        [holder] = house.holders(message("OPTIONS", "probe"))
+        assert holder in (3, 4)
+
+    def test_the_old_version_is_gone(self) -> None:
+        house = self.house()
+        house.workers[1].up = house.workers[2].up = False
+        house.workers[3].steering.received(message("INVITE", "later"), CARRIER)
+        assert len(house.holders(message("INVITE", "later"))) == 1
