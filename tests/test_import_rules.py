@@ -19,6 +19,7 @@ ALLOWED = {
     "destinations": {"destinations", "routing", *LEAVES},
     "recordings": {"recordings", "storage"},
     "traces": {"traces", "sip", "media", "routing"},
+    "workers": {"workers", "sip"},
     "calls": {"calls", "destinations", "admission", "recordings", "routing", *LEAVES},
     "web": {"web", "telemetry", "traces", "calls", "admission", "routing"},
     "demo": {"demo", *LEAVES},

@@ -27,6 +27,7 @@ ROOMS = [
     "telemetry",
     "traces",
     "web",
+    "workers",
 ]
 """Of `gateway`: those that peers reach."""
 
@@ -57,6 +58,7 @@ NO_CAPS = {
     "gateway.sip.account.MAX_EXPIRES": "checks what an operator or a registrar writes",
     "gateway.sip.registration.MAX_PAUSE": "a pause",
     "gateway.sip.request_writer.MAX_FORWARDS": "what a request of ours starts with (RFC 3261 §8.1.1.6)",
+    "gateway.workers.slots.MAX_SOCKET_PATH": "the kernel's",
     "storage.objects.MAX_KEY": "checks what the gateway itself writes",
     "storage.s3.MAX_ERROR": "shapes what we say",
     "routing.endpoint_rules.MAX_CALLS": "checks what an operator writes",

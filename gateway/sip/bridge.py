@@ -118,6 +118,8 @@ class Bridge:
             return
         if not data.startswith(RESPONSE):
             self.called.add(flow.host)
+            if listener.own is not None and flow.transport == "udp":
+                listener = listener.own  # so that its response comes back to this process
         if self._on_sent is not None:
             self._on_sent(flow, data)
         listener.send(flow, data)

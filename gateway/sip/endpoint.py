@@ -24,7 +24,7 @@ from gateway.sip.ingress import AgentIngress, CarrierIngress
 from gateway.sip.leg import HeaderList, Listener
 from gateway.sip.listeners import ListenError, Listeners, Side
 from gateway.sip.message import Response
-from gateway.sip.network import Address, Network
+from gateway.sip.network import Address, Network, Receiver
 from gateway.sip.outbound_leg import OutboundLeg
 from gateway.sip.resolver import ResolveError, Resolver
 from gateway.sip.sink import TokenSource
@@ -33,6 +33,8 @@ from gateway.sip.user_agent import Sender, StatusAndHeaders, UserAgent
 
 CARRIERS_KEY: Final = "sip.listen"
 CARRIERS_TLS_KEY: Final = "sip.tls_listen"
+OWN_KEY: Final = "workers.port"
+OWN_TLS_KEY: Final = "workers.tls_port"
 AGENTS_KEY: Final = "sip.agent_listen"
 AGENTS_TLS_KEY: Final = "sip.agent_tls_listen"
 
@@ -66,6 +68,9 @@ class SipEndpoint:
         listen: where carriers reach us, ``host:port`` with an IP literal, each for UDP and TCP; may be empty.
         agent_listen: where agents reach us, likewise; port 0 for a free one.
         tls_listen, agent_tls_listen: the same for TLS; `network` must speak it then.
+        own_listen, own_tls_listen: where carriers reach this process alone, if other processes share `listen`
+            with it; Contact and Via name these.
+        steer: what stands between the shared listeners and who hears carriers.
         admit: whose address this is (an IP literal), asked before anything is parsed; None for a stranger's.
             What it returns becomes `InboundLeg.peer`.
         within_rate, may_refuse: see `gateway.sip.ingress.CarrierIngress`.
@@ -96,6 +101,9 @@ class SipEndpoint:
         agent_listen: Sequence[str] = ("0.0.0.0:0",),
         tls_listen: Sequence[str] = (),
         agent_tls_listen: Sequence[str] = (),
+        own_listen: Sequence[str] = (),
+        own_tls_listen: Sequence[str] = (),
+        steer: Callable[[CarrierIngress], Receiver] = lambda ingress: ingress,
         admit: Callable[[str], object | None] = lambda host: None,
         within_rate: Callable[[str], bool] = lambda host: True,
         may_refuse: Callable[[], bool] = lambda: True,
@@ -123,6 +131,8 @@ class SipEndpoint:
         self._agent_listen = agent_listen
         self._tls_listen = tls_listen
         self._agent_tls_listen = agent_tls_listen
+        self._own_listen = own_listen
+        self._own_tls_listen = own_tls_listen
         self._on_invite = on_invite
         self._on_trying = on_trying
         self._advertised_host = advertised_host or ""
@@ -130,21 +140,24 @@ class SipEndpoint:
         self._listeners = Listeners(network)
         self._bridge = Bridge(network, self._listeners, observer, on_error, witness)
         called = self._bridge.called
+        ingress = CarrierIngress(
+            self._bridge,
+            admit,
+            called,
+            within_rate=within_rate,
+            may_refuse=may_refuse,
+            reject_unknown=reject_unknown,
+            admit_name=admit_name,
+            authenticator=authenticator,
+            on_turned_away=on_turned_away,
+        )
+        self._own = Side(OWN_KEY, ingress, self._advertised_to_carrier, OWN_TLS_KEY)
         self._carriers = Side(
             CARRIERS_KEY,
-            CarrierIngress(
-                self._bridge,
-                admit,
-                called,
-                within_rate=within_rate,
-                may_refuse=may_refuse,
-                reject_unknown=reject_unknown,
-                admit_name=admit_name,
-                authenticator=authenticator,
-                on_turned_away=on_turned_away,
-            ),
+            steer(ingress),
             self._advertised_to_carrier,
             CARRIERS_TLS_KEY,
+            self._own if own_listen or own_tls_listen else None,
         )
         self._agents = Side(
             AGENTS_KEY, AgentIngress(self._bridge, called), self._advertised_to_agent, AGENTS_TLS_KEY
@@ -174,6 +187,7 @@ class SipEndpoint:
         try:
             for side, texts, tls_texts in (
                 (self._agents, self._agent_listen, self._agent_tls_listen),
+                (self._own, self._own_listen, self._own_tls_listen),
                 (self._carriers, self._listen, self._tls_listen),
             ):
                 for text in texts:
@@ -280,6 +294,10 @@ class SipEndpoint:
     def account(self, username: str, password: str) -> DigestClient:
         """Who we are towards an agent that asks for it."""
         return DigestClient(username, password, self._tokens)
+
+    def knows(self, data: bytes) -> bool:
+        """Whether an INVITE or a CANCEL is about an INVITE that is here; see `UserAgent.knows`."""
+        return self.user_agent.knows(data)
 
     def waited(self) -> float:
         """Seconds that messages wait until we read them; see `gateway.sip.network.Transport`."""

@@ -197,6 +197,10 @@ class CarrierIngress:
                 self._core.dropped(verdict.value)
                 self._on_turned_away(flow.host, verdict.value)
 
+    def hears(self, host: str) -> bool:
+        """Whether messages from there can come to anything; counts nothing."""
+        return self.knows(host) or self._by_digest or host in self._called
+
     @property
     def asks_certificates(self) -> bool:
         """Whether a certificate, or a digest later on, can tell who a stranger is."""

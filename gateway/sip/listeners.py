@@ -33,18 +33,36 @@ class Side:
     key, tls_key: the configuration keys that name their addresses.
     receiver: whom they tell.
     advertised: the host to name to a peer: given the peer's and our own address towards it (IP literals).
+    own: the side whose listeners peers are told of in place of these.
     """
 
     key: str
     receiver: Receiver
     advertised: Callable[[str, str], str]
     tls_key: str = ""
+    own: Side | None = None
 
 
 class Listener:
-    """One open listener."""
+    """One open listener.
 
-    __slots__ = ("_host", "_network", "address", "channel", "send", "side", "transport", "transport_name")
+    Attributes:
+        own: another one, of this process alone, that peers are told of in place of this one, which other
+            processes share; None where they are told of this one.
+
+    """
+
+    __slots__ = (
+        "_host",
+        "_network",
+        "address",
+        "channel",
+        "own",
+        "send",
+        "side",
+        "transport",
+        "transport_name",
+    )
 
     def __init__(self, network: Network, side: Side, channel: int, name: str, transport: Transport) -> None:
         self._network = network
@@ -54,10 +72,13 @@ class Listener:
         self.transport = transport
         self.send = transport.send
         self.address = transport.address
+        self.own: Listener | None = None
         self._host = None if is_wildcard(self.address[0]) else self.address[0]
 
     def advertised(self, peer: str) -> Address:
-        """Host and port by which a peer (an IP literal) reaches this listener."""
+        """Host and port by which a peer (an IP literal) reaches this listener, or the one for it."""
+        if self.own is not None:
+            return self.own.advertised(peer)
         local = self._host or self._network.local_host(peer)
         return self.side.advertised(peer, local), self.address[1]
 
@@ -143,6 +164,8 @@ class Listeners:
                 raise ListenError(f"{where}: this machine does not have that address") from error
             raise ListenError(f"{where} cannot be opened: {error.strerror}") from error
         listener = self._by_channel[channel] = Listener(self._network, side, channel, name, transport)
+        if side.own is not None:
+            listener.own = self.find(side.own, name, address[0])
         return listener
 
     def _close_last(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Collection
 
 from gateway.sip.addresses import KNOWN_HOSTS
 from gateway.sip.network import Address, Receiver, Transport
@@ -24,23 +25,31 @@ class SocketNetwork:
 
     Args:
         tls: what TLS is spoken with; None where it is not.
+        shared: addresses that other processes of ours listen on as well.
 
     """
 
-    def __init__(self, stream_limits: StreamLimits | None = None, tls: Tls | None = None) -> None:
+    def __init__(
+        self,
+        stream_limits: StreamLimits | None = None,
+        tls: Tls | None = None,
+        shared: Collection[Address] = (),
+    ) -> None:
         self._stream_limits = stream_limits or StreamLimits()
         self._tls = tls
+        self._shared = frozenset(shared)
         self._routes: dict[str, tuple[float, str]] = {}
 
     async def open(self, transport: str, address: Address, channel: int, receiver: Receiver) -> Transport:
         """Open a listener; see `gateway.sip.network.Network.open`."""
+        shared = address in self._shared
         if transport == "udp":
-            return UdpTransport(address, channel, receiver)
+            return UdpTransport(address, channel, receiver, shared=shared)
         streams: StreamTransport | None = None
         if transport == "tcp":
-            streams = StreamTransport(address, channel, receiver, self._stream_limits)
+            streams = StreamTransport(address, channel, receiver, self._stream_limits, shared=shared)
         elif transport == "tls" and self._tls is not None:
-            streams = TlsTransport(address, channel, receiver, self._stream_limits, self._tls)
+            streams = TlsTransport(address, channel, receiver, self._stream_limits, self._tls, shared=shared)
         if streams is not None:
             await streams.listen()
             return streams

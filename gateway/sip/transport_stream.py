@@ -69,17 +69,27 @@ class StreamTransport:
         "_opening",
         "_receiver",
         "_server",
+        "_shared",
         "_sweeper",
     )
 
     name: ClassVar[str] = "tcp"
 
-    def __init__(self, address: Address, channel: int, receiver: Receiver, limits: StreamLimits) -> None:
+    def __init__(
+        self,
+        address: Address,
+        channel: int,
+        receiver: Receiver,
+        limits: StreamLimits,
+        *,
+        shared: bool = False,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._address = address
         self._channel = channel
         self._receiver = receiver
         self._limits = limits
+        self._shared = shared
         self._closed = False
         self._server: asyncio.Server | None = None
         self._last_number = 0
@@ -97,7 +107,7 @@ class StreamTransport:
             OSError: the port is taken, the host is not ours, …
 
         """
-        sock = bound_socket(self._address)
+        sock = bound_socket(self._address, shared=self._shared)
         name = sock.getsockname()
         self._address = (name[0], name[1])
         self._server = await self._loop.create_server(self._make_accepted, sock=sock, backlog=BACKLOG)
@@ -238,14 +248,19 @@ def _peer(flow: Flow) -> tuple[str, int, str]:
     return flow.host, flow.port, flow.name
 
 
-def bound_socket(address: Address) -> socket.socket:
-    """A stream's socket on that address, not listening yet. Raises OSError."""
+def bound_socket(address: Address, *, shared: bool = False) -> socket.socket:
+    """A stream's socket on that address, not listening yet. Raises OSError.
+
+    shared: other processes of ours bind it as well, and the kernel spreads connections over them.
+    """
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         # A restarted node must not wait for the last one's connections to leave TIME_WAIT.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(address)

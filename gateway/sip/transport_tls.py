@@ -42,9 +42,16 @@ class TlsTransport(StreamTransport):
     name = "tls"
 
     def __init__(
-        self, address: Address, channel: int, receiver: Receiver, limits: StreamLimits, tls: Tls
+        self,
+        address: Address,
+        channel: int,
+        receiver: Receiver,
+        limits: StreamLimits,
+        tls: Tls,
+        *,
+        shared: bool = False,
     ) -> None:
-        super().__init__(address, channel, receiver, limits)
+        super().__init__(address, channel, receiver, limits, shared=shared)
         self._tls = tls
         self._gate = HandshakeGate(self._loop.time)
         self._greeting: set[asyncio.Task[None]] = set()
@@ -53,7 +60,7 @@ class TlsTransport(StreamTransport):
 
     async def listen(self) -> None:
         """See `StreamTransport.listen`."""
-        self._port = bound_socket(self._address)
+        self._port = bound_socket(self._address, shared=self._shared)
         name = self._port.getsockname()
         self._address = (name[0], name[1])
         if self._tls.server is not None:

@@ -55,15 +55,17 @@ class UdpTransport:
         "_socket",
     )
 
-    def __init__(self, address: Address, channel: int, receiver: Receiver) -> None:
+    def __init__(self, address: Address, channel: int, receiver: Receiver, *, shared: bool = False) -> None:
         """Bind and start to receive; call inside the running event loop.
+
+        shared: other processes of ours bind the same port, and the kernel spreads peers over them.
 
         Raises:
             OSError: the port is taken, the host is not ours, …
 
         """
         self._loop = asyncio.get_running_loop()
-        self._socket = _bound(address)
+        self._socket = _bound(address, shared=shared)
         self._sendto = self._socket.sendto
         name = self._socket.getsockname()
         self._address: Address = (name[0], name[1])
@@ -176,7 +178,7 @@ class UdpTransport:
             self._receiver.flow_failed(flow, reason)
 
 
-def _bound(address: Address) -> socket.socket:
+def _bound(address: Address, *, shared: bool) -> socket.socket:
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_DGRAM)
     try:
@@ -185,6 +187,8 @@ def _bound(address: Address) -> socket.socket:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         _enlarge_receive_buffer(sock)
         report_errors(sock)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind(address)
     except OSError:
         sock.close()

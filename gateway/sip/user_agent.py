@@ -214,6 +214,14 @@ class UserAgent:
         else:
             request_with_digest(core, digest, request, flow, on_response, on_failure)
 
+    def knows(self, data: bytes) -> bool:
+        """Whether an INVITE or a CANCEL, not taken in yet, is about an INVITE that is here. Never raises."""
+        try:
+            request = parse_message(data)
+        except SipParseError:
+            return False
+        return isinstance(request, Request) and self._core.transactions.find_invite(request) is not None
+
     @property
     def transaction_counts(self) -> dict[str, int]:
         """Transactions alive, by kind: invite_client, invite_server, client, server. Read only."""

@@ -1,0 +1,181 @@
+"""Two user agents on one SIP port, as two processes have it: real sockets, and the kernel's own choice."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from gateway.sip.endpoint import random_tokens
+from gateway.sip.events import AckReceived
+from gateway.sip.inbound_leg import InboundLeg
+from gateway.sip.ingress import CarrierIngress
+from gateway.sip.network import Receiver
+from gateway.sip.transport import SocketNetwork
+from gateway.workers.handover import Handover
+from gateway.workers.marks import marked
+from gateway.workers.steered import SteeredIngress
+from gateway.workers.steering import Steering
+from tests.e2e.sipp import free_port
+from tests.sip.recorder import until
+from tests.sip.test_endpoint import ANSWER, OFFER, House
+
+pytestmark = pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"])
+
+SLOTS = (1, 2)
+
+
+class Sharing:
+    """One of the two."""
+
+    def __init__(self, directory: Path, slot: int, port: int) -> None:
+        self.slot = slot
+        self.steered: SteeredIngress
+        self.handover = Handover(directory, slot, lambda handed: self.steered.steering.handed(handed))
+        self.house = House(
+            listen=[f"127.0.0.1:{port}"],
+            own_listen=["127.0.0.1:0"],
+            network=SocketNetwork(shared=[("127.0.0.1", port)]),
+            tokens=marked(random_tokens(), slot),
+            steer=self._steer,
+        )
+        self.house.on_invite = self._answer
+
+    def _steer(self, ingress: CarrierIngress) -> Receiver:
+        self.steered = SteeredIngress(
+            ingress,
+            lambda deliver, hears: Steering(
+                self.slot,
+                SLOTS,
+                deliver=deliver,
+                hears=hears,
+                hand=self.handover.hand,
+                knows=lambda data: self.house.endpoint.knows(data),
+                clock=time.monotonic,
+            ),
+        )
+        return self.steered
+
+    def _answer(self, leg: InboundLeg) -> None:
+        if leg.call_id.startswith("answered"):
+            leg.answer(ANSWER)
+
+
+class Carrier:
+    """All of its calls come from one socket."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 0))
+        self.socket.setblocking(False)
+        self._us = ("127.0.0.1", port)
+        self._hostport = "{}:{}".format(*self.socket.getsockname())
+
+    def send(self, method: str, call: str, *, to: str = "", cseq: int = 1, branch: str = "") -> None:
+        body = OFFER if method == "INVITE" else b""
+        head = (
+            f"{method} sip:+14155550100@gateway SIP/2.0\r\n"
+            f"Via: SIP/2.0/UDP {self._hostport};branch=z9hG4bK{branch or call}\r\n"
+            f"From: <sip:carrier@example.com>;tag=theirs\r\nTo: <sip:+14155550100@gateway>{to}\r\n"
+            f"Call-ID: {call}\r\nCSeq: {cseq} {method}\r\nContact: <sip:{self._hostport}>\r\n"
+            f"Max-Forwards: 70\r\nContent-Type: application/sdp\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        self.socket.sendto(head.encode() + body, self._us)
+
+    async def heard(self, status: int, method: str) -> str:
+        """The next response of that kind; it must come from where the request went."""
+        while True:
+            text, source = await self.receive()
+            if text.startswith(f"SIP/2.0 {status}") and f" {method}\r\n" in text:
+                assert source == self._us
+                return text
+
+    async def receive(self) -> tuple[str, tuple[str, int]]:
+        """The next message, whatever it is."""
+        async with asyncio.timeout(5):
+            while True:
+                try:
+                    data, source = self.socket.recvfrom(65_535)
+                except BlockingIOError:
+                    await asyncio.sleep(0.002)
+                else:
+                    return data.decode(), source
+
+
+@pytest.fixture
+async def sharing(tmp_path: Path) -> AsyncIterator[tuple[Sharing, Sharing, Carrier]]:
+    port = free_port("127.0.0.1")
+    both = Sharing(tmp_path, 1, port), Sharing(tmp_path, 2, port)
+    for each in both:
+        await each.handover.open()
+        await each.house.endpoint.start()
+    carrier = Carrier(port)
+    yield *both, carrier
+    carrier.socket.close()
+    for each in both:
+        await each.house.endpoint.stop()
+        each.handover.close()
+        assert not each.house.errors
+
+
+async def test_calls_of_one_socket_reach_both_and_their_cancel_finds_them(
+    sharing: tuple[Sharing, Sharing, Carrier],
+) -> None:
+    one, two, carrier = sharing
+    for number in range(16):
+        carrier.send("INVITE", f"call-{number}")
+    await until(lambda: len(one.house.legs) + len(two.house.legs) == 16)
+    assert min(len(one.house.legs), len(two.house.legs)) >= 3
+    for number in range(16):
+        carrier.send("INVITE", f"call-{number}")  # again: no call more
+        carrier.send("CANCEL", f"call-{number}")
+        await carrier.heard(200, "CANCEL")
+    assert len(one.house.legs) + len(two.house.legs) == 16
+    assert all(leg.ended for each in (one, two) for leg in each.house.legs)
+
+
+async def test_what_is_in_a_dialog_finds_its_process_by_the_shared_port_too(
+    sharing: tuple[Sharing, Sharing, Carrier],
+) -> None:
+    one, two, carrier = sharing
+    own = [each.house.endpoint._listeners for each in (one, two)]
+    contacts = set()
+    for number in range(8):
+        call = f"answered-{number}"
+        carrier.send("INVITE", call)
+        answer = await carrier.heard(200, "INVITE")
+        tag = re.search(r"\nTo: [^\r\n]*(;tag=\w+)", answer)
+        contact = re.search(r"\nContact: <sip:127.0.0.1:(\d+)>", answer)
+        assert tag is not None
+        assert contact is not None
+        contacts.add(int(contact[1]))
+        carrier.send("ACK", call, to=tag[1], branch=f"ack{number}")
+        carrier.send("BYE", call, to=tag[1], cseq=2, branch=f"bye{number}")
+        await carrier.heard(200, "BYE")
+    bound = {listener.address[1] for each in own for listener in each}
+    assert len(contacts) == 2
+    assert contacts < bound - {carrier._us[1]}
+
+
+async def test_requests_of_ours_leave_from_the_own_port_so_that_their_answers_come_back(
+    sharing: tuple[Sharing, Sharing, Carrier],
+) -> None:
+    one, _, carrier = sharing
+    while not one.house.legs:
+        call = f"answered-{time.monotonic_ns()}"
+        carrier.send("INVITE", call)
+        tag = re.search(r"\nTo: [^\r\n]*(;tag=\w+)", await carrier.heard(200, "INVITE"))
+        assert tag is not None
+        carrier.send("ACK", call, to=tag[1], branch=f"{call}ack")
+    await until(lambda: one.house.has(AckReceived))
+    one.house.legs[0].hangup()
+    text = ""
+    while not text.startswith("BYE "):
+        text, source = await carrier.receive()
+    assert source[1] != carrier._us[1]
+    assert f"Via: SIP/2.0/UDP 127.0.0.1:{source[1]};branch=z9hG4bK" in text
