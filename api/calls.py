@@ -173,7 +173,7 @@ class Calls:
 
     async def find(self, call_id: str) -> CallShown | None:
         """A call, over or not. Raises StoreUnavailable."""
-        live = None if self._node is None else self._node.find(call_id)
+        live = None if self._node is None else await self._node.find(call_id)
         if live is not None:
             return live
         kept = await self._kept(call_id)
@@ -210,7 +210,7 @@ class Calls:
     async def live(self, _request: Request) -> Reply:
         """List calls that go on."""
         node = self._gateway()
-        return Reply(LiveCalls(node.name, node.live()))
+        return Reply(LiveCalls(node.name, await node.live()))
 
     async def get(self, request: Request) -> Reply:
         """Get a call."""
@@ -219,7 +219,7 @@ class Calls:
     async def hang_up(self, request: Request) -> Reply:
         """End a call."""
         call_id = request.path["call_id"]
-        if not self._gateway().hang_up(call_id):
+        if not await self._gateway().hang_up(call_id):
             raise not_found("live call", call_id)
         return Reply(None)
 
@@ -245,16 +245,16 @@ class Calls:
     async def get_drain(self, _request: Request) -> Reply:
         """Tell whether new calls are taken."""
         node = self._gateway()
-        return Reply(DrainState(node.name, node.draining, len(node.live())))
+        return Reply(DrainState(node.name, node.draining, len(await node.live())))
 
     async def start_drain(self, request: Request) -> Reply:
         """Take no new calls."""
-        self._gateway().drain(True)
+        await self._gateway().drain(True)
         return await self.get_drain(request)
 
     async def end_drain(self, request: Request) -> Reply:
         """Take new calls again."""
-        self._gateway().drain(False)
+        await self._gateway().drain(False)
         return await self.get_drain(request)
 
     def _gateway(self) -> LiveGateway:
@@ -272,7 +272,7 @@ class Calls:
     async def _traced(self, call: CallShown, work: Callable[[CallShown], Awaitable[Any]]) -> Any:
         """Put a trace together; its messages are on the gateway that had the call. Raises Problem."""
         node = self._gateway()
-        if call.node != node.name:
+        if not node.has(call.node):
             raise Problem("not-found", f"the trace of {call.id} is on {call.node}; this is {node.name}")
         if self._tracing >= MAX_TRACES:
             detail = f"{MAX_TRACES} traces are being put together"

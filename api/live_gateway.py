@@ -19,17 +19,20 @@ class LiveGateway(Protocol):
     def draining(self) -> bool:
         """It takes no new calls."""
 
-    def live(self) -> list[CallShown]:
+    async def live(self) -> list[CallShown]:
         """The calls that go on, oldest first."""
 
-    def find(self, call_id: str) -> CallShown | None:
+    async def find(self, call_id: str) -> CallShown | None:
         """The live call of that id."""
 
-    def hang_up(self, call_id: str) -> bool:
+    async def hang_up(self, call_id: str) -> bool:
         """End a call; False if it is over."""
 
-    def drain(self, draining: bool) -> None:
+    async def drain(self, draining: bool) -> None:
         """Take no new calls from now on, or take them again."""
+
+    def has(self, node: str) -> bool:
+        """Whether that name, of a call's, is this gateway's or that of one of its processes."""
 
     async def trace(self, call: CallShown) -> Sequence[TraceRung]:
         """What happened in a call, in order; may raise OSError."""

@@ -45,6 +45,7 @@ class ConsoleDesk:
         self.name = node.name
         self.hang_up = node.hang_up
         self.drain = node.drain
+        self.has = node.has
 
     @property
     def draining(self) -> bool:
@@ -104,7 +105,7 @@ class ConsoleDesk:
         """See `Desk`."""
         return await self._node.trace_capture(call)
 
-    def turned_away(self) -> list[TurnedAway]:
+    async def turned_away(self) -> list[TurnedAway]:
         """See `Desk`."""
         return self._gateway.door.lately()
 

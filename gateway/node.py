@@ -41,16 +41,16 @@ class GatewayNode:
         """See `LiveGateway`."""
         return self._limits.draining
 
-    def live(self) -> list[CallShown]:
+    async def live(self) -> list[CallShown]:
         """See `LiveGateway`."""
         return [self._shown(live(call, self.name)) for call in self._registry]
 
-    def find(self, call_id: str) -> CallShown | None:
+    async def find(self, call_id: str) -> CallShown | None:
         """See `LiveGateway`."""
         call = self._registry.get(call_id)
         return None if call is None else self._shown(live(call, self.name))
 
-    def hang_up(self, call_id: str) -> bool:
+    async def hang_up(self, call_id: str) -> bool:
         """See `LiveGateway`."""
         call = self._registry.get(call_id)
         if call is None:
@@ -58,9 +58,13 @@ class GatewayNode:
         call.dismiss(HANGUP_REASON, 480)
         return True
 
-    def drain(self, draining: bool) -> None:
+    async def drain(self, draining: bool) -> None:
         """See `LiveGateway`."""
         self._limits.draining = draining
+
+    def has(self, node: str) -> bool:
+        """See `LiveGateway`."""
+        return node == self.name
 
     async def trace(self, call: CallShown) -> Sequence[TraceRung]:
         """See `LiveGateway`."""

@@ -69,11 +69,14 @@ class Desk(Protocol):
     ) -> tuple[list[CallShown], str]:
         """Calls that are over, newest first, and the next page's cursor or nothing. Raises HistoryAway."""
 
-    def hang_up(self, call_id: str) -> bool:
+    async def hang_up(self, call_id: str) -> bool:
         """End a call; False if it is over."""
 
-    def drain(self, draining: bool) -> None:
+    async def drain(self, draining: bool) -> None:
         """Take no new calls from now on, or take them again."""
+
+    def has(self, node: str) -> bool:
+        """Whether that name, of a call's, is this gateway's or that of one of its processes."""
 
     async def trace(self, call: CallShown) -> Sequence[TraceRung]:
         """What happened in a call, in order; may raise OSError."""
@@ -84,7 +87,7 @@ class Desk(Protocol):
     async def trace_capture(self, call: CallShown) -> bytes:
         """Its packets as a pcap file; may raise OSError."""
 
-    def turned_away(self) -> list[TurnedAway]:
+    async def turned_away(self) -> list[TurnedAway]:
         """Who never got past the door lately, the latest first."""
 
     def agents(self) -> list[Agent]:

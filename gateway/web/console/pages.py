@@ -158,7 +158,7 @@ class Console:
         calls, cursor = await self._desk.search(
             "", refused=True, cursor=_asked(request, "cursor"), limit=PAGE_CALLS
         )
-        body = call_lists.refused_body(calls, self._desk.turned_away(), cursor)
+        body = call_lists.refused_body(calls, await self._desk.turned_away(), cursor)
         return self._page("Refused calls", body, session, here="refused")
 
     async def _call(self, request: web.Request, session: Session) -> web.StreamResponse:
@@ -168,10 +168,10 @@ class Console:
             return self._page("No such call", told, session, here="calls", status=404)
         note = ""
         try:
-            rungs = await self._desk.trace(call) if call.node == self._desk.name else []
+            rungs = await self._desk.trace(call) if self._desk.has(call.node) else []
         except OSError as error:
             rungs, note = [], f"The trace cannot be read: {error.strerror}."
-        if call.node != self._desk.name:
+        if not self._desk.has(call.node):
             note = f"Its trace is on {call.node}; this is {self._desk.name}."
         return self._page("Call", call_body(call, rungs, note, session), session, here="calls")
 
@@ -190,7 +190,7 @@ class Console:
 
     async def _traced(self, request: web.Request) -> CallShown:
         call = await self._desk.find(request.match_info["call_id"])
-        if call is None or call.node != self._desk.name:
+        if call is None or not self._desk.has(call.node):
             raise web.HTTPNotFound
         return call
 
@@ -211,14 +211,14 @@ class Console:
         form = await request.post()
         if not session.writes:
             return self._may_not(session)
-        self._desk.drain(form.get("draining") == "1")
+        await self._desk.drain(form.get("draining") == "1")
         raise web.HTTPSeeOther(ROOT + "/live")
 
     async def _hang_up(self, request: web.Request, session: Session) -> web.StreamResponse:
         if not session.writes:
             return self._may_not(session)
         call_id = request.match_info["call_id"]
-        self._desk.hang_up(call_id)
+        await self._desk.hang_up(call_id)
         raise web.HTTPSeeOther(f"{ROOT}/calls/{call_id}")
 
     def _may_not(self, session: Session) -> web.Response:

@@ -70,17 +70,20 @@ class Gateway:
         self.calls = {"live1": made(1, id="live1", state="talking", outcome="")}
         self.fails = False
 
-    def live(self) -> list[CallShown]:
+    async def live(self) -> list[CallShown]:
         return list(self.calls.values())
 
-    def find(self, call_id: str) -> CallShown | None:
+    async def find(self, call_id: str) -> CallShown | None:
         return self.calls.get(call_id)
 
-    def hang_up(self, call_id: str) -> bool:
+    async def hang_up(self, call_id: str) -> bool:
         return self.calls.pop(call_id, None) is not None
 
-    def drain(self, draining: bool) -> None:
+    async def drain(self, draining: bool) -> None:
         self.draining = draining
+
+    def has(self, node: str) -> bool:
+        return node == self.name
 
     async def trace(self, call: CallShown) -> list[TraceRung]:
         if self.fails:

@@ -125,12 +125,15 @@ class Desk:
         found = [call for call in self.calls.values() if not refused or call.outcome == "refused"]
         return [call for call in found if text in call.number], "next" if not text else ""
 
-    def hang_up(self, call_id: str) -> bool:
+    async def hang_up(self, call_id: str) -> bool:
         self.ended.append(call_id)
         return True
 
-    def drain(self, draining: bool) -> None:
+    async def drain(self, draining: bool) -> None:
         self.draining = draining
+
+    def has(self, node: str) -> bool:
+        return node == self.name
 
     async def trace(self, call: CallShown) -> list[TraceRung]:
         if self.disk is not None:
@@ -143,7 +146,7 @@ class Desk:
     async def trace_capture(self, call: CallShown) -> bytes:
         return b"packets"
 
-    def turned_away(self) -> list[Any]:
+    async def turned_away(self) -> list[Any]:
         return self.door.lately()
 
     def agents(self) -> list[Agent]:
