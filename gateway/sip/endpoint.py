@@ -219,13 +219,26 @@ class SipEndpoint:
         """
         return await self._ways(uri, self._agents)
 
+    def way_stated(self, uri: str) -> Flow | None:
+        """The way to an agent that its URI states by an address; None if `ways` has to look.
+
+        Raises:
+            ResolveError: see `ways`.
+
+        """
+        flow = self._resolver.stated(uri)
+        return None if flow is None else self._ways_from(self._agents, uri, (flow,))[0]
+
     async def carrier_ways(self, uri: str) -> tuple[Flow, ...]:
         """The same to a carrier, from where carriers reach us. Raises ResolveError."""
         return await self._ways(uri, self._carriers)
 
     async def _ways(self, uri: str, side: Side) -> tuple[Flow, ...]:
+        return self._ways_from(side, uri, await self._resolver.resolve(uri))
+
+    def _ways_from(self, side: Side, uri: str, flows: Sequence[Flow]) -> tuple[Flow, ...]:
         found = []
-        for flow in await self._resolver.resolve(uri):
+        for flow in flows:
             listener = self._listeners.find(side, flow.transport, flow.host)
             if listener is not None:
                 found.append(flow._replace(channel=listener.channel))
