@@ -2,7 +2,8 @@
 
 The same families as `prometheus_client`'s own, shown by its registry, without the lock that each of its
 values takes: these are touched by the thread of the event loop alone, which also answers the scrape. A call
-moves some forty of them, and pays a third of the price.
+moves some forty of them, and pays a third of the price. They name themselves by the same attributes as the
+library's families do, for the page that lists them all.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class Tally(Collector):
         self, name: str, documentation: str, labels: Sequence[str] = (), *, registry: CollectorRegistry
     ) -> None:
         self._name = name
+        self._type = "counter"
         self._documentation = documentation
         self._labelnames = tuple(labels)
         self.counts: dict[Labels, float] = {} if labels else {(): 0}
@@ -97,6 +99,7 @@ class Spread(Collector):
         registry: CollectorRegistry,
     ) -> None:
         self._name = name
+        self._type = "histogram"
         self._documentation = documentation
         self._labelnames = tuple(labels)
         self._bounds = tuple(buckets)
