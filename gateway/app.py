@@ -29,6 +29,7 @@ from gateway.admission.gate import CallGate
 from gateway.admission.limits import AdmissionLimits
 from gateway.admission.overload import OverloadControl
 from gateway.admission.source_rates import SourceRates
+from gateway.admission.trusted_proxies import TrustedProxies
 from gateway.calls.announcing import CallAnnouncer, recording_available
 from gateway.calls.dispatcher import Dispatcher
 from gateway.calls.keeping import CallKeeper
@@ -148,6 +149,7 @@ class Gateway:
         self.metrics = Metrics()
         self.limits = AdmissionLimits(max_active_calls=settings.admission.max_active_calls)
         self.registry = Registry()
+        self._proxies = TrustedProxies(settings.admission.trusted_proxies)
         self.overload = OverloadControl(settings.admission.overload_delay, INTERVAL)
         self.door = Doorkeeper()
         self.refusals = RefusalLog(self.metrics.call_refused, time.monotonic)
@@ -259,6 +261,7 @@ class Gateway:
             on_error=self._caught,
             witness=await self._witness(),
             on_turned_away=self.door,
+            is_edge=self._proxies.__contains__ if self._proxies else None,
             advertised_host=settings.sip.advertised_host or None,
             reject_unknown=settings.admission.reject_unknown,
             extensions=Extensions(
@@ -458,6 +461,7 @@ class Gateway:
             default_recording=settings.recording.policy,
             verification=verification,
             tracer=self._tracer,
+            source_of=self._proxies.source_of,
         )
 
     def _consent(self) -> Announcement | None:
