@@ -44,7 +44,7 @@ from gateway.config import Settings
 from gateway.destinations.announcement import Announcement
 from gateway.destinations.prober import Prober
 from gateway.destinations.remote_control import RemoteControls
-from gateway.destinations.stream_trunk import StreamTrunk, TrustError, open_session, trust
+from gateway.destinations.stream_trunk import StreamTrunk, TrustError, open_web, trust
 from gateway.destinations.trunk import Trunk
 from gateway.destinations.voicemail import VoicemailBox
 from gateway.destinations.voicemail_message import VoicemailMessages
@@ -282,7 +282,7 @@ class Gateway:
         self.registrations = Registrations(self.sip, self.metrics)
         trusted = await self._load_trust()
         self.streams = StreamTrunk(
-            open_session(trusted),
+            open_web(trusted),
             RemoteControls(),
             first_audio_timeout=settings.dispatch.first_audio_timeout,
             prefill=settings.media.agent_prefill,
