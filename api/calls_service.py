@@ -25,6 +25,7 @@ from api.calls import Calls
 from api.idempotency import Replays
 from api.live_gateway import LiveGateway
 from api.metrics import ApiMetrics
+from api.nodes import NodeDirectory, Nodes
 from api.openapi import document_of
 from api.pipeline import Pipeline
 from api.reference_pages import ReferencePages
@@ -60,7 +61,7 @@ class CallsService:
         directory: of data.
         version: of the product.
         keys: that may do everything.
-        node: the gateway of this process.
+        node: the gateway of this process; nodes: who knows all gateways; None if nobody does.
         history: what is kept.
         rate_limit: requests a second for each key.
         metrics: counts.
@@ -77,10 +78,12 @@ class CallsService:
         history: CallHistory,
         rate_limit: float,
         metrics: ApiMetrics,
+        nodes: NodeDirectory | None = None,
     ) -> None:
         self._directory = directory
         self._given_keys = keys
         self._node = node
+        self._nodes = nodes
         self._history = history
         self._version = version
         self._rate_limit = rate_limit
@@ -110,6 +113,8 @@ class CallsService:
         replays = Replays(SecretBox([secrets.token_bytes(KEY_BYTES)]))
         pipeline = Pipeline(self._database, self.keys, replays, self._metrics, rate=self._rate_limit)
         operations = self.calls.operations()
+        if self._nodes is not None:
+            operations += Nodes(self._nodes).operations()
         install(app, operations, pipeline)
         pages = await asyncio.to_thread(ReferencePages, document_of(operations, self._version))
         pages.install(app)

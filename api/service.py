@@ -36,6 +36,7 @@ from api.idempotency import Replays
 from api.integrations import Integrations
 from api.live_gateway import LiveGateway
 from api.metrics import ApiMetrics
+from api.nodes import NodeDirectory, Nodes
 from api.number_import import NumberImport
 from api.number_records import NumberRecords
 from api.openapi import document_of
@@ -98,6 +99,7 @@ class ApiService:
         mailbox: hears of voicemails by email, if there is one.
         transcription: writes voicemails down, if there is one.
         node: the gateway of this process; None if it is none.
+        nodes: who knows all gateways; None if nobody does.
         history: what is kept of calls.
         recordings: opens the store of recordings, if there is one; may block, and raise StorageError.
         metrics: counts.
@@ -124,6 +126,7 @@ class ApiService:
         transcription: TranscriptionEndpoint | None = None,
         recordings: Callable[[], ObjectStore] | None = None,
         node: LiveGateway | None = None,
+        nodes: NodeDirectory | None = None,
         history: CallHistory | None = None,
         metrics: ApiMetrics | None = None,
     ) -> None:
@@ -144,6 +147,7 @@ class ApiService:
         self._transcription = transcription
         self._open_recordings = recordings
         self._node = node
+        self._nodes = nodes
         self._history = history or CallHistory()
         self.metrics = metrics or ApiMetrics()
         self.first_key: str | None = None
@@ -269,6 +273,7 @@ class ApiService:
             self.greetings,
             self.webhooks,
             self.calls,
+            *([] if self._nodes is None else [Nodes(self._nodes)]),
             ApiKeys(self.keys),
         )
         return [operation for part in parts for operation in part.operations()]

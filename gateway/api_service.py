@@ -15,6 +15,7 @@ from api.email_sender import Mailbox
 from api.examination import examine
 from api.live_gateway import LiveGateway
 from api.metrics import ApiMetrics
+from api.nodes import NodeDirectory
 from api.publisher import FAILURES as PUBLISHING_FAILURES
 from api.secret_box import SecretKeyError
 from api.secret_keys import KEY_FILE
@@ -50,9 +51,15 @@ __all__ = [
 
 
 def make_service(
-    settings: Settings, registry: CollectorRegistry | None = None, node: LiveGateway | None = None
+    settings: Settings,
+    registry: CollectorRegistry | None = None,
+    node: LiveGateway | None = None,
+    nodes: NodeDirectory | None = None,
 ) -> ApiService:
-    """The API, not yet opened; registry: where its metrics go; node: the gateway of this process, if any."""
+    """The API, not yet opened.
+
+    registry: where its metrics go; node: the gateway of this process; nodes: who knows all; None for none.
+    """
     api = settings.api
     return ApiService(
         settings.data.dir,
@@ -72,13 +79,18 @@ def make_service(
         transcription=transcription(settings),
         recordings=lambda: open_store(settings),
         node=node,
+        nodes=nodes,
         history=call_history(settings),
         metrics=ApiMetrics(registry),
     )
 
 
 def make_calls_service(
-    settings: Settings, registry: CollectorRegistry, node: LiveGateway, key: str
+    settings: Settings,
+    registry: CollectorRegistry,
+    node: LiveGateway,
+    key: str,
+    nodes: NodeDirectory | None = None,
 ) -> CallsService:
     """The operations on calls alone, not yet opened, where no API is served; key: the operator's."""
     keys = [key]
@@ -89,6 +101,7 @@ def make_calls_service(
         version=version("voice-gateway"),
         keys=keys,
         node=node,
+        nodes=nodes,
         history=call_history(settings),
         rate_limit=settings.api.rate_limit,
         metrics=ApiMetrics(registry),

@@ -12,9 +12,11 @@ from gateway.calls.explain import Step, explain
 from gateway.calls.keeping import state_of
 from gateway.media.quality import stream_mos
 from gateway.node import GatewayNode
-from gateway.web.console.desk import HistoryAway, LiveRow
+from gateway.web.console.desk import HistoryAway, LiveRow, NodesAway
 from routing.call_records import CallShown, TraceRung, mask_number
+from routing.heartbeat import FAILURES as NODE_FAILURES
 from routing.models import Agent, Endpoint, PhoneNumber
+from routing.nodes import NodeRegistry, NodeShown
 
 if TYPE_CHECKING:
     from gateway.api_service import Calls
@@ -32,15 +34,24 @@ class ConsoleDesk:
     Args:
         gateway: all of it.
         node: of it, as the API sees it.
-        calls: the history.
+        calls: the history; nodes: who knows all gateways.
         mask: show no telephone numbers.
 
     """
 
-    def __init__(self, gateway: Gateway, node: GatewayNode, calls: Calls, *, mask: bool) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        node: GatewayNode,
+        calls: Calls,
+        *,
+        mask: bool,
+        nodes: NodeRegistry | None = None,
+    ) -> None:
         self._gateway = gateway
         self._node = node
         self._calls = calls
+        self._nodes = nodes
         self._mask = mask
         self.name = node.name
         self.hang_up = node.hang_up
@@ -120,6 +131,15 @@ class ConsoleDesk:
     def calls_at(self, agent_id: str) -> int:
         """See `Desk`."""
         return self._gateway.health.calls(agent_id)
+
+    async def nodes(self) -> Sequence[NodeShown]:
+        """See `Desk`."""
+        if self._nodes is None:
+            return []
+        try:
+            return await self._nodes.nodes()
+        except NODE_FAILURES as error:
+            raise NodesAway(str(error)) from None
 
     def number(self, phone_number: str) -> PhoneNumber | None:
         """See `Desk`."""

@@ -160,6 +160,20 @@ def top(
 
 
 @app.command()
+def nodes(
+    config: ConfigOption = None, url: UrlOption = None, key: KeyOption = None, as_json: JsonOption = False
+) -> None:
+    """List the gateways that share one Redis: state, calls, how current their routes are.
+
+    Exit status: 0, or 1 if one is gone that did not say goodbye; those are shown for 15 minutes.
+    """
+    from gateway.cli.api_client import ApiTarget
+    from gateway.cli.nodes import run
+
+    raise typer.Exit(run(ApiTarget(config, url, key), as_json=as_json))
+
+
+@app.command()
 def drain(
     undo: Annotated[bool, typer.Option("--undo", help="Take new calls again.")] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until no call is left.")] = True,

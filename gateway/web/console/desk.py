@@ -11,10 +11,15 @@ from gateway.admission.doorkeeper import TurnedAway
 from gateway.calls.explain import Step
 from routing.call_records import CallShown, TraceRung
 from routing.models import Agent, Endpoint, PhoneNumber
+from routing.nodes import NodeShown
 
 
 class HistoryAway(Exception):  # noqa: N818 - it names what is wrong outside of us
     """The store of calls cannot be asked now."""
+
+
+class NodesAway(Exception):  # noqa: N818 - it names what is wrong outside of us
+    """Redis cannot be asked now who else there is."""
 
 
 class LiveRow(Struct, frozen=True, array_like=True):
@@ -98,6 +103,9 @@ class Desk(Protocol):
 
     def calls_at(self, agent_id: str) -> int:
         """Calls in progress at an agent."""
+
+    async def nodes(self) -> Sequence[NodeShown]:
+        """Every gateway of this deployment. Raises NodesAway."""
 
     def number(self, phone_number: str) -> PhoneNumber | None:
         """The number of that E.164 form."""

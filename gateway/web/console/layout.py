@@ -30,6 +30,7 @@ PAGES: Final = (
     ("refused", "Refused"),
     ("numbers", "Numbers"),
     ("agents", "Agents"),
+    ("nodes", "Nodes"),
     ("test", "Route tester"),
 )
 

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from gateway.web.console import call_lists, route_pages
+from gateway.web.console import call_lists, node_page, route_pages
 from gateway.web.console.call_page import call_body
-from gateway.web.console.desk import Desk, HistoryAway, Keys
+from gateway.web.console.desk import Desk, HistoryAway, Keys, NodesAway
 from gateway.web.console.feed import MAX_ROWS, Feed
 from gateway.web.console.html import Html, html
 from gateway.web.console.layout import HEADERS, ROOT, page
@@ -71,6 +71,7 @@ class Console:
             ("/refused", self._refused),
             ("/numbers", self._numbers),
             ("/agents", self._agents),
+            ("/nodes", self._nodes),
             ("/test", self._tester),
         ):
             get(ROOT + path, self._logged_in(shown))
@@ -200,6 +201,14 @@ class Console:
 
     async def _agents(self, _request: web.Request, session: Session) -> web.StreamResponse:
         return self._page("Agents", route_pages.agents_body(self._desk), session, here="agents")
+
+    async def _nodes(self, _request: web.Request, session: Session) -> web.StreamResponse:
+        try:
+            body = node_page.nodes_body(await self._desk.nodes())
+        except NodesAway as error:
+            told = html('<p role="alert">Redis, which knows the nodes, does not answer: {}</p>', error)
+            return self._page("Nodes", told, session, here="nodes", status=503)
+        return self._page("Nodes", body, session, here="nodes")
 
     async def _tester(self, request: web.Request, session: Session) -> web.StreamResponse:
         asked = [_asked(request, name) for name in ("number", "source", "caller")]

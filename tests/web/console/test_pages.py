@@ -17,11 +17,12 @@ from aiohttp import web
 from gateway.admission.doorkeeper import MAX_AWAY, Doorkeeper
 from gateway.calls.explain import Step
 from gateway.web.console import feed, sessions
-from gateway.web.console.desk import HistoryAway, LiveRow
+from gateway.web.console.desk import HistoryAway, LiveRow, NodesAway
 from gateway.web.console.layout import ROOT
 from gateway.web.console.pages import Console
 from routing.call_records import AudioSample, CallMoment, CallShown, LegAudio, TraceRung, TriedDestination
 from routing.models import Agent, Endpoint, Fallback, InboundRouting, PhoneNumber
+from routing.nodes import NodeShown
 
 READ, WRITE = "oi_sk_reads", "oi_sk_writes"
 EVIL = "<script>alert('x')</script>\"'"
@@ -66,6 +67,20 @@ REFUSED = msgspec.structs.replace(
     legs=[],
 )
 LIVE = LiveRow("c3", "talking", 1_795_780_800.0, "twilio", "+1", "+2", 1, 2, "agt_a", 4.4)
+NODE = NodeShown(
+    name=EVIL,
+    state="up",
+    last_seen=0.5,
+    version="1.0",
+    started_at=1_795_780_800.0,
+    address="192.0.2.1:5060",
+    region="eu-west",
+    calls=3,
+    revision=7,
+    behind=0,
+    sync_age=0.2,
+    incarnation="a1",
+)
 MESSAGE = TraceRung(
     at=0.0,
     side="caller",
@@ -161,6 +176,11 @@ class Desk:
     def calls_at(self, agent_id: str) -> int:
         return 3
 
+    async def nodes(self) -> list[NodeShown]:
+        if self.away:
+            raise NodesAway("no answer")
+        return [NODE, msgspec.structs.replace(NODE, name="two:5060", state="gone", behind=3, sync_age=9.0)]
+
     def number(self, phone_number: str) -> PhoneNumber | None:
         return None
 
@@ -220,7 +240,10 @@ async def site() -> AsyncIterator[Site]:
     await runner.cleanup()
 
 
-PAGES = ("live", "calls", "calls/c1", "calls/c2", "refused", "numbers", "agents", "test?number=14155550100")
+PAGES = (
+    *("live", "calls", "calls/c1", "calls/c2", "refused", "numbers", "agents", "nodes"),
+    "test?number=14155550100",
+)
 
 
 async def test_without_a_login_there_is_the_login_alone(site: Site) -> None:
@@ -290,6 +313,17 @@ async def test_what_peers_and_operators_write_is_text_and_nothing_else(site: Sit
         assert "<script>alert" not in text, name
     _, text = await site.get(f"{ROOT}/agents")
     assert "secret" not in text
+
+
+async def test_nodes_in_trouble_come_first_and_redis_may_be_away(site: Site) -> None:
+    await site.log_in()
+    _, text = await site.get(f"{ROOT}/nodes")
+    assert text.index("two:5060") < text.index("eu-west")
+    assert "3 changes behind, 9 s old" in text
+    assert "current" in text
+    site.desk.away = True
+    status, text = await site.get(f"{ROOT}/nodes")
+    assert (status, "no answer" in text) == (503, True)
 
 
 async def test_forms_need_the_sessions_token_and_this_origin(site: Site) -> None:
