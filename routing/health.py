@@ -1,11 +1,14 @@
-"""Which agent endpoints are up, and how full: what decides where a call is tried first."""
+"""Which agent endpoints are up, and how full: what decides where a call is tried first.
+
+How full an endpoint is everywhere is known to `Places`, and only asked for endpoints with ``max_calls``.
+"""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from routing.circuit import FAILURES_TO_OPEN, Circuit
 from routing.models import Agent, Endpoint
@@ -18,6 +21,30 @@ PROBE_INTERVAL: Final = 10.0
 
 MAX_ENDPOINTS: Final = 100_000
 """Endpoints remembered; those without calls and with nothing remarkable are forgotten first."""
+
+
+NEARLY_FULL: Final = 0.01
+"""The least share of its weight that an endpoint keeps, however full it is."""
+
+
+class Place(Protocol):
+    """One call's place among those of all gateways."""
+
+    def release(self) -> None:
+        """Give it back, once."""
+
+
+class Places(Protocol):
+    """Counts calls over all gateways. Fulfilled by `routing.leases.Leases`."""
+
+    async def take(self, key: Key, limit: int) -> Place | None:
+        """Take a place, if one of so many is left; within 200 ms; raises nothing."""
+
+    def hold(self, key: Key, limit: int) -> Place:
+        """Count a call that goes on already."""
+
+    def total(self, key: Key) -> int | None:
+        """Calls everywhere as was heard lately; None if nothing was."""
 
 
 @dataclass(slots=True)
@@ -45,11 +72,12 @@ class EndpointStatus:
 class Lease:
     """One call's place at an endpoint, and the way to tell how the endpoint did."""
 
-    __slots__ = ("_health", "_released", "_state", "_told", "key")
+    __slots__ = ("_health", "_place", "_released", "_state", "_told", "key")
 
-    def __init__(self, health: EndpointHealth, key: Key, state: _State) -> None:
+    def __init__(self, health: EndpointHealth, key: Key, state: _State, place: Place | None) -> None:
         self._health = health
         self._state = state
+        self._place = place
         self._released = False
         self._told = False
         self.key = key
@@ -69,6 +97,8 @@ class Lease:
         if not self._released:
             self._released = True
             self._state.calls -= 1
+            if self._place is not None:
+                self._place.release()
             if not self._told:
                 self._state.circuit.abandon()
 
@@ -81,6 +111,7 @@ class EndpointHealth:
         rng: draws among endpoints of equal priority.
         threshold: failures in a row that open a circuit.
         probe_interval: seconds between probes of an endpoint.
+        places: counts calls over all gateways; None: there is only this one.
 
     """
 
@@ -91,27 +122,54 @@ class EndpointHealth:
         *,
         threshold: int = FAILURES_TO_OPEN,
         probe_interval: float = PROBE_INTERVAL,
+        places: Places | None = None,
     ) -> None:
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311 - a fair share, not a secret
         self._threshold = threshold
         self._probe_interval = probe_interval
+        self._places = places
         self._states: dict[Key, _State] = {}
 
     def order(self, agent: Agent) -> list[Endpoint]:
-        """The agent's endpoints that are neither down nor full: by priority, drawn by weight within one."""
-        usable = [endpoint for endpoint in agent.endpoints if self.obstacle(agent, endpoint) is None]
+        """The agent's endpoints that are not known to be down or full: by priority, then drawn by weight.
+
+        The weight of an endpoint with ``max_calls`` counts by its share of places that are free everywhere.
+        """
+        usable = [endpoint for endpoint in agent.endpoints if self._obstacle_here(agent, endpoint) is None]
         if len(usable) < 2:
             return usable
         # A weighted shuffle: the exponential variate divided by the weight orders as drawing without return
         # does.
         draw = self._rng.expovariate
         return sorted(
-            usable, key=lambda endpoint: (endpoint.priority, draw(1.0) / max(endpoint.weight, 1e-9))
+            usable,
+            key=lambda endpoint: (endpoint.priority, draw(1.0) / max(self._weight(agent, endpoint), 1e-9)),
         )
 
+    def _weight(self, agent: Agent, endpoint: Endpoint) -> float:
+        if not endpoint.max_calls:
+            return endpoint.weight
+        free = 1 - self._calls_everywhere(agent, endpoint) / endpoint.max_calls
+        return endpoint.weight * max(free, NEARLY_FULL)
+
+    def _calls_everywhere(self, agent: Agent, endpoint: Endpoint) -> int:
+        key = (agent.id, endpoint.url)
+        state = self._states.get(key)
+        here = 0 if state is None else state.calls
+        return max(here, (self._places.total(key) if self._places is not None else None) or 0)
+
     def obstacle(self, agent: Agent, endpoint: Endpoint) -> str | None:
-        """Why a call would not be tried there now; None if it would."""
+        """Why a call would not be tried there now, as far as is known without asking; None if it would."""
+        obstacle = self._obstacle_here(agent, endpoint)
+        if obstacle is None and endpoint.max_calls is not None:
+            calls = self._calls_everywhere(agent, endpoint)
+            if calls >= endpoint.max_calls:
+                return f"full: {calls} of {endpoint.max_calls} calls, on all gateways"
+        return obstacle
+
+    def _obstacle_here(self, agent: Agent, endpoint: Endpoint) -> str | None:
+        """The same, as far as this gateway alone is concerned."""
         state = self._states.get((agent.id, endpoint.url))
         if state is None:
             return "full: max_calls is 0" if endpoint.max_calls == 0 else None
@@ -121,15 +179,40 @@ class EndpointHealth:
             return f"full: {state.calls} of {endpoint.max_calls} calls"
         return None
 
-    def acquire(self, agent: Agent, endpoint: Endpoint) -> Lease | None:
-        """Take a place at an endpoint; None when it has become full or its circuit has opened."""
-        if self.obstacle(agent, endpoint) is not None:
+    async def acquire(self, agent: Agent, endpoint: Endpoint) -> Lease | None:
+        """Take a place at an endpoint; None when it is full or its circuit has opened.
+
+        Waits for nobody, unless the endpoint has ``max_calls``: then for Redis, within 200 ms.
+        """
+        if self._obstacle_here(agent, endpoint) is not None:
             return None
         key = (agent.id, endpoint.url)
+        place: Place | None = None
+        if endpoint.max_calls is not None and self._places is not None:
+            place = await self._places.take(key, endpoint.max_calls)
+            if place is None:
+                return None
+            if self._obstacle_here(agent, endpoint) is not None:  # meanwhile
+                place.release()
+                return None
+        lease = self._lease(key, place)
+        lease._state.circuit.begin(self._clock())
+        return lease
+
+    def hold(self, agent: Agent, endpoint: Endpoint) -> Lease:
+        """Take a place for a call that goes on there already, whatever else is known: it was taken over."""
+        key = (agent.id, endpoint.url)
+        place: Place | None = None
+        if endpoint.max_calls is not None and self._places is not None:
+            place = self._places.hold(key, endpoint.max_calls)
+        lease = self._lease(key, place)
+        lease._told = True  # it is no trial
+        return lease
+
+    def _lease(self, key: Key, place: Place | None) -> Lease:
         state = self._state(key)
-        state.circuit.begin(self._clock())
         state.calls += 1
-        return Lease(self, key, state)
+        return Lease(self, key, state, place)
 
     def failed(self, key: Key, reason: str) -> None:
         """An endpoint failed a call or a probe."""

@@ -24,9 +24,6 @@ class SipOut(Protocol):
     async def ways(self, uri: str) -> tuple[Flow, ...]:
         """Find the ways to a SIP URI, best first. Raises an OSError when there is none."""
 
-    def way_stated(self, uri: str) -> Flow | None:
-        """The way that a URI states by an address; None if `ways` has to look. Raises an OSError."""
-
     def way_failed(self, flow: Flow) -> None:
         """Learn that a way led to nobody, so that others are tried first for a while."""
 
@@ -79,8 +76,8 @@ class Health(Protocol):
     def order(self, agent: Agent) -> Sequence[Endpoint]:
         """The agent's endpoints that are not known to be down or full, in the order to be tried."""
 
-    def acquire(self, agent: Agent, endpoint: Endpoint) -> Lease | None:
-        """Take a place at an endpoint; None when it has become full or its circuit has opened."""
+    async def acquire(self, agent: Agent, endpoint: Endpoint) -> Lease | None:
+        """Take a place at an endpoint, within 200 ms; None when it is full or its circuit has opened."""
 
 
 class NobodysHealth:
@@ -90,7 +87,7 @@ class NobodysHealth:
         """See `Health`."""
         return agent.endpoints
 
-    def acquire(self, agent: Agent, endpoint: Endpoint) -> Lease | None:
+    async def acquire(self, agent: Agent, endpoint: Endpoint) -> Lease | None:
         """See `Health`."""
         return NobodysLease()
 

@@ -62,7 +62,7 @@ class VoiceAgent:
         if not endpoints:
             call.tried.append(Tried(self.name, "", UNAVAILABLE, 0.0))
         for endpoint in endpoints:
-            lease = health.acquire(self._agent, endpoint)
+            lease = await health.acquire(self._agent, endpoint)
             if lease is None:
                 call.tried.append(Tried(self.name, endpoint.url, FULL, 0.0))
                 outcome = Declined(f"{self.name}: {FULL}")

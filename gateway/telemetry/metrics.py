@@ -1,19 +1,15 @@
 """The metrics of the contract: names and labels that dashboards and alerts are built on.
 
-What moves many times in every call is a `Tally` or a `Spread`. Of the others, label children that are asked
-for often are bound once, here: `.labels()` costs as much as the observation itself. No label ever holds a
-phone number. Label values that a peer could choose freely (methods, status codes) are cut to known ones, so
-that nobody can grow our memory by inventing words.
+Label children are bound once, here: `.labels()` costs as much as the observation itself. No label ever
+holds a phone number. Label values that a peer could choose freely (methods, status codes) are cut to known
+ones, so that nobody can grow our memory by inventing words.
 """
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
-
-from gateway.telemetry.tallies import Spread, Tally
 
 LATENCY_BUCKETS: Final = (
     *(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2),
@@ -65,35 +61,37 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry = registry if registry is not None else CollectorRegistry()
-        self.calls = Tally("gateway_calls", "Calls that are over.", ("carrier", "outcome"), registry=registry)
+        self.calls = Counter(
+            "gateway_calls", "Calls that are over.", ("carrier", "outcome"), registry=registry
+        )
         self.calls_active = Gauge("gateway_calls_active", "Legs in progress.", ("leg",), registry=registry)
-        self.call_stage = Spread(
+        self.call_stage = Histogram(
             "gateway_call_stage_seconds",
             "How long each stage of a call took.",
             ("stage",),
             buckets=LATENCY_BUCKETS,
             registry=registry,
         )
-        self.call_duration = Spread(
+        self.call_duration = Histogram(
             "gateway_call_duration_seconds",
             "From INVITE to goodbye.",
             ("outcome",),
             buckets=DURATION_BUCKETS,
             registry=registry,
         )
-        self.sip_messages = Tally(
+        self.sip_messages = Counter(
             "gateway_sip_messages",
             "SIP messages by method and status; code 0 is the request.",
             ("direction", "method", "code"),
             registry=registry,
         )
-        self.sip_retransmissions = Tally(
+        self.sip_retransmissions = Counter(
             "gateway_sip_retransmissions",
             "SIP messages sent or received again.",
             ("direction",),
             registry=registry,
         )
-        self.sip_dropped = Tally(
+        self.sip_dropped = Counter(
             "gateway_sip_dropped", "Messages neither answered nor delivered.", ("reason",), registry=registry
         )
         self.certificate_expiry = Gauge(
@@ -174,7 +172,7 @@ class Metrics:
             " the delay of messages the one that is nearest to its limit; 1 refuses calls.",
             registry=registry,
         )
-        self.calls_refused = Tally(
+        self.calls_refused = Counter(
             "gateway_calls_refused",
             "Calls refused with 503 before anything is remembered of them: carrier_rate, overload,"
             " max_active_calls.",
@@ -242,8 +240,8 @@ class Metrics:
             registry=registry,
         )
         self.agent_calls = Gauge("gateway_agent_calls", "Calls at an agent.", ("agent",), registry=registry)
-        self.lookups = Tally("routing_lookups", "Route lookups.", ("source", "result"), registry=registry)
-        self.lookup_seconds = Spread(
+        self.lookups = Counter("routing_lookups", "Route lookups.", ("source", "result"), registry=registry)
+        self.lookup_seconds = Histogram(
             "routing_lookup_seconds",
             "How long a lookup took.",
             ("source",),
@@ -294,6 +292,38 @@ class Metrics:
             "Since api.remote_url was last heard, by whichever gateway looks there; 0 without one.",
             registry=registry,
         )
+        self.cluster_calls = Gauge(
+            "gateway_agent_cluster_calls",
+            "Calls at endpoints with max_calls of an agent, on all gateways, as this one heard last.",
+            ("agent",),
+            registry=registry,
+        )
+        self.places_asked = Counter(
+            "gateway_agent_places",
+            "Calls that wanted a place at an endpoint with max_calls: granted, full, or alone (decided"
+            " without Redis, by this gateway's part of the places).",
+            ("answer",),
+            registry=registry,
+        )
+        answers = ("granted", "full", "alone")
+        self.places = {answer: self.places_asked.labels(answer) for answer in answers}
+        self.places_alone = Gauge(
+            "gateway_agent_places_alone",
+            "1 while max_calls is kept by this gateway's part alone, because Redis does not answer in time.",
+            registry=registry,
+        )
+        self.nodes = Gauge(
+            "gateway_nodes",
+            "Gateways that share this one's Redis: up, or gone without a goodbye in the last 15 minutes.",
+            ("state",),
+            registry=registry,
+        )
+        self.behind = Gauge(
+            "routing_revisions_behind",
+            "Changes of the routes that Redis has and this node does not serve by yet, as of the last"
+            " heartbeat.",
+            registry=registry,
+        )
         self.numbers = Gauge("routing_numbers", "Numbers in the in-process view.", registry=registry)
         self.propagation = Histogram(
             "routing_propagation_seconds",
@@ -301,15 +331,17 @@ class Metrics:
             buckets=LATENCY_BUCKETS,
             registry=registry,
         )
-        for stage in STAGES:
-            self.call_stage.begin((stage,))
-        self._legs = dict.fromkeys(LEGS, 0)
-        for leg in LEGS:
-            self.calls_active.labels(leg).set_function(partial(self._legs.__getitem__, leg))
+        self._stages = {stage: self.call_stage.labels(stage) for stage in STAGES}
+        self._legs = {leg: self.calls_active.labels(leg) for leg in LEGS}
         self._rtp = {direction: self.rtp_packets.labels(direction) for direction in ("in", "out")}
-        for direction in ("in", "out"):
-            self.sip_retransmissions.add((direction,), 0)
-        self._messages: dict[tuple[str, str, int], tuple[str, str, str]] = {}
+        self._retransmissions = {side: self.sip_retransmissions.labels(side) for side in ("in", "out")}
+        self._messages: dict[tuple[str, str, int], Counter] = {}
+        self._drops: dict[str, Counter] = {}
+        self._outcomes: dict[tuple[str, str], Counter] = {}
+        self._refusals: dict[tuple[str, str], Counter] = {}
+        self._durations: dict[str, Histogram] = {}
+        self._lookups: dict[tuple[str, str], Counter] = {}
+        self._lookup_seconds: dict[str, Histogram] = {}
         for kind in TRANSACTION_KINDS:
             self.sip_transactions.labels(kind).set(0)
 
@@ -318,21 +350,24 @@ class Metrics:
     def message(self, direction: str, method: str, code: int) -> None:
         """One SIP message went by; code 0 for a request."""
         key = (direction, method, code)
-        labels = self._messages.get(key)
-        if labels is None:
+        child = self._messages.get(key)
+        if child is None:
             known = method if method in METHODS and len(self._messages) < MAX_CHILDREN else OTHER
-            labels = (direction, known, str(code))
+            child = self.sip_messages.labels(direction, known, str(code))
             if known is not OTHER:
-                self._messages[key] = labels
-        self.sip_messages.add(labels)
+                self._messages[key] = child
+        child.inc()
 
     def retransmission(self, direction: str) -> None:
         """A SIP message was sent or received again."""
-        self.sip_retransmissions.add((direction,))
+        self._retransmissions[direction].inc()
 
     def dropped(self, reason: str, messages: int = 1) -> None:
         """Messages, mostly one, were neither answered nor delivered."""
-        self.sip_dropped.add((reason,), messages)
+        child = self._drops.get(reason)
+        if child is None:
+            child = self._drops[reason] = self.sip_dropped.labels(reason)
+        child.inc(messages)
 
     def transactions(self, counts: dict[str, int]) -> None:
         """How many transactions of each kind are alive."""
@@ -343,11 +378,11 @@ class Metrics:
 
     def stage(self, stage: str, seconds: float, exemplar: dict[str, str] | None = None) -> None:
         """One stage of a call took that long; exemplar: what leads to the call's trace, if it has one."""
-        self.call_stage.observe((stage,), seconds, exemplar)
+        self._stages[stage].observe(seconds, exemplar)
 
     def leg_opened(self, leg: str) -> None:
         """A leg is active."""
-        self._legs[leg] += 1
+        self._legs[leg].inc()
 
     def transferred(self, result: str) -> None:
         """A transfer came to its end."""
@@ -355,7 +390,7 @@ class Metrics:
 
     def leg_closed(self, leg: str) -> None:
         """A leg is not active any more."""
-        self._legs[leg] -= 1
+        self._legs[leg].dec()
 
     def recordings_swept(self, files: int, total_bytes: int, deleted: int, failed: int) -> None:
         """Retention has looked through the store; what is left there, and what it deleted or could not."""
@@ -371,22 +406,38 @@ class Metrics:
 
     def call_refused(self, carrier: str, rule: str) -> None:
         """A call was refused at the door."""
-        self.calls_refused.add((carrier, rule))
-        self.calls.add((carrier, "refused"))
+        counter = self._refusals.get((carrier, rule))
+        if counter is None:
+            counter = self._refusals[carrier, rule] = self.calls_refused.labels(carrier, rule)
+        counter.inc()
+        self._outcome(carrier, "refused").inc()
+
+    def _outcome(self, carrier: str, outcome: str) -> Counter:
+        counter = self._outcomes.get((carrier, outcome))
+        if counter is None:
+            counter = self._outcomes[carrier, outcome] = self.calls.labels(carrier, outcome)
+        return counter
 
     def call_ended(
         self, carrier: str, outcome: str, seconds: float, exemplar: dict[str, str] | None = None
     ) -> None:
         """A call is over."""
-        self.calls.add((carrier, outcome))
-        self.call_duration.observe((outcome,), seconds, exemplar)
+        self._outcome(carrier, outcome).inc()
+        duration = self._durations.get(outcome)
+        if duration is None:
+            duration = self._durations[outcome] = self.call_duration.labels(outcome)
+        duration.observe(seconds, exemplar)
 
     # Routing: what `routing.replica` asks for.
 
     def lookup(self, source: str, result: str, seconds: float) -> None:
         """A lookup was answered."""
-        self.lookups.add((source, result))
-        self.lookup_seconds.observe((source,), seconds)
+        counter = self._lookups.get((source, result))
+        if counter is None:
+            counter = self._lookups[source, result] = self.lookups.labels(source, result)
+            self._lookup_seconds[source] = self.lookup_seconds.labels(source)
+        counter.inc()
+        self._lookup_seconds[source].observe(seconds)
 
     def sync_error(self) -> None:
         """A synchronisation failed."""

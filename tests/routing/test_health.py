@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
@@ -36,9 +37,9 @@ def agent(*endpoints: Endpoint) -> Agent:
 ONE = Endpoint("sip:one@h")
 
 
-def fail(health: EndpointHealth, of: Agent, times: int = 1) -> None:
+async def fail(health: EndpointHealth, of: Agent, times: int = 1) -> None:
     for _ in range(times):
-        lease = health.acquire(of, of.endpoints[0])
+        lease = await health.acquire(of, of.endpoints[0])
         assert lease is not None
         lease.failed("503")
         lease.release()
@@ -55,11 +56,11 @@ def test_equal_priorities_share_by_weight(health: EndpointHealth) -> None:
     assert 0.70 < first[heavy.url] / 4000 < 0.80
 
 
-def test_max_calls_is_kept_and_given_back(health: EndpointHealth) -> None:
+async def test_max_calls_is_kept_and_given_back(health: EndpointHealth) -> None:
     only = Endpoint("sip:a@h", max_calls=2)
     of = agent(only)
-    leases = [health.acquire(of, only), health.acquire(of, only)]
-    assert health.acquire(of, only) is None
+    leases = [await health.acquire(of, only), await health.acquire(of, only)]
+    assert await health.acquire(of, only) is None
     assert health.order(of) == []
     assert health.obstacle(of, only) == "full: 2 of 2 calls"
     assert health.calls("agt") == health.in_use == 2
@@ -71,40 +72,40 @@ def test_max_calls_is_kept_and_given_back(health: EndpointHealth) -> None:
     assert health.order(of) == [only]
 
 
-def test_a_circuit_opens_after_failures_in_a_row_and_one_trial_closes_it(
+async def test_a_circuit_opens_after_failures_in_a_row_and_one_trial_closes_it(
     health: EndpointHealth, clock: Clock
 ) -> None:
     of = agent(ONE)
-    fail(health, of, 3)
+    await fail(health, of, 3)
     assert health.order(of) == []
     assert health.obstacle(of, ONE) == "down: 503"
     clock.now += OPEN_SECONDS
-    trial = health.acquire(of, ONE)
+    trial = await health.acquire(of, ONE)
     assert trial is not None
-    assert health.acquire(of, ONE) is None  # half-open: one at a time
+    assert await health.acquire(of, ONE) is None  # half-open: one at a time
     trial.succeeded()
     trial.release()
     assert health.order(of) == [ONE]
 
 
-def test_a_success_in_between_forgets_the_failures(health: EndpointHealth) -> None:
+async def test_a_success_in_between_forgets_the_failures(health: EndpointHealth) -> None:
     of = agent(ONE)
-    fail(health, of, 2)
-    lease = health.acquire(of, ONE)
+    await fail(health, of, 2)
+    lease = await health.acquire(of, ONE)
     assert lease is not None
     lease.succeeded()
     lease.release()
-    fail(health, of, 2)
+    await fail(health, of, 2)
     assert health.order(of) == [ONE]
 
 
-def test_each_failed_trial_doubles_the_rest_up_to_a_limit(health: EndpointHealth, clock: Clock) -> None:
+async def test_each_failed_trial_doubles_the_rest_up_to_a_limit(health: EndpointHealth, clock: Clock) -> None:
     of = agent(ONE)
-    fail(health, of, 3)
+    await fail(health, of, 3)
     rest = OPEN_SECONDS
     for _ in range(8):
         clock.now += rest
-        fail(health, of)
+        await fail(health, of)
         rest = min(rest * 2, OPEN_SECONDS_MAX)
         clock.now += rest - 0.01
         assert health.order(of) == []
@@ -112,23 +113,25 @@ def test_each_failed_trial_doubles_the_rest_up_to_a_limit(health: EndpointHealth
         assert health.order(of) == [ONE]
 
 
-def test_a_trial_whose_caller_left_lets_another_follow(health: EndpointHealth, clock: Clock) -> None:
+async def test_a_trial_whose_caller_left_lets_another_follow(health: EndpointHealth, clock: Clock) -> None:
     of = agent(ONE)
-    fail(health, of, 3)
+    await fail(health, of, 3)
     clock.now += OPEN_SECONDS
-    trial = health.acquire(of, ONE)
+    trial = await health.acquire(of, ONE)
     assert trial is not None
     trial.release()
-    assert health.acquire(of, ONE) is not None
+    assert await health.acquire(of, ONE) is not None
 
 
-def test_probes_are_due_once_an_interval_and_close_the_circuit(health: EndpointHealth, clock: Clock) -> None:
+async def test_probes_are_due_once_an_interval_and_close_the_circuit(
+    health: EndpointHealth, clock: Clock
+) -> None:
     of = agent(ONE)
     assert health.due_probes([of]) == []  # spread over the first interval
     clock.now += 10
     assert health.due_probes([of]) == [(of, ONE)]
     assert health.due_probes([of]) == []  # under way
-    fail(health, of, 3)
+    await fail(health, of, 3)
     health.probed(of, ONE, alive=True)
     assert health.order(of)[0] is not None
     assert health.obstacle(of, ONE) is None
@@ -142,13 +145,74 @@ def test_probes_are_due_once_an_interval_and_close_the_circuit(health: EndpointH
     assert status.reason == "OPTIONS: timeout"
 
 
-def test_endpoints_are_remembered_up_to_a_limit(
+class Everywhere:
+    """Places of all gateways, of which there are so many calls."""
+
+    def __init__(self, calls: int = 0) -> None:
+        self.calls = calls
+        self.meanwhile: Callable[[], None] = lambda: None
+
+    async def take(self, key: tuple[str, str], limit: int) -> Everywhere | None:
+        self.meanwhile()
+        return self.hold(key, limit) if self.calls < limit else None
+
+    def hold(self, key: tuple[str, str], limit: int) -> Everywhere:
+        self.calls += 1
+        return self
+
+    def release(self) -> None:
+        self.calls -= 1
+
+    def total(self, key: tuple[str, str]) -> int | None:
+        return self.calls
+
+
+async def test_places_are_those_of_all_gateways(clock: Clock) -> None:
+    everywhere = Everywhere(1)
+    health = EndpointHealth(clock, random.Random(7), places=everywhere)
+    only = Endpoint("sip:a@h", max_calls=2)
+    of = agent(only)
+    lease = await health.acquire(of, only)
+    assert lease is not None
+    assert await health.acquire(of, only) is None
+    assert health.order(of) == [only], "what is full elsewhere may be free by now: a call asks"
+    assert health.obstacle(of, only) == "full: 2 of 2 calls, on all gateways"
+    lease.release()
+    lease.release()
+    assert everywhere.calls == 1
+    held = [health.hold(of, only) for _ in range(3)]
+    assert (everywhere.calls, health.calls("agt")) == (4, 3)
+    for each in held:
+        each.release()
+    assert (everywhere.calls, health.calls("agt")) == (1, 0)
+    unlimited = Endpoint("sip:b@h")
+    assert await health.acquire(agent(unlimited), unlimited) is not None
+    assert everywhere.calls == 1, "who has no limit asks nobody"
+
+
+async def test_a_place_that_is_of_no_use_any_more_is_given_back(clock: Clock) -> None:
+    everywhere = Everywhere()
+    health = EndpointHealth(clock, random.Random(7), places=everywhere, threshold=1)
+    only = Endpoint("sip:a@h", max_calls=2)
+    everywhere.meanwhile = lambda: health.failed(("agt", only.url), "503")
+    assert await health.acquire(agent(only), only) is None
+    assert everywhere.calls == 0
+
+
+def test_among_equals_the_one_with_more_free_places_is_more_likely(clock: Clock) -> None:
+    health = EndpointHealth(clock, random.Random(7), places=Everywhere(30))
+    roomy, tight = Endpoint("sip:roomy@h", max_calls=100), Endpoint("sip:tight@h", max_calls=40)
+    first = Counter(health.order(agent(roomy, tight))[0].url for _ in range(4000))
+    assert 0.70 < first[roomy.url] / 4000 < 0.78, "70 of 100 against 10 of 40"
+
+
+async def test_endpoints_are_remembered_up_to_a_limit(
     health: EndpointHealth, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("routing.health.MAX_ENDPOINTS", 10)
     for number in range(50):
         endpoint = Endpoint(f"sip:{number}@h")
-        lease = health.acquire(agent(endpoint), endpoint)
+        lease = await health.acquire(agent(endpoint), endpoint)
         assert lease is not None
         lease.release()
     assert len(health.snapshot()) <= 10
