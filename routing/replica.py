@@ -24,6 +24,7 @@ from routing.follower import FAILURES, Follower
 from routing.models import PhoneNumber
 from routing.observer import Loaded, RoutingObserver
 from routing.redis_clients import BACKGROUND_TIMEOUT, FOLLOW_TIMEOUT, HOT_TIMEOUT, connect
+from routing.redis_place import RedisPlace
 from routing.view import RouteView
 
 LOAD_SECONDS: Final = 60.0
@@ -44,7 +45,7 @@ class Replica:
     """Serves lookups; see above for how it fares when Redis does not.
 
     Args:
-        url: of Redis.
+        url: where Redis is.
         observer: counts.
         snapshot_path: where the last view is kept; None keeps none.
         on_loaded: told numbers and agents that are new or changed, so that what they need can be prepared.
@@ -55,7 +56,7 @@ class Replica:
 
     def __init__(
         self,
-        url: str,
+        url: RedisPlace | str,
         observer: RoutingObserver,
         *,
         snapshot_path: Path | None = None,

@@ -5,10 +5,11 @@ Numbers travel as strings. `connected` comes first and has no sequence number, `
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 from gateway.streams.carrier_stream import CarrierStream
-from gateway.streams.protocol import AudioForm, OptionError, StreamedCall, written
+from gateway.streams.protocol import AudioForm, OptionError, StreamedCall
 
 
 class TwilioStream(CarrierStream):
@@ -28,7 +29,7 @@ class TwilioStream(CarrierStream):
         super().__init__(call, "MZ" + call.derived("MZ"))
         self.form = AudioForm("PCMU", 8000)
 
-    def opening(self) -> list[bytes]:
+    def opening(self) -> list[str]:
         """`connected` and `start`."""
         call = self._call
         start = {
@@ -40,13 +41,13 @@ class TwilioStream(CarrierStream):
             "customParameters": call.parameters,
         }
         connected = {"event": "connected", "protocol": "Call", "version": "1.0.0"}
-        return [written(connected), self._message("start", start=start)]
+        return [json.dumps(connected), self._message("start", start=start)]
 
-    def key(self, digit: str) -> list[bytes]:
+    def key(self, digit: str) -> list[str]:
         """`dtmf`."""
         return [self._message("dtmf", dtmf={"track": "inbound_track", "digit": digit})]
 
-    def closing(self) -> list[bytes]:
+    def closing(self) -> list[str]:
         """`stop`."""
         call = self._call
         return [self._message("stop", stop={"accountSid": call.account_sid, "callSid": call.call_sid})]

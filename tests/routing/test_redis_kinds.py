@@ -1,0 +1,169 @@
+"""Every sort of Redis that users run: the same cache, events, nodes and places on each of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from routing.cache import RoutingCache
+from routing.call_events import CallStarted
+from routing.event_stream import EventReader, EventWriter
+from routing.ledger import Ledger, endpoint_tag
+from routing.nodes import NodeRegistry, NodeWords
+from routing.redis_clients import BACKGROUND_TIMEOUT, FOLLOW_TIMEOUT, connect
+from routing.redis_place import RedisPlace, TlsFiles, parse_place
+from routing.replica import Replica
+from routing.share import Claim
+from tests.certificates import Authority
+from tests.redis_servers import ClusterSet, RedisProcess, SentinelSet, free_port
+from tests.routing.conftest import Counts, a_number, an_agent, fill, put, until
+
+PASSWORD = "hunter@2/#:1"
+QUOTED = "hunter%402%2F%23%3A1"
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("redis-kinds")
+
+
+@pytest.fixture(scope="module")
+def sentinels(directory: Path) -> Iterator[SentinelSet]:
+    servers = SentinelSet(directory / "sentinel")
+    try:
+        servers.start()
+        yield servers
+    finally:
+        servers.stop()
+
+
+@pytest.fixture(scope="module")
+def cluster(directory: Path) -> Iterator[ClusterSet]:
+    servers = ClusterSet(directory / "cluster")
+    try:
+        servers.start()
+        yield servers
+    finally:
+        servers.stop()
+
+
+@pytest.fixture(scope="module")
+def secured(directory: Path) -> Iterator[RedisPlace]:
+    """TLS with certificates on both sides, and a user who may do what we do, and nothing else."""
+    authority = Authority(directory)
+    server, client = authority.issue("127.0.0.1"), authority.issue("gateway.example")
+    users, port = directory / "users.acl", free_port()
+    users.write_text(f"user default off\nuser gw on >{PASSWORD} ~{{vg* +@all -@admin -@dangerous\n")
+    process = RedisProcess(
+        directory / "secured",
+        *("--tls-cert-file", str(server), "--tls-key-file", str(server)),
+        *("--tls-ca-cert-file", str(authority.file), "--tls-auth-clients", "yes", "--port", "0"),
+        *("--aclfile", str(users), "--tls-port", str(port)),
+        port=port,
+    )
+    process.start()
+    yield parse_place(f"rediss://gw:{QUOTED}@127.0.0.1:{port}/0", TlsFiles(authority.file, client, client))
+    process.stop()
+
+
+@pytest.fixture(params=["sentinel", "cluster", "secured"])
+async def place(request: pytest.FixtureRequest) -> RedisPlace:
+    if request.param == "secured":
+        found: RedisPlace = request.getfixturevalue("secured")
+        return found
+    servers = request.getfixturevalue({"sentinel": "sentinels", "cluster": "cluster"}[request.param])
+    return parse_place(servers.url)
+
+
+@pytest.fixture
+async def client(place: RedisPlace) -> AsyncIterator[Redis]:
+    client = connect(place, FOLLOW_TIMEOUT)
+    any_client: Any = client
+    async for key in any_client.scan_iter("{vg*"):  # of the tests before
+        await any_client.delete(key)
+    yield client
+    await client.aclose()
+
+
+async def test_routes_are_written_loaded_and_followed(place: RedisPlace, client: Redis) -> None:
+    cache, number, agent = RoutingCache(client), a_number(), an_agent()
+    await fill(cache, number, agent)
+    replica = Replica(place, Counts())
+    await replica.start()
+    assert replica.loaded
+    assert replica.get(number.phone_number) == number
+    new = a_number(1)
+    await cache.write(put(new))
+    await until(lambda: replica.get(new.phone_number))
+    await cache.claim("here")
+    await cache.advance(put(a_number(2)), "here", "there")
+    assert await cache.place() == "there"
+    assert len(await cache.held("number", [new.phone_number, "+1"])) == 2
+    assert await replica.lookup("+14155550199") is None
+    await replica.stop()
+
+
+async def test_events_nodes_and_places(client: Redis) -> None:
+    fields = {"agent_id": None, "to_number": "+1", "from_number": "", "carrier": "t"}
+    event = CallStarted(id="evt_1", call_id="c1", created_at="2026-11-28T00:00:00.000Z", **fields)
+    writer, reader = EventWriter(client), EventReader(client, "one")
+    await writer.write([event, event])
+    read = await reader.read()
+    assert [each for _, each in read] == [event, event]
+    await reader.done([entry for entry, _ in read], ["vm_1", "vm_2"])
+    assert await writer.kept(["vm_1", "vm_2", "vm_3"]) == {"vm_1", "vm_2"}
+
+    registry = NodeRegistry(client)
+    await registry.beat("one", NodeWords(incarnation="a", version="1", started_at=0.0))
+    assert await registry.living() == {("one", "a")}
+    await registry.leave("one")
+
+    ledger = Ledger(client, "one")
+    for number in range(6):  # on all the servers of a cluster
+        tag = endpoint_tag("agt", f"sip:{number}@h")
+        assert await ledger.claim(tag, Claim(1, 0, 2, 1, 0.0)) == (1, 1)
+
+
+async def test_a_task_that_waits_there_ends_when_it_is_cancelled(place: RedisPlace) -> None:
+    for turns in (0, 1, 3, 10, 30, 100):
+        client = connect(place, BACKGROUND_TIMEOUT)
+        task = asyncio.create_task(RoutingCache(client).changes_since(10**9, 5.0))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        done, _ = await asyncio.wait({task}, timeout=4.0)
+        assert done
+        await client.aclose()
+
+
+async def test_no_repr_and_no_error_shows_a_password(secured: RedisPlace) -> None:
+    wrong = parse_place(secured.url.replace(QUOTED, "wr0ng-" + QUOTED), secured.files)
+    client = connect(wrong, BACKGROUND_TIMEOUT)
+    any_client: Any = client
+    with pytest.raises(RedisError) as refused:
+        await any_client.get("{vg}:x")
+    shown = [repr(secured), secured.shown, str(refused.value), repr(client), repr(client.connection_pool)]
+    await client.aclose()
+    for url in (f"redis+sentinel://u:{QUOTED}@h:1/m", f"redis+cluster://u:{QUOTED}@127.0.0.1:1"):
+        other = connect(url, 0.2)
+        another: Any = other
+        with pytest.raises((RedisError, OSError)) as unreachable:
+            await another.get("{vg}:x")
+        shown += [repr(other), repr(parse_place(url)), parse_place(url).shown, str(unreachable.value)]
+        await other.aclose()
+    for text in shown:
+        assert "hunter" not in text, text
+
+
+async def test_who_is_not_vouched_for_is_not_talked_to(secured: RedisPlace) -> None:
+    for files in (TlsFiles(), TlsFiles(secured.files.ca_file)):
+        client: Any = connect(parse_place(secured.url, files), BACKGROUND_TIMEOUT)
+        with pytest.raises((RedisError, OSError)):
+            await client.get("{vg}:x")
+        await client.aclose()
