@@ -29,6 +29,7 @@ from gateway.admission.gate import CallGate
 from gateway.admission.limits import AdmissionLimits
 from gateway.admission.overload import OverloadControl
 from gateway.admission.source_rates import SourceRates
+from gateway.admission.trusted_proxies import TrustedProxies
 from gateway.calls.announcing import CallAnnouncer, recording_available
 from gateway.calls.dispatcher import Dispatcher
 from gateway.calls.keeping import CallKeeper
@@ -43,7 +44,7 @@ from gateway.config import Settings
 from gateway.destinations.announcement import Announcement
 from gateway.destinations.prober import Prober
 from gateway.destinations.remote_control import RemoteControls
-from gateway.destinations.stream_trunk import StreamTrunk, TrustError, open_session, trust
+from gateway.destinations.stream_trunk import StreamTrunk, TrustError, open_web, trust
 from gateway.destinations.trunk import Trunk
 from gateway.destinations.voicemail import VoicemailBox
 from gateway.destinations.voicemail_message import VoicemailMessages
@@ -148,6 +149,7 @@ class Gateway:
         self.metrics = Metrics()
         self.limits = AdmissionLimits(max_active_calls=settings.admission.max_active_calls)
         self.registry = Registry()
+        self._proxies = TrustedProxies(settings.admission.trusted_proxies)
         self.overload = OverloadControl(settings.admission.overload_delay, INTERVAL)
         self.door = Doorkeeper()
         self.refusals = RefusalLog(self.metrics.call_refused, time.monotonic)
@@ -259,6 +261,7 @@ class Gateway:
             on_error=self._caught,
             witness=await self._witness(),
             on_turned_away=self.door,
+            is_edge=self._proxies.__contains__ if self._proxies else None,
             advertised_host=settings.sip.advertised_host or None,
             reject_unknown=settings.admission.reject_unknown,
             extensions=Extensions(
@@ -279,7 +282,7 @@ class Gateway:
         self.registrations = Registrations(self.sip, self.metrics)
         trusted = await self._load_trust()
         self.streams = StreamTrunk(
-            open_session(trusted),
+            open_web(trusted),
             RemoteControls(),
             first_audio_timeout=settings.dispatch.first_audio_timeout,
             prefill=settings.media.agent_prefill,
@@ -458,6 +461,7 @@ class Gateway:
             default_recording=settings.recording.policy,
             verification=verification,
             tracer=self._tracer,
+            source_of=self._proxies.source_of,
         )
 
     def _consent(self) -> Announcement | None:

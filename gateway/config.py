@@ -24,6 +24,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from gateway.admission.trusted_proxies import TrustedProxies, TrustedProxiesError
 from gateway.faults import ConfigError
 from gateway.sip.addresses import AddressError, parse_address
 from gateway.variables import CLIENT_VARIABLES, ENV_FILE, ENV_PREFIX
@@ -300,6 +301,14 @@ class Admission(Section):
     )
     reject_unknown: bool = Field(
         default=False, description="Answer 403 to unknown sources instead of silence."
+    )
+    trusted_proxies: Texts = Field(
+        default=(),
+        description=(
+            "Addresses or networks of edge proxies of yours (`configs/kamailio`): calls through them are"
+            " admitted by the address that their `X-Edge-Source` header names. A proxy that lets a caller's"
+            " own header of that name through lets everybody in."
+        ),
     )
     max_active_calls: int = Field(default=5000, ge=1, description="Calls at once; more are answered 503.")
     carrier_calls_per_second: float = Field(
@@ -813,6 +822,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
         )
     _check_sources(settings)
     _check_dns(settings.agents)
+    _check_proxies(settings.admission)
     _check_storage(settings.storage)
     for fault, fix in message_variables.faults(settings.voicemail.default_message):
         raise ConfigError(f"voicemail.default_message: {fault}: {fix}")
@@ -851,6 +861,13 @@ def _check_dns(agents: Agents) -> None:
             parse_address(server)
         except AddressError as error:
             raise ConfigError(f"agents.dns_servers: {error}") from None
+
+
+def _check_proxies(admission: Admission) -> None:
+    try:
+        TrustedProxies(admission.trusted_proxies)
+    except TrustedProxiesError as error:
+        raise ConfigError(f"admission.trusted_proxies: {error}") from None
 
 
 def _check_email(email: Email) -> None:

@@ -74,6 +74,7 @@ class Dispatcher:
         recordings: how whole calls are recorded; None: they are not.
         default_recording: see `make_plan`.
         verification: verifies callers for carriers that ask for it; None: of those nobody is verified.
+        source_of: the address that a call came from, were there a proxy of ours between.
         clock: seconds, for deadlines and measurements; wall_clock: seconds since the epoch.
         new_id: makes call ids.
 
@@ -99,6 +100,7 @@ class Dispatcher:
         verification: CallerVerification | None = None,
         on_started: RecordSink = lambda record: None,
         tracer: Tracer | None = None,
+        source_of: Callable[[InboundLeg], str] = lambda leg: leg.flow.host,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         new_id: Callable[[], str] = lambda: secrets.token_hex(8),
@@ -123,6 +125,7 @@ class Dispatcher:
         self._recordings = recordings
         self._on_started = on_started
         self._tracer = tracer
+        self._source_of = source_of
         self._clock = clock
         self._wall_clock = wall_clock
         self._new_id = new_id
@@ -148,7 +151,7 @@ class Dispatcher:
             caller=identity.number,
             dialled=dialled,
             started_at=self._wall_clock(),
-            source=leg.flow.host,
+            source=self._source_of(leg),
             carrier_call_id=keys[1][1] if len(keys) > 1 else "",
             trace=None if self._tracer is None else self._tracer.begin(),
         )
@@ -166,7 +169,7 @@ class Dispatcher:
             session_id=round(record.started_at),
             latch_ranges=carrier.media_sources or None,
             security=security,
-            ipv6=":" in leg.flow.host,
+            ipv6=":" in record.source,
         )
         call = Call(
             leg,

@@ -94,11 +94,7 @@ class Attempt:
         call = self._call
         path: AudioPath | None = None
         try:
-            ways = await attended(
-                call,
-                self._trunk.sip.ways(self._endpoint.request_uri),
-                min(deadline, self._began + self._trunk.response_timeout),
-            )
+            ways = await self._ways(deadline)
             path = self._path(ways[0])
             outcome = await self._offer(ways, path, deadline)
             if self._refused in NOT_SECURELY and self._may_go_on_in_the_clear:
@@ -126,6 +122,14 @@ class Attempt:
     @property
     def _may_go_on_in_the_clear(self) -> bool:
         return self._security is not None and self._endpoint.srtp == "optional"
+
+    async def _ways(self, deadline: float) -> tuple[Flow, ...]:
+        sip, uri = self._trunk.sip, self._endpoint.request_uri
+        stated = sip.way_stated(uri)
+        if stated is not None:
+            return (stated,)
+        limit = min(deadline, self._began + self._trunk.response_timeout)
+        return await attended(self._call, sip.ways(uri), limit)
 
     def _path(self, way: Flow) -> AudioPath:
         # Who was given early media of ours stays with our port: an answer repeats what it was shown.

@@ -25,7 +25,7 @@ from gateway.destinations.info_keys import key_in
 from gateway.destinations.remote_control import HangUpAsked, MoveAsked, RemoteControl
 from gateway.destinations.silence import SilenceWatch, TerminatedAudio
 from gateway.destinations.stream_conversation import AgentSaidGoodbye, AgentWasLost, StreamConversation
-from gateway.destinations.stream_trunk import AgentSocket, StreamTrunk
+from gateway.destinations.stream_trunk import StreamTrunk
 from gateway.destinations.terminating import Terms, answer_here, negotiate
 from gateway.destinations.trunk import Lease, Trunk
 from gateway.media.codecs import LINEAR, AudioCodec, find
@@ -86,7 +86,7 @@ class MediaStreamAttempt:
         except CallerLeft:
             self._note("caller left")
             if connecting.done() and not connecting.cancelled() and connecting.exception() is None:
-                self._streams.finish(_close(connecting.result()))  # in the same instant
+                self._streams.finish(connecting.result().close())  # in the same instant
             raise
         conversation: StreamConversation | None = None
         try:
@@ -103,7 +103,7 @@ class MediaStreamAttempt:
                 session.detach()
                 self._streams.on_session_over(session)
         finally:
-            self._streams.finish(conversation.end() if conversation else _close(socket))
+            self._streams.finish(conversation.end() if conversation else socket.close())
 
     async def _answer(self) -> Terms | Declined:
         """The agent is there: answer the caller, unless that has happened already."""
@@ -231,7 +231,3 @@ def _told(error: Exception) -> str:
     """The error for a record: what aiohttp says holds the address, which is in the record already."""
     cause = getattr(error, "os_error", None) or getattr(error, "certificate_error", None) or error
     return str(getattr(cause, "strerror", None) or cause) or type(error).__name__
-
-
-async def _close(socket: AgentSocket) -> None:
-    await socket.close()

@@ -12,11 +12,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-import aiohttp
 import structlog
 
+from gateway.destinations.agent_socket import AgentSocket
 from gateway.destinations.base import Call
-from gateway.destinations.stream_trunk import AgentSocket
 from gateway.media.session import AudioSession
 from gateway.streams.protocol import (
     AudioReceived,
@@ -26,6 +25,7 @@ from gateway.streams.protocol import (
     NonsenseReceived,
     StreamEvent,
     StreamProtocol,
+    nonsense,
 )
 
 log = structlog.get_logger("calls")
@@ -36,14 +36,8 @@ MAX_UNSENT: Final = 100
 STALLED_SECONDS: Final = 10.0
 """For which an agent may read nothing at all before it is given up."""
 
-CLOSING_SECONDS: Final = 4.0
-"""For `stop` and the closing handshake together."""
-
 MAX_NONSENSE: Final = 200
 """Messages without sense in one call, before the agent is taken for one that speaks another protocol."""
-
-TURN: Final = 16
-"""Messages read before others get their turn: what has arrived already is read without waiting."""
 
 GOODBYE_CODES: Final = frozenset({1000, 1005})
 """Close codes of an agent that means it (RFC 6455 §7.4.1): normal closure, and none given. 1001, a server
@@ -90,54 +84,47 @@ class StreamConversation:
         self._session = session
         self._loop = asyncio.get_running_loop()
         self._nonsense = 0
-        self._outgoing: deque[str] = deque()
-        self._stuck_since: float | None = None  # when the message was begun that the agent has not taken yet
-        self._wanted: asyncio.Future[None] | None = None
+        self._outgoing: deque[bytes] = deque()
+        self._stuck_since: float | None = None  # since when the agent has taken nothing of what waits
         self._over = False
-        self._tasks: list[asyncio.Task[None]] = []
 
     def begin(self) -> None:
         """Send what comes first, then let audio flow."""
-        self._outgoing += self._protocol.opening()
         session = self._session
+        self._send(self._protocol.opening())
         session.on_audio = self._hear_caller
         session.on_dtmf = lambda digit: self._send(self._protocol.key(digit))
         session.on_mark = lambda name: self._send(self._protocol.reached(name))
-        self._tasks = [asyncio.ensure_future(self._write()), asyncio.ensure_future(self._read())]
-        for task in self._tasks:
-            task.add_done_callback(self._ended)
+        self._socket.listen(self._receive, self._closed)
 
     async def end(self) -> None:
-        """Say goodbye to the agent. Bounded: by the socket's time limit for closing, twice."""
+        """Say goodbye to the agent. Bounded, as the socket's closing is."""
         self._over = True
         self._session.on_audio = _ignore
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        try:
-            async with asyncio.timeout(CLOSING_SECONDS):
-                if not self._socket.closed:
-                    for message in self._protocol.closing():
-                        await self._socket.send_str(message)
-                await self._socket.close()
-        except (aiohttp.ClientError, OSError):  # a TimeoutError among them
-            return
+        for message in self._protocol.closing():
+            self._socket.send(message)
+        await self._socket.close()
 
     # Towards the agent.
 
     def _hear_caller(self, frame: bytes) -> None:
-        self._outgoing.append(self._protocol.audio(frame))
-        self._pass_on()
+        message = self._protocol.audio(frame)
+        if self._outgoing or not self._socket.send(message):
+            self._send((message,))
 
-    def _send(self, messages: Iterable[str]) -> None:
-        self._outgoing.extend(messages)
-        self._pass_on()
-
-    def _pass_on(self) -> None:
-        if len(self._outgoing) > MAX_UNSENT:
+    def _send(self, messages: Iterable[bytes]) -> None:
+        """Send in order; what the agent does not take now is tried again in each beat of the session."""
+        outgoing = self._outgoing
+        outgoing.extend(messages)
+        waited = len(outgoing)
+        while outgoing and self._socket.send(outgoing[0]):
+            outgoing.popleft()
+        if not outgoing:
+            self._stuck_since = None
+        elif self._stuck_since is None or len(outgoing) < waited:
+            self._stuck_since = self._loop.time()
+        if len(outgoing) > MAX_UNSENT:
             self._drop_oldest()
-        if self._wanted is not None and not self._wanted.done():
-            self._wanted.set_result(None)
 
     def _drop_oldest(self) -> None:
         while len(self._outgoing) > MAX_UNSENT:
@@ -147,36 +134,19 @@ class StreamConversation:
         if since is not None and self._loop.time() - since >= STALLED_SECONDS:
             self._lose(f"agent read nothing for {STALLED_SECONDS:g} s")
 
-    async def _write(self) -> None:
-        """Bounded by `_pass_on`, which a live session calls in every beat: cheaper than a timer a message."""
-        send, outgoing = self._socket.send_str, self._outgoing
-        try:
-            while True:
-                while outgoing:
-                    self._stuck_since = self._loop.time()
-                    await send(outgoing.popleft())
-                self._stuck_since = None
-                self._wanted = self._loop.create_future()
-                await self._wanted
-        except (aiohttp.ClientError, OSError) as error:
-            self._lose(f"connection to the agent broke: {error}")
-
     # From the agent.
 
-    async def _read(self) -> None:
-        taken = 0
-        async for message in self._socket:
-            if message.type is aiohttp.WSMsgType.TEXT:
-                for event in self._protocol.receive(message.data):
-                    self._take(event)
-            else:
-                self._take(NonsenseReceived("a binary message"))
-            if self._over:
-                return
-            taken += 1
-            if taken % TURN == 0:
-                await asyncio.sleep(0)
-        code = self._socket.close_code
+    def _receive(self, payload: bytes, text: bool) -> None:
+        if self._over:
+            return
+        try:
+            for event in self._protocol.receive(payload) if text else nonsense("a binary message"):
+                self._take(event)
+        except Exception as error:  # no fault of ours leaves a caller with an agent that nobody listens to
+            log.exception("conversation with an agent failed", exc_info=error)
+            self._lose("internal error")
+
+    def _closed(self, code: int | None) -> None:
         if code in GOODBYE_CODES:
             self._finish(AgentSaidGoodbye())
         else:
@@ -201,12 +171,6 @@ class StreamConversation:
                 self._nonsense += 1
                 if self._nonsense >= MAX_NONSENSE:
                     self._lose(f"agent speaks something else: {event.reason}, {MAX_NONSENSE} times")
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        """No fault of ours leaves a caller with an agent that nobody listens to."""
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("conversation with an agent failed", exc_info=error)
-            self._lose("internal error")
 
     def _lose(self, reason: str) -> None:
         self._finish(AgentWasLost(reason))

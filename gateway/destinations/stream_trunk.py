@@ -10,10 +10,11 @@ import ssl
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final
 
 import aiohttp
 
+from gateway.destinations.agent_socket import CLOSE_SECONDS, AgentSocket, AgentWeb, HttpAgentWeb
 from gateway.destinations.remote_control import RemoteControls
 from gateway.media.playout_buffer import PREFILL
 from gateway.media.session import AudioSession
@@ -21,19 +22,6 @@ from routing.models import Endpoint
 
 DNS_SECONDS: Final = 30
 """For which an agent's address is remembered: a call does not wait for DNS, a moved agent is found again."""
-
-MAX_MESSAGE: Final = 8 * 1024 * 1024
-"""Bytes of one message: ten minutes of G.711 in base64. An agent that sends more at once is lost."""
-
-HEARTBEAT_SECONDS: Final = 15.0
-"""Between pings; an agent that answers none for half as long is gone, though its TCP connection stands."""
-
-CLOSE_SECONDS: Final = 2.0
-"""For the agent to answer the closing handshake; the caller does not wait for it."""
-
-
-AgentSocket: TypeAlias = aiohttp.ClientWebSocketResponse[Literal[False]]
-"""Gives texts as bytes: JSON is decoded from them, and a second copy would be made for nothing."""
 
 
 def _uncounted(session: AudioSession) -> None:
@@ -48,14 +36,14 @@ class TrustError(Exception):
 class StreamTrunk:
     """What every agent on a WebSocket is reached through; one for the whole gateway.
 
-    session: of HTTP; see `open_session`.
+    web: where agents' WebSockets come from; see `open_web`.
     controls: by which agents' frameworks end and move their calls over HTTP.
     first_audio_timeout: seconds within which an agent must have said something; 0 for never.
     prefill: seconds that what an agent says is held back at first.
     on_session_over: hears of each session when it is over, to count what became of its audio.
     """
 
-    session: aiohttp.ClientSession
+    web: AgentWeb
     controls: RemoteControls
     first_audio_timeout: float = 0.0
     prefill: float = PREFILL
@@ -63,18 +51,14 @@ class StreamTrunk:
     _closing: set[asyncio.Task[Any]] = field(default_factory=set)
 
     async def connect(self, endpoint: Endpoint, traceparent: str = "") -> AgentSocket:
-        """Shake hands; texts come undecoded. Raises aiohttp.ClientError, OSError; give it a time limit.
+        """Shake hands. Raises aiohttp.ClientError, OSError, ValueError; give it a time limit.
 
         traceparent: what the agent is told of the call's trace, if it has one.
         """
-        return await self.session.ws_connect(
-            endpoint.url,
-            headers=handshake_headers(endpoint) | ({"traceparent": traceparent} if traceparent else {}),
-            max_msg_size=MAX_MESSAGE,
-            heartbeat=HEARTBEAT_SECONDS,
-            timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_SECONDS),
-            decode_text=False,
-        )
+        headers = handshake_headers(endpoint)
+        if traceparent:
+            headers["traceparent"] = traceparent
+        return await self.web.open_socket(endpoint.url, headers)
 
     def finish(self, work: Coroutine[Any, Any, None]) -> None:
         """Have a goodbye said to an agent while the call goes on; it must be bounded in time."""
@@ -88,15 +72,17 @@ class StreamTrunk:
             await asyncio.wait(self._closing, timeout=CLOSE_SECONDS)
         for task in self._closing:
             task.cancel()
-        await self.session.close()
+        await self.web.close()
 
 
-def open_session(trusted: ssl.SSLContext) -> aiohttp.ClientSession:
-    """The HTTP client, inside of a running loop. trusted: whose certificates are believed."""
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=DNS_SECONDS, ssl=trusted),
-        timeout=aiohttp.ClientTimeout(total=None),
-        auto_decompress=False,
+def open_web(trusted: ssl.SSLContext) -> HttpAgentWeb:
+    """Agents by way of an HTTP client, inside of a running loop. trusted: whose certificates are believed."""
+    return HttpAgentWeb(
+        aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=DNS_SECONDS, ssl=trusted),
+            timeout=aiohttp.ClientTimeout(total=None),
+            auto_decompress=False,
+        )
     )
 
 

@@ -24,6 +24,9 @@ class SipOut(Protocol):
     async def ways(self, uri: str) -> tuple[Flow, ...]:
         """Find the ways to a SIP URI, best first. Raises an OSError when there is none."""
 
+    def way_stated(self, uri: str) -> Flow | None:
+        """The way that a URI states by an address; None if `ways` has to look. Raises an OSError."""
+
     def way_failed(self, flow: Flow) -> None:
         """Learn that a way led to nobody, so that others are tried first for a while."""
 

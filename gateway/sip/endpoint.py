@@ -84,6 +84,7 @@ class SipEndpoint:
         on_error: told where an exception was caught that nobody should have raised, and which.
         witness: sees every message, for traces.
         on_turned_away: told each address of the carriers' side that was not heard, and why.
+        is_edge: whether this address is an edge proxy's of ours, see `gateway.sip.ingress.CarrierIngress`.
         advertised_host: the public name or address for Via and Contact; None or empty for the address that
             faces the peer.
         reject_unknown: answer strangers 403 instead of silence.
@@ -117,6 +118,7 @@ class SipEndpoint:
         on_error: ErrorHandler,
         witness: Witness | None = None,
         on_turned_away: Callable[[str, str], None] = lambda host, reason: None,
+        is_edge: Callable[[str], bool] | None = None,
         advertised_host: str | None = None,
         reject_unknown: bool = False,
         product: str = "voice-gateway",
@@ -150,6 +152,7 @@ class SipEndpoint:
             admit_name=admit_name,
             authenticator=authenticator,
             on_turned_away=on_turned_away,
+            is_edge=is_edge,
         )
         self._own = Side(OWN_KEY, ingress, self._advertised_to_carrier, OWN_TLS_KEY)
         self._carriers = Side(
@@ -219,13 +222,26 @@ class SipEndpoint:
         """
         return await self._ways(uri, self._agents)
 
+    def way_stated(self, uri: str) -> Flow | None:
+        """The way to an agent that its URI states by an address; None if `ways` has to look.
+
+        Raises:
+            ResolveError: see `ways`.
+
+        """
+        flow = self._resolver.stated(uri)
+        return None if flow is None else self._ways_from(self._agents, uri, (flow,))[0]
+
     async def carrier_ways(self, uri: str) -> tuple[Flow, ...]:
         """The same to a carrier, from where carriers reach us. Raises ResolveError."""
         return await self._ways(uri, self._carriers)
 
     async def _ways(self, uri: str, side: Side) -> tuple[Flow, ...]:
+        return self._ways_from(side, uri, await self._resolver.resolve(uri))
+
+    def _ways_from(self, side: Side, uri: str, flows: Sequence[Flow]) -> tuple[Flow, ...]:
         found = []
-        for flow in await self._resolver.resolve(uri):
+        for flow in flows:
             listener = self._listeners.find(side, flow.transport, flow.host)
             if listener is not None:
                 found.append(flow._replace(channel=listener.channel))

@@ -6,6 +6,9 @@ can guess vouches for them; calls never begin there. Whatever is not heard gets 
 
 An admitted source that begins more than it may gets 503 while we are willing to say so, then silence. What
 belongs to something that is there already, a dialog or a transaction, always gets through.
+
+Behind an edge proxy of ours the source is whom the edge names. It has turned strangers away itself, so that
+what it passes on is never met with silence: that would look like a dead node.
 """
 
 from __future__ import annotations
@@ -18,18 +21,22 @@ from gateway.sip.digest_server import Admitted, Asked, Authenticator, Verdict
 from gateway.sip.flow import Flow
 from gateway.sip.grammar import SipParseError
 from gateway.sip.message import Request, parse_message
+from gateway.sip.named_source import named_source
 
 CALLED_HOSTS = 1024
 """Addresses lately called that are remembered; agents are far fewer. The longest known goes first."""
 
 UNKNOWN_SOURCE = "unknown_source"
 SOURCE_RATE = "source_rate"
+UNNAMED_SOURCE = "unnamed_source"
 """Why something was not heard."""
 
 RESPONSE = b"SIP/2.0 "
 """How a response begins, and no request."""
 
 _INVITE = b"INVITE "
+
+_OPTIONS = b"OPTIONS "
 
 _CONTINUES: Final = (RESPONSE, b"ACK ", b"BYE ", b"CANCEL ", b"PRACK ", b"UPDATE ")
 """How a message begins that is about something already there, and never about something new."""
@@ -40,6 +47,8 @@ _TO_TAG: Final = re.compile(rb"\n(?:to|t)[ \t]*:[^\r\n]*;[ \t]*tag[ \t]*=", re.I
 _OVER_RATE: Final = (("Retry-After", "1"), ("Reason", 'SIP;cause=503;text="Too Many Requests A Second"'))
 
 _NOT_ADMITTED: Final = (("Reason", 'SIP;cause=403;text="Source Address Not Admitted"'),)
+
+_NOT_NAMED: Final = (("Reason", 'SIP;cause=403;text="Trusted Proxy Names No Source, Or Several"'),)
 
 
 class CalledHosts:
@@ -91,6 +100,8 @@ class CarrierIngress:
         admit_name: who is known by this name in a certificate; None where certificates are not asked for.
         authenticator: judges strangers by what they know; None where they know nothing.
         on_turned_away: told each address that was not heard, and why.
+        is_edge: whether this address is an edge proxy's of ours, which names the source of what it passes on;
+            None where there is none.
 
     """
 
@@ -100,6 +111,7 @@ class CarrierIngress:
         "_authenticator",
         "_called",
         "_core",
+        "_is_edge",
         "_may_refuse",
         "_on_turned_away",
         "_reject_unknown",
@@ -118,8 +130,10 @@ class CarrierIngress:
         admit_name: Callable[[str], object | None] | None = None,
         authenticator: Authenticator | None = None,
         on_turned_away: Callable[[str, str], None] = lambda host, reason: None,
+        is_edge: Callable[[str], bool] | None = None,
     ) -> None:
         self._core = core
+        self._is_edge = is_edge
         self._on_turned_away = on_turned_away
         self._admit = admit
         self._admit_name = admit_name
@@ -131,6 +145,9 @@ class CarrierIngress:
 
     def message_received(self, data: bytes, flow: Flow) -> None:
         """Deliver it with its carrier, or not at all."""
+        if self._is_edge is not None and self._is_edge(flow.host):
+            self._from_edge(data, flow)
+            return
         peer = (self._named(flow.name) if flow.name else None) or self._admit(flow.host)
         if peer is not None:
             if (
@@ -140,23 +157,49 @@ class CarrierIngress:
             ):
                 self._core.deliver(data, flow, peer)
             else:
-                self._turn_away(data, flow, SOURCE_RATE, 503, _OVER_RATE)
+                self._turn_away(data, flow, flow.host, SOURCE_RATE, 503, _OVER_RATE)
         elif flow.host in self._called and data.startswith(RESPONSE):
             self._core.deliver(data, flow, peer)
         elif self._by_digest:
             self._judge(data, flow)
         elif self._reject_unknown:
-            self._turn_away(data, flow, UNKNOWN_SOURCE, 403, _NOT_ADMITTED)
+            self._turn_away(data, flow, flow.host, UNKNOWN_SOURCE, 403, _NOT_ADMITTED)
         else:
             self._core.dropped(UNKNOWN_SOURCE)
             self._on_turned_away(flow.host, UNKNOWN_SOURCE)
 
+    def _from_edge(self, data: bytes, flow: Flow) -> None:
+        """Deliver what begins something with the carrier that the edge names, everything else as it is."""
+        if data.startswith(_CONTINUES) or _TO_TAG.search(data) is not None:
+            self._core.deliver(data, flow, None)
+            return
+        source = named_source(data)
+        if source is None:
+            if data.startswith(_OPTIONS):  # the edge's own, who asks whether we take calls
+                self._core.deliver(data, flow, None)
+            else:
+                self._turn_away(data, flow, flow.host, UNNAMED_SOURCE, 403, _NOT_NAMED)
+            return
+        peer = self._admit(source)
+        if peer is None:
+            self._turn_away(data, flow, source, UNKNOWN_SOURCE, 403, _NOT_ADMITTED)
+        elif self._within_rate(source):
+            self._core.deliver(data, flow, peer)
+        else:
+            self._turn_away(data, flow, source, SOURCE_RATE, 503, _OVER_RATE)
+
     def _turn_away(
-        self, data: bytes, flow: Flow, reason: str, status: int, headers: tuple[tuple[str, str], ...]
+        self,
+        data: bytes,
+        flow: Flow,
+        source: str,
+        reason: str,
+        status: int,
+        headers: tuple[tuple[str, str], ...],
     ) -> None:
         self._core.dropped(reason)
         if status != 401:  # who is asked for a password comes back with it
-            self._on_turned_away(flow.host, reason)
+            self._on_turned_away(source, reason)
         if self._may_refuse():
             self._core.refuse(data, flow, status, headers)
 
@@ -192,7 +235,7 @@ class CarrierIngress:
             case Admitted():
                 self._core.deliver(data, flow, verdict.peer)
             case Asked():
-                self._turn_away(data, flow, "challenged", 401, verdict.headers)
+                self._turn_away(data, flow, flow.host, "challenged", 401, verdict.headers)
             case Verdict():
                 self._core.dropped(verdict.value)
                 self._on_turned_away(flow.host, verdict.value)
@@ -208,7 +251,9 @@ class CarrierIngress:
 
     def knows(self, host: str) -> bool:
         """A stranger may connect only to be told 403."""
-        return self._reject_unknown or self._admit(host) is not None
+        if self._reject_unknown or self._admit(host) is not None:
+            return True
+        return self._is_edge is not None and self._is_edge(host)
 
     def admits(self, host: str) -> bool:
         """As `knows`, and counts whom it turns away; who may know a password is let in to be asked for it."""

@@ -134,16 +134,17 @@ class Listeners:
 
     def find(self, side: Side, transport: str, host: str, near: Listener | None = None) -> Listener | None:
         """The listener of a side that can reach `host` (an IP literal); `near`'s own address goes first."""
-        able = [
-            listener
-            for listener in self
-            if listener.side is side
-            and listener.transport_name == transport
-            and same_family(listener.address[0], host)
-        ]
-        if near is not None:
-            able.sort(key=lambda listener: listener.address != near.address)
-        return able[0] if able else None
+        first: Listener | None = None
+        for listener in self._by_channel.values():
+            if (
+                listener.side is side
+                and listener.transport_name == transport
+                and same_family(listener.address[0], host)
+            ):
+                if near is None or listener.address == near.address:
+                    return listener
+                first = first or listener
+        return first
 
     def close(self) -> None:
         """Close all of them, the last one opened first."""

@@ -75,6 +75,9 @@ class Resolver:
             ResolveError: no sip URI, a transport that we do not have, a name unknown or not answered in time.
 
         """
+        stated = self.stated(uri)
+        if stated is not None:
+            return (stated,)
         target = _destination(uri)
         host = (target.param("maddr") or target.host).lower().rstrip(".")
         try:
@@ -87,6 +90,18 @@ class Resolver:
         if not flows:
             raise ResolveError(f"{host}: no such name")
         return self._last_failures_last(flows)[:MAX_WAYS]
+
+    def stated(self, uri: str) -> Flow | None:
+        """The way that a URI states itself, by an address; None if a name has to be looked for.
+
+        Raises:
+            ResolveError: see `resolve`.
+
+        """
+        way = _stated(uri)
+        if way is not None:
+            self._remember(way.host, way.host)
+        return way
 
     def failed(self, flow: Flow) -> None:
         """A way does not work: for a while others are tried first."""
@@ -104,7 +119,7 @@ class Resolver:
         await self._memory.close()
 
     async def _ways(self, target: SipUri, host: str) -> list[Flow]:
-        if is_ip_literal(host) or await self._hosts.addresses(host):
+        if await self._hosts.addresses(host):
             # Who names the address names the server: there is nothing to ask DNS about.
             places = [usual_server(target)]
         else:
@@ -168,6 +183,17 @@ def _routed(address: str) -> bool:
         probe.connect((address, 5060))  # sends nothing: only asks whether there is a route
         return True
     return False
+
+
+@lru_cache(KNOWN_NAMES)
+def _stated(uri: str) -> Flow | None:
+    target = _destination(uri)
+    host = (target.param("maddr") or target.host).lower().rstrip(".")
+    if not is_ip_literal(host):
+        return None
+    place = usual_server(target)
+    name = target.host.lower().rstrip(".")
+    return Flow(place.transport, place.host, place.port, 0, name if place.transport == "tls" else "")
 
 
 @lru_cache(KNOWN_NAMES)

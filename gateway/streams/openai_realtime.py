@@ -8,7 +8,6 @@ endpoint: ``format`` (``pcmu``, ``pcma``, or ``pcm`` at 24 kHz), ``voice``, ``in
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -24,6 +23,7 @@ from gateway.streams.protocol import (
     decoded,
     encoded,
     nonsense,
+    written,
 )
 
 OPTIONS: Final = ("format", "greeting", "instructions", "voice")
@@ -71,7 +71,7 @@ class OpenAiRealtime:
         self._item_index = 0
         self._item_from = 0
 
-    def opening(self) -> list[str]:
+    def opening(self) -> list[bytes]:
         """`session.update`, and `response.create` for a model that greets."""
         form: dict[str, object] = {"type": f"audio/{self._options.get('format', 'pcmu')}"}
         if self.form.encoding == "PCM16":
@@ -86,29 +86,29 @@ class OpenAiRealtime:
         }
         if instructions := self._options.get("instructions"):
             session["instructions"] = instructions
-        messages = [json.dumps({"type": "session.update", "session": session})]
+        messages = [written({"type": "session.update", "session": session})]
         if self._options.get("greeting", "").lower() == "true":
-            messages.append(json.dumps({"type": "response.create"}))
+            messages.append(written({"type": "response.create"}))
         return messages
 
-    def audio(self, frame: bytes) -> str:
+    def audio(self, frame: bytes) -> bytes:
         """`input_audio_buffer.append`."""
-        return f'{{"type":"input_audio_buffer.append","audio":"{encoded(frame)}"}}'
+        return b'{"type":"input_audio_buffer.append","audio":"%b"}' % encoded(frame)
 
-    def key(self, digit: str) -> list[str]:
+    def key(self, digit: str) -> list[bytes]:
         """The protocol has no keys: the model reads of it, and answers."""
         text = [{"type": "input_text", "text": f"The caller pressed the telephone key {digit}."}]
         item = {"type": "message", "role": "user", "content": text}
         return [
-            json.dumps({"type": "conversation.item.create", "item": item}),
-            json.dumps({"type": "response.create"}),
+            written({"type": "conversation.item.create", "item": item}),
+            written({"type": "response.create"}),
         ]
 
-    def reached(self, name: str) -> list[str]:
+    def reached(self, name: str) -> list[bytes]:
         """The protocol has no marks."""
         return []
 
-    def cleared(self, marks: Sequence[str], played: int) -> list[str]:
+    def cleared(self, marks: Sequence[str], played: int) -> list[bytes]:
         """`conversation.item.truncate` at what the caller has heard of the item."""
         item, begins = self._item, self._item_from
         spoken = self._pushed
@@ -123,9 +123,9 @@ class OpenAiRealtime:
             "content_index": self._item_index,
             "audio_end_ms": heard,
         }
-        return [json.dumps(truncate)]
+        return [written(truncate)]
 
-    def closing(self) -> list[str]:
+    def closing(self) -> list[bytes]:
         """The protocol has no goodbye but that of the socket."""
         return []
 

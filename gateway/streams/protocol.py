@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import binascii
 import hashlib
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -128,7 +129,7 @@ StreamEvent: TypeAlias = AudioReceived | MarkReceived | ClearReceived | GoodbyeR
 
 
 class StreamProtocol(Protocol):
-    """One call's conversation. Every method that writes gives whole messages, to be sent in order.
+    """One call's conversation. Every method that writes gives whole messages in UTF-8, to be sent in order.
 
     Attributes:
         form: of audio, both ways.
@@ -137,26 +138,26 @@ class StreamProtocol(Protocol):
 
     form: AudioForm
 
-    def opening(self) -> list[str]:
+    def opening(self) -> list[bytes]:
         """What comes first; nothing may be sent in between."""
 
-    def audio(self, frame: bytes) -> str:
+    def audio(self, frame: bytes) -> bytes:
         """20 ms of the caller, in `form`."""
 
-    def key(self, digit: str) -> list[str]:
+    def key(self, digit: str) -> list[bytes]:
         """The caller pressed a key."""
 
-    def reached(self, name: str) -> list[str]:
+    def reached(self, name: str) -> list[bytes]:
         """Everything before this mark has been played."""
 
-    def cleared(self, marks: Sequence[str], played: int) -> list[str]:
+    def cleared(self, marks: Sequence[str], played: int) -> list[bytes]:
         """The queue was emptied.
 
         marks: those that had not been reached, in order.
         played: samples that the caller has heard since the beginning.
         """
 
-    def closing(self) -> list[str]:
+    def closing(self) -> list[bytes]:
         """What comes last: the call is over."""
 
     def receive(self, text: str | bytes) -> list[StreamEvent]:
@@ -171,9 +172,14 @@ class OptionError(Exception):
     """An endpoint's option makes no sense; the message names it and says what to write."""
 
 
-def encoded(audio: bytes) -> str:
+def encoded(audio: bytes) -> bytes:
     """Audio as JSON carries it: base64 without line ends."""
-    return binascii.b2a_base64(audio, newline=False).decode("ascii")
+    return binascii.b2a_base64(audio, newline=False)
+
+
+def written(message: Mapping[str, object]) -> bytes:
+    """A message as JSON."""
+    return json.dumps(message).encode()
 
 
 def decoded(text: str) -> bytes | None:

@@ -7,14 +7,13 @@ Options of an endpoint: ``encoding`` (``PCMU``, ``PCMA`` or ``L16``) and, for L1
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
 from gateway.streams.carrier_stream import CarrierStream
-from gateway.streams.protocol import AudioForm, OptionError, StreamedCall
+from gateway.streams.protocol import AudioForm, OptionError, StreamedCall, written
 
 OPTIONS: Final = ("encoding", "sample_rate")
 
@@ -40,7 +39,7 @@ class TelnyxStream(CarrierStream):
         self._user_id = str(UUID(hex=call.account_sid[2:]))
         self._control_id = "v2:" + call.derived("control", 64)
 
-    def opening(self) -> list[str]:
+    def opening(self) -> list[bytes]:
         """`connected` and `start`."""
         call = self._call
         start = {
@@ -54,14 +53,14 @@ class TelnyxStream(CarrierStream):
             "custom_parameters": call.parameters,
             "media_format": {"encoding": self.form.encoding, "sample_rate": self.form.rate, "channels": 1},
         }
-        return [json.dumps({"event": "connected", "version": "1.0.0"}), self._message("start", start=start)]
+        return [written({"event": "connected", "version": "1.0.0"}), self._message("start", start=start)]
 
-    def key(self, digit: str) -> list[str]:
+    def key(self, digit: str) -> list[bytes]:
         """`dtmf`."""
         at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         return [self._message("dtmf", occurred_at=at, dtmf={"digit": digit})]
 
-    def closing(self) -> list[str]:
+    def closing(self) -> list[bytes]:
         """`stop`."""
         return [self._message("stop", stop={"user_id": self._user_id, "call_control_id": self._control_id})]
 

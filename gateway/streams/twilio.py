@@ -5,11 +5,10 @@ Numbers travel as strings. `connected` comes first and has no sequence number, `
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
 from gateway.streams.carrier_stream import CarrierStream
-from gateway.streams.protocol import AudioForm, OptionError, StreamedCall
+from gateway.streams.protocol import AudioForm, OptionError, StreamedCall, written
 
 
 class TwilioStream(CarrierStream):
@@ -29,7 +28,7 @@ class TwilioStream(CarrierStream):
         super().__init__(call, "MZ" + call.derived("MZ"))
         self.form = AudioForm("PCMU", 8000)
 
-    def opening(self) -> list[str]:
+    def opening(self) -> list[bytes]:
         """`connected` and `start`."""
         call = self._call
         start = {
@@ -41,13 +40,13 @@ class TwilioStream(CarrierStream):
             "customParameters": call.parameters,
         }
         connected = {"event": "connected", "protocol": "Call", "version": "1.0.0"}
-        return [json.dumps(connected), self._message("start", start=start)]
+        return [written(connected), self._message("start", start=start)]
 
-    def key(self, digit: str) -> list[str]:
+    def key(self, digit: str) -> list[bytes]:
         """`dtmf`."""
         return [self._message("dtmf", dtmf={"track": "inbound_track", "digit": digit})]
 
-    def closing(self) -> list[str]:
+    def closing(self) -> list[bytes]:
         """`stop`."""
         call = self._call
         return [self._message("stop", stop={"accountSid": call.account_sid, "callSid": call.call_sid})]

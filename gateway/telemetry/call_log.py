@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -117,6 +118,8 @@ class CallLog:
         """Take the record of a call."""
         exemplar = record.exemplar
         self._metrics.call_ended(record.carrier, record.outcome, record.seconds, exemplar)
+        if not self._log.is_enabled_for(logging.INFO):
+            return
         tried: list[dict[str, Any]] = [
             {
                 "destination": each.destination,

@@ -1,15 +1,19 @@
 """The metrics of the contract: names and labels that dashboards and alerts are built on.
 
-Label children are bound once, here: `.labels()` costs as much as the observation itself. No label ever
-holds a phone number. Label values that a peer could choose freely (methods, status codes) are cut to known
-ones, so that nobody can grow our memory by inventing words.
+What moves many times in every call is a `Tally` or a `Spread`. Of the others, label children that are asked
+for often are bound once, here: `.labels()` costs as much as the observation itself. No label ever holds a
+phone number. Label values that a peer could choose freely (methods, status codes) are cut to known ones, so
+that nobody can grow our memory by inventing words.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+
+from gateway.telemetry.tallies import Spread, Tally
 
 LATENCY_BUCKETS: Final = (
     *(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2),
@@ -61,37 +65,35 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry = registry if registry is not None else CollectorRegistry()
-        self.calls = Counter(
-            "gateway_calls", "Calls that are over.", ("carrier", "outcome"), registry=registry
-        )
+        self.calls = Tally("gateway_calls", "Calls that are over.", ("carrier", "outcome"), registry=registry)
         self.calls_active = Gauge("gateway_calls_active", "Legs in progress.", ("leg",), registry=registry)
-        self.call_stage = Histogram(
+        self.call_stage = Spread(
             "gateway_call_stage_seconds",
             "How long each stage of a call took.",
             ("stage",),
             buckets=LATENCY_BUCKETS,
             registry=registry,
         )
-        self.call_duration = Histogram(
+        self.call_duration = Spread(
             "gateway_call_duration_seconds",
             "From INVITE to goodbye.",
             ("outcome",),
             buckets=DURATION_BUCKETS,
             registry=registry,
         )
-        self.sip_messages = Counter(
+        self.sip_messages = Tally(
             "gateway_sip_messages",
             "SIP messages by method and status; code 0 is the request.",
             ("direction", "method", "code"),
             registry=registry,
         )
-        self.sip_retransmissions = Counter(
+        self.sip_retransmissions = Tally(
             "gateway_sip_retransmissions",
             "SIP messages sent or received again.",
             ("direction",),
             registry=registry,
         )
-        self.sip_dropped = Counter(
+        self.sip_dropped = Tally(
             "gateway_sip_dropped", "Messages neither answered nor delivered.", ("reason",), registry=registry
         )
         self.certificate_expiry = Gauge(
@@ -172,7 +174,7 @@ class Metrics:
             " the delay of messages the one that is nearest to its limit; 1 refuses calls.",
             registry=registry,
         )
-        self.calls_refused = Counter(
+        self.calls_refused = Tally(
             "gateway_calls_refused",
             "Calls refused with 503 before anything is remembered of them: carrier_rate, overload,"
             " max_active_calls.",
@@ -240,8 +242,8 @@ class Metrics:
             registry=registry,
         )
         self.agent_calls = Gauge("gateway_agent_calls", "Calls at an agent.", ("agent",), registry=registry)
-        self.lookups = Counter("routing_lookups", "Route lookups.", ("source", "result"), registry=registry)
-        self.lookup_seconds = Histogram(
+        self.lookups = Tally("routing_lookups", "Route lookups.", ("source", "result"), registry=registry)
+        self.lookup_seconds = Spread(
             "routing_lookup_seconds",
             "How long a lookup took.",
             ("source",),
@@ -331,17 +333,15 @@ class Metrics:
             buckets=LATENCY_BUCKETS,
             registry=registry,
         )
-        self._stages = {stage: self.call_stage.labels(stage) for stage in STAGES}
-        self._legs = {leg: self.calls_active.labels(leg) for leg in LEGS}
+        for stage in STAGES:
+            self.call_stage.begin((stage,))
+        self._legs = dict.fromkeys(LEGS, 0)
+        for leg in LEGS:
+            self.calls_active.labels(leg).set_function(partial(self._legs.__getitem__, leg))
         self._rtp = {direction: self.rtp_packets.labels(direction) for direction in ("in", "out")}
-        self._retransmissions = {side: self.sip_retransmissions.labels(side) for side in ("in", "out")}
-        self._messages: dict[tuple[str, str, int], Counter] = {}
-        self._drops: dict[str, Counter] = {}
-        self._outcomes: dict[tuple[str, str], Counter] = {}
-        self._refusals: dict[tuple[str, str], Counter] = {}
-        self._durations: dict[str, Histogram] = {}
-        self._lookups: dict[tuple[str, str], Counter] = {}
-        self._lookup_seconds: dict[str, Histogram] = {}
+        for direction in ("in", "out"):
+            self.sip_retransmissions.add((direction,), 0)
+        self._messages: dict[tuple[str, str, int], tuple[str, str, str]] = {}
         for kind in TRANSACTION_KINDS:
             self.sip_transactions.labels(kind).set(0)
 
@@ -350,24 +350,21 @@ class Metrics:
     def message(self, direction: str, method: str, code: int) -> None:
         """One SIP message went by; code 0 for a request."""
         key = (direction, method, code)
-        child = self._messages.get(key)
-        if child is None:
+        labels = self._messages.get(key)
+        if labels is None:
             known = method if method in METHODS and len(self._messages) < MAX_CHILDREN else OTHER
-            child = self.sip_messages.labels(direction, known, str(code))
+            labels = (direction, known, str(code))
             if known is not OTHER:
-                self._messages[key] = child
-        child.inc()
+                self._messages[key] = labels
+        self.sip_messages.add(labels)
 
     def retransmission(self, direction: str) -> None:
         """A SIP message was sent or received again."""
-        self._retransmissions[direction].inc()
+        self.sip_retransmissions.add((direction,))
 
     def dropped(self, reason: str, messages: int = 1) -> None:
         """Messages, mostly one, were neither answered nor delivered."""
-        child = self._drops.get(reason)
-        if child is None:
-            child = self._drops[reason] = self.sip_dropped.labels(reason)
-        child.inc(messages)
+        self.sip_dropped.add((reason,), messages)
 
     def transactions(self, counts: dict[str, int]) -> None:
         """How many transactions of each kind are alive."""
@@ -378,11 +375,11 @@ class Metrics:
 
     def stage(self, stage: str, seconds: float, exemplar: dict[str, str] | None = None) -> None:
         """One stage of a call took that long; exemplar: what leads to the call's trace, if it has one."""
-        self._stages[stage].observe(seconds, exemplar)
+        self.call_stage.observe((stage,), seconds, exemplar)
 
     def leg_opened(self, leg: str) -> None:
         """A leg is active."""
-        self._legs[leg].inc()
+        self._legs[leg] += 1
 
     def transferred(self, result: str) -> None:
         """A transfer came to its end."""
@@ -390,7 +387,7 @@ class Metrics:
 
     def leg_closed(self, leg: str) -> None:
         """A leg is not active any more."""
-        self._legs[leg].dec()
+        self._legs[leg] -= 1
 
     def recordings_swept(self, files: int, total_bytes: int, deleted: int, failed: int) -> None:
         """Retention has looked through the store; what is left there, and what it deleted or could not."""
@@ -406,38 +403,22 @@ class Metrics:
 
     def call_refused(self, carrier: str, rule: str) -> None:
         """A call was refused at the door."""
-        counter = self._refusals.get((carrier, rule))
-        if counter is None:
-            counter = self._refusals[carrier, rule] = self.calls_refused.labels(carrier, rule)
-        counter.inc()
-        self._outcome(carrier, "refused").inc()
-
-    def _outcome(self, carrier: str, outcome: str) -> Counter:
-        counter = self._outcomes.get((carrier, outcome))
-        if counter is None:
-            counter = self._outcomes[carrier, outcome] = self.calls.labels(carrier, outcome)
-        return counter
+        self.calls_refused.add((carrier, rule))
+        self.calls.add((carrier, "refused"))
 
     def call_ended(
         self, carrier: str, outcome: str, seconds: float, exemplar: dict[str, str] | None = None
     ) -> None:
         """A call is over."""
-        self._outcome(carrier, outcome).inc()
-        duration = self._durations.get(outcome)
-        if duration is None:
-            duration = self._durations[outcome] = self.call_duration.labels(outcome)
-        duration.observe(seconds, exemplar)
+        self.calls.add((carrier, outcome))
+        self.call_duration.observe((outcome,), seconds, exemplar)
 
     # Routing: what `routing.replica` asks for.
 
     def lookup(self, source: str, result: str, seconds: float) -> None:
         """A lookup was answered."""
-        counter = self._lookups.get((source, result))
-        if counter is None:
-            counter = self._lookups[source, result] = self.lookups.labels(source, result)
-            self._lookup_seconds[source] = self.lookup_seconds.labels(source)
-        counter.inc()
-        self._lookup_seconds[source].observe(seconds)
+        self.lookups.add((source, result))
+        self.lookup_seconds.observe((source,), seconds)
 
     def sync_error(self) -> None:
         """A synchronisation failed."""

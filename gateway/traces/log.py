@@ -20,12 +20,15 @@ from gateway.traces.segments import Entry, Segments, decode, encode
 from gateway.traces.writer import TraceWriter
 
 MAX_PLACES: Final = 4_096
-"""Our own addresses remembered, one for each peer."""
+"""Flows whose ends are remembered, two for each peer."""
 
 MAX_MESSAGES: Final = 1_000
 """Messages shown of one call; one that has more is flooded by somebody."""
 
 Taken: TypeAlias = tuple[float, bool, Flow, bytes]
+
+Place: TypeAlias = tuple[str, str, int, str, int]
+"""Transport, the peer's address, ours: what an `Entry` has between its direction and its message."""
 
 _CALL_ID: Final = re.compile(rb"\n(?:call-id|i)[ \t]*:[ \t]*(\S+)", re.IGNORECASE)
 
@@ -53,7 +56,7 @@ class TraceLog:
         self._segments = segments
         self._local = local
         self._clock = clock
-        self._places: dict[tuple[str, str, int], Address] = {}
+        self._places: dict[Flow, Place] = {}
         self.writer: TraceWriter[Taken] = TraceWriter(
             segments, self._entry, clean=_cleaned, on_dropped=on_dropped, on_error=on_error
         )
@@ -78,13 +81,12 @@ class TraceLog:
 
     def _entry(self, taken: Taken) -> Entry:
         at, out, flow, data = taken
-        key = flow.transport, flow.host, flow.channel
-        place = self._places.get(key)
+        place = self._places.get(flow)
         if place is None:
             if len(self._places) >= MAX_PLACES:
                 self._places.clear()
-            place = self._places[key] = self._local(flow)
-        return Entry(at, out, flow.transport, flow.host, flow.port, *place, data)
+            place = self._places[flow] = (flow.transport, flow.host, flow.port, *self._local(flow))
+        return Entry(at, out, *place, data)
 
     def _find(self, call_ids: frozenset[bytes], since: float, until: float) -> list[Entry]:
         found: list[Entry] = []

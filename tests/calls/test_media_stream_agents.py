@@ -316,7 +316,7 @@ async def test_an_agent_that_reads_slowly_hears_what_is_new(rig: Rig):
     socket = await connected(rig)
     socket.stop_reading()
     first = await speak_for(rig, 5.0)
-    socket._reads.set()
+    socket.reading = True
     await speak_for(rig, 0.2, first)
     chunks = [int(message["media"]["chunk"]) for message in socket.of("media")]
     assert chunks == sorted(chunks)

@@ -46,6 +46,9 @@ class Sip:
             raise self.answer
         return self.flows
 
+    def way_stated(self, uri: str) -> Flow | None:
+        return None
+
     def way_failed(self, flow: Flow) -> None:
         self.failed.append(flow.host)
 

@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 
 from gateway.destinations import stream_probe
 from gateway.destinations.remote_control import RemoteControls
-from gateway.destinations.stream_trunk import StreamTrunk, TrustError, open_session, trust
+from gateway.destinations.stream_trunk import StreamTrunk, TrustError, open_web, trust
 from routing.models import Endpoint
 
 
@@ -100,7 +100,7 @@ async def deaf() -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def trunk(ca_file: Path | None = None) -> AsyncIterator[StreamTrunk]:
-    made = StreamTrunk(open_session(await asyncio.to_thread(trust, ca_file)), RemoteControls())
+    made = StreamTrunk(open_web(await asyncio.to_thread(trust, ca_file)), RemoteControls())
     try:
         yield made
     finally:
@@ -129,7 +129,7 @@ async def test_what_never_comes_to_an_end_is_given_up_and_leaves_nothing(scheme:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.2):
                 await streams.connect(Endpoint(f"{scheme}://{address}/ws"))
-        connector = streams.session.connector
+        connector = streams.web.session.connector
         assert connector is not None and not connector._acquired
 
 

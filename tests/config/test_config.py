@@ -44,6 +44,7 @@ def test_lists_are_written_with_commas_in_the_environment(monkeypatch: pytest.Mo
         ("[speech]\nengine = 'http'\n", 'speech.url: needed with speech.engine = "http"'),
         ("[storage]\nurl = 's3://key:word@bucket'\n", "storage.url: keys do not belong into the URL"),
         ("[agents]\ndns_servers = '192.0.2.53'\n", 'agents.dns_servers: "192.0.2.53" has no port'),
+        ("[admission]\ntrusted_proxies = 'edge'\n", 'admission.trusted_proxies: "edge" is not an address'),
         ("[storage]\naccess_key_id = 'k'\n", "storage.access_key_id: write both"),
         ("[voicemail]\ndefault_message = '{{me}}'\n", "voicemail.default_message: {{me}} is no variable"),
         ("[transcription]\nurl = 'api.openai.com'\n", "transcription.url: write it as https://host"),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.e2e import carriers
+from tests.e2e import carriers, edge
 from tests.e2e.gateway_process import GatewayProcess, Section, wait_until
 from tests.e2e.sipp import free_port
 from tests.e2e.wire import Address
@@ -68,6 +68,7 @@ def settings(directory: Path, sip: Address, http: Address) -> dict[str, dict[str
         "data": {"dir": str(directory / "data")},
         "admission": {
             "carriers_files": [str(directory / "carriers.toml")],
+            "trusted_proxies": [edge.HOST],
             "overload_delay": 10.0,  # the suite shares its machine, and asserts no absolute time
         },
         "routing": {"numbers_file": str(directory / "numbers.toml")},

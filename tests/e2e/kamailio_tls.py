@@ -5,15 +5,10 @@ Debian's packages kamailio and kamailio-tls-modules. One process tree a test, on
 
 from __future__ import annotations
 
-import signal
-import socket
-import subprocess
-import time
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from tests.e2e.sipp import free_port, require
+from tests.e2e.kamailio import KamailioProcess
+from tests.e2e.sipp import free_port
 
 _CONFIG = """\
 debug=2
@@ -89,7 +84,7 @@ require_certificate = yes
 """
 
 
-class SecureKamailio:
+class SecureKamailio(KamailioProcess):
     """A running Kamailio.
 
     Args:
@@ -131,42 +126,4 @@ class SecureKamailio:
                 challenge=_CHALLENGE.format(host=self.host, password=password) if challenges else "",
             )
         )
-        self._log = directory / "log"
-        command = [require("kamailio"), "-f", str(config), "-DD", "-E", "-m", "32", "-M", "8"]
-        command += ["-Y", str(directory), "-w", str(directory)]
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=directory
-            )
-        deadline = time.monotonic() + 20
-        while not self._accepts():
-            assert self._process.poll() is None, f"Kamailio ended\n{self.story}"
-            assert time.monotonic() < deadline, f"Kamailio does not listen\n{self.story}"
-            time.sleep(0.05)
-
-    @property
-    def story(self) -> str:
-        """Its log, for the report of a failing test."""
-        return f"— kamailio —\n{self._log.read_text(errors='replace')[-6000:]}"
-
-    def stop(self) -> None:
-        """End it and its children."""
-        self._process.send_signal(signal.SIGTERM)
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-    def _accepts(self) -> bool:
-        try:
-            socket.create_connection((self.host, self.port), timeout=1).close()
-        except OSError:
-            return False
-        return True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        self.stop()
+        super().__init__(config, (self.host, self.port))

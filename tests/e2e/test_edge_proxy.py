@@ -1,4 +1,4 @@
-"""Kamailio between carrier and gateway: every request of a call, of either side, goes through it."""
+"""The edge between carrier and gateway: every request of a call, of either side, goes through it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import carriers
+from tests.e2e.edge import Edge
 from tests.e2e.exchange import Exchange
 from tests.e2e.gateway_process import wait_until
-from tests.e2e.kamailio import Kamailio
 from tests.e2e.sipp import Sipp
 from tests.e2e.two_ends import AGENT_TAG, TwoEnds
 from tests.e2e.wire import Dialog
@@ -17,11 +17,18 @@ from tests.e2e.wire import Dialog
 pytestmark = pytest.mark.e2e
 
 
+def edge_before(exchange: Exchange, directory: Path, towards: str) -> Edge:
+    """An edge that has this gateway as its only node, and passes calls on over a transport."""
+    host, port = exchange.gateway.sip
+    node = f"sip:{host}:{port};transport={towards}"
+    return Edge(directory / "edge", [node], carriers=[carriers.TWILIO_HOST])
+
+
 @pytest.mark.parametrize("towards", ["udp", "tcp"])
 @pytest.mark.parametrize("carrier", ["u1", "t1"], ids=["udp", "tcp"])
 def test_calls_through_a_proxy(exchange: Exchange, tmp_path: Path, carrier: str, towards: str) -> None:
     with (
-        Kamailio(tmp_path, exchange.gateway.sip, transport=towards) as edge,
+        edge_before(exchange, tmp_path, towards) as edge,
         Sipp(tmp_path, "agent_answers", ring=50) as agent,
     ):
         line = exchange.line(agent.uri)
@@ -43,7 +50,7 @@ def test_the_gateways_goodbye_goes_through_the_proxy(
     exchange: Exchange, tmp_path: Path, towards: str
 ) -> None:
     with (
-        Kamailio(tmp_path, exchange.gateway.sip, transport=towards) as edge,
+        edge_before(exchange, tmp_path, towards) as edge,
         TwoEnds(exchange) as ends,
     ):
         ends.call.gateway = edge.address

@@ -1,4 +1,4 @@
-"""Agents' WebSockets in virtual time: what `aiohttp.ClientSession` is to the gateway, without a socket."""
+"""Agents' WebSockets in virtual time: an `AgentWeb` without a network."""
 
 from __future__ import annotations
 
@@ -6,18 +6,11 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import aiohttp
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
-
-CLOSED = object()
-
-
-class Message(NamedTuple):
-    type: aiohttp.WSMsgType
-    data: Any
 
 
 class Socket:
@@ -29,56 +22,53 @@ class Socket:
         self.heard: list[dict[str, Any]] = []
         self.times: list[float] = []
         self.closed = False
-        self.close_code: int | None = None
         self.reading = True
         self.on_message: Callable[[dict[str, Any]], None] = lambda message: None
-        self._inbox: deque[object] = deque()
-        self._news = asyncio.Event()
-        self._reads = asyncio.Event()
-        self._reads.set()
+        self._hears: Callable[[bytes, bool], None] | None = None
+        self._ends: Callable[[int | None], None] = lambda code: None
+        self._said: deque[tuple[bytes, bool] | int | None] = deque()
 
     # What the gateway does.
 
-    async def send_str(self, text: str) -> None:
-        await self._reads.wait()
-        if self.closed:
-            raise aiohttp.ClientConnectionResetError("Cannot write to closing transport")
-        message = json.loads(text)
-        self.heard.append(message)
+    def listen(
+        self, on_message: Callable[[bytes, bool], None], on_closed: Callable[[int | None], None]
+    ) -> None:
+        self._hears, self._ends = on_message, on_closed
+        asyncio.get_running_loop().call_soon(self._deliver)
+
+    def send(self, message: bytes) -> bool:
+        if self.closed or not self.reading:
+            return False
+        self.heard.append(json.loads(message))
         self.times.append(asyncio.get_running_loop().time())
-        self.on_message(message)
+        self.on_message(self.heard[-1])
+        return True
 
     async def close(self) -> None:
         self.closed = True
-        self.close_code = self.close_code or 1000
-
-    def __aiter__(self) -> Socket:
-        return self
-
-    async def __anext__(self) -> Message:
-        while not self._inbox:
-            self._news.clear()
-            await self._news.wait()
-        said = self._inbox.popleft()
-        if said is CLOSED:
-            raise StopAsyncIteration
-        binary = isinstance(said, bytes)
-        return Message(aiohttp.WSMsgType.BINARY if binary else aiohttp.WSMsgType.TEXT, said)
 
     # What the agent does.
 
     def say(self, message: dict[str, Any] | str | bytes) -> None:
-        self._inbox.append(json.dumps(message) if isinstance(message, dict) else message)
-        self._news.set()
+        text = json.dumps(message) if isinstance(message, dict) else message
+        self._said.append((text.encode(), True) if isinstance(text, str) else (text, False))
+        asyncio.get_running_loop().call_soon(self._deliver)
 
     def hang_up(self, code: int | None = 1000) -> None:
         self.closed = True
-        self.close_code = code
-        self._inbox.append(CLOSED)
-        self._news.set()
+        self._said.append(code)
+        asyncio.get_running_loop().call_soon(self._deliver)
+
+    def _deliver(self) -> None:
+        while self._said and self._hears is not None:
+            said = self._said.popleft()
+            if isinstance(said, tuple):
+                self._hears(*said)
+            else:
+                self._ends(said)
 
     def stop_reading(self) -> None:
-        self._reads.clear()
+        self.reading = False
 
     def of(self, event: str) -> list[dict[str, Any]]:
         """What it heard of one kind."""
@@ -89,13 +79,13 @@ Handshake = Callable[[Socket], Awaitable[None] | None]
 
 
 class SimulatedWeb:
-    """Takes the place of the HTTP client. agents: what happens at a handshake, by URL."""
+    """Where agents' WebSockets come from. agents: what happens at a handshake, by URL."""
 
     def __init__(self) -> None:
         self.agents: dict[str, Handshake] = {}
         self.sockets: list[Socket] = []
 
-    async def ws_connect(self, url: str, *, headers: dict[str, str], **_: object) -> Socket:
+    async def open_socket(self, url: str, headers: dict[str, str]) -> Socket:
         accept = self.agents.get(url)
         if accept is None:
             raise ConnectionRefusedError(111, "Connection refused")

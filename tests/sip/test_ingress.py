@@ -116,3 +116,103 @@ def test_nothing_raises(data: bytes) -> None:
         door.ingress.message_received(data, PEER)
         door.ingress.message_received(data, STRANGER)
         assert len(door.delivered) + len(door.drops) == 2
+
+
+EDGE = Flow("udp", "10.0.0.5", 5060)
+
+
+class EdgeDoor(Door):
+    """A door that has an edge proxy before it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.away: list[tuple[str, str]] = []
+        self.ingress = CarrierIngress(
+            self,
+            lambda host: "carrier" if host == PEER.host else None,
+            self.called,
+            within_rate=self._within_rate,
+            may_refuse=lambda: self.may_refuse,
+            reject_unknown=False,
+            on_turned_away=lambda host, reason: self.away.append((host, reason)),
+            is_edge=lambda host: host == EDGE.host,
+        )
+
+
+def named(*sources: str, method: str = "INVITE") -> bytes:
+    return message(method, "\r\n".join(["To: <sip:x>", *(f"X-Edge-Source: {each}" for each in sources)]))
+
+
+def test_an_edge_names_the_source() -> None:
+    door = EdgeDoor()
+    door.ingress.message_received(named(PEER.host), EDGE)
+    assert door.delivered == [(named(PEER.host), "carrier")]
+    assert door.asked == [PEER.host]
+    assert door.ingress.knows(EDGE.host)
+    assert not door.ingress.knows(STRANGER.host)
+
+
+def test_whoever_is_no_edge_names_nobody() -> None:
+    door = EdgeDoor()
+    door.ingress.message_received(named(PEER.host), STRANGER)
+    assert door.drops == ["unknown_source"]
+    door.ingress.message_received(named(STRANGER.host), PEER)  # a carrier that writes such a header itself
+    assert door.asked == [PEER.host]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        named(),
+        named(PEER.host, PEER.host),
+        named("carrier.example.com"),
+        named(""),
+        named(PEER.host) + f"v=0\r\nx-edge-source: {PEER.host}\r\n".encode(),
+        named(PEER.host) + f"\rX-Edge-Source:{PEER.host}".encode(),
+    ],
+    ids=["none", "two", "a name", "empty", "another in the body", "another behind a bare CR"],
+)
+def test_an_edge_that_names_nobody_or_several_is_told_so(data: bytes) -> None:
+    door = EdgeDoor()
+    door.ingress.message_received(data, EDGE)
+    assert (door.delivered, door.refused) == ([], [403])
+    assert door.away == [(EDGE.host, "unnamed_source")]
+
+
+def test_a_stranger_behind_the_edge_is_refused_aloud() -> None:
+    door = EdgeDoor()
+    door.ingress.message_received(named(STRANGER.host), EDGE)
+    assert (door.delivered, door.refused) == ([], [403])  # silence would look like a dead node
+    assert door.away == [(STRANGER.host, "unknown_source")]
+
+
+def test_a_source_above_its_rate_is_refused_behind_the_edge_as_well() -> None:
+    door = EdgeDoor()
+    door.within = False
+    door.ingress.message_received(named(PEER.host), EDGE)
+    assert (door.delivered, door.refused, door.away) == ([], [503], [(PEER.host, "source_rate")])
+
+
+def test_what_goes_on_and_the_edges_own_questions_need_no_name() -> None:
+    door = EdgeDoor()
+    door.within = False
+    heard = [
+        b"SIP/2.0 200 OK\r\n\r\n",
+        message("ACK"),
+        message("CANCEL"),
+        message("BYE", "To: <sip:x>;tag=1"),
+        message("INVITE", "To: <sip:x>;tag=1"),
+        message("OPTIONS"),
+    ]
+    for data in heard:
+        door.ingress.message_received(data, EDGE)
+    assert [data for data, _ in door.delivered] == heard
+    assert not door.asked
+
+
+@given(st.binary(max_size=300))
+def test_nothing_that_an_edge_sends_raises(data: bytes) -> None:
+    door = EdgeDoor()
+    door.ingress.message_received(data, EDGE)
+    door.ingress.message_received(b"INVITE \r\nX-Edge-Source:" + data, EDGE)
+    assert len(door.delivered) + len(door.refused) == 2

@@ -102,6 +102,7 @@ def refused_body(calls: Sequence[CallShown], away: Sequence[TurnedAway], cursor:
 
 FIXES = {
     "unknown_source": "If it is a carrier of yours, add its address to a file of admission.carriers_files.",
+    "unnamed_source": "An edge proxy must name the source in one X-Edge-Source header; see configs/kamailio.",
     "carrier_rate": "Raise admission.calls_per_second, or calls_per_second of the carrier.",
     "overload": "The node could not keep up: add one, or see why it is slow.",
     "max_active_calls": "Raise admission.max_active_calls if the machine has room, or add a gateway.",
