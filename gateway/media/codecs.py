@@ -45,6 +45,7 @@ class AudioCodec:
     frame_bytes: of 20 ms, None where that varies.
     silence: 20 ms of it, as a coder that has heard nothing makes it; empty where `frame_bytes` is None.
     stateless: each sample is coded by itself, so that `silence` may follow anything.
+    units: how long a payload is, in units of the RTP timestamp.
     """
 
     name: str
@@ -56,17 +57,13 @@ class AudioCodec:
     stateless: bool
     _encoder: Callable[[], Encoder] = field(repr=False)
     _decoder: Callable[[], Decoder] = field(repr=False)
-    _units: Callable[[bytes], int] = field(repr=False)
+    units: Callable[[bytes], int] = field(repr=False)
     channels: int = 1
 
     @property
     def frame_units(self) -> int:
         """Units of the RTP timestamp in 20 ms."""
         return self.clock_rate // FRAMES_PER_SECOND
-
-    def units(self, payload: bytes) -> int:
-        """How long a payload is, in units of the RTP timestamp."""
-        return self._units(payload)
 
     def encoder(self, rate: int) -> Encoder:
         """Make an encoder of PCM at `rate` Hz. Raises ValueError at a rate that cannot be resampled."""

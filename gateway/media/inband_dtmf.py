@@ -90,8 +90,11 @@ class InbandDtmf:
 
     def skip(self) -> None:
         """A frame that is known to hold no tones: cheaper than hearing it."""
-        for _ in range(FRAME_SAMPLES // HOP):
-            self._look(None)
+        if (
+            self._key is not None or self._seen is not None
+        ):  # of nothing after nothing there is no end to tell
+            for _ in range(FRAME_SAMPLES // HOP):
+                self._look(None)
 
     def _look(self, key: str | None) -> None:
         self._same = self._same + 1 if key == self._seen else 1

@@ -20,7 +20,6 @@ from enum import Enum
 from typing import Final, Generic, TypeVar
 
 from gateway.media.network_delay import NetworkDelay
-from gateway.media.rtp import signed32
 
 T = TypeVar("T")
 
@@ -161,7 +160,7 @@ class JitterBuffer(Generic[T]):
             return
         else:
             self._received |= 1 << -step
-        time = self._newest + signed32(timestamp - self._newest)
+        time = self._newest + ((timestamp - self._newest + 0x80000000 & 0xFFFFFFFF) - 0x80000000)
         if units:
             transit = now - time / self._clock_rate
             if self._transit is not None and abs(transit - self._transit) > REBASED:
@@ -169,7 +168,8 @@ class JitterBuffer(Generic[T]):
                 self._received = 1
                 place, time, transit = self._high, self._newest, now - self._newest / self._clock_rate
             self._transit = transit
-            self._newest = max(self._newest, time)
+            if time > self._newest:
+                self._newest = time
             self.delay.note(transit, now)
         if place < self._next or (units and self._flowing and time + units <= self._place):
             self.stats.late += 1 if units else 0
@@ -186,16 +186,20 @@ class JitterBuffer(Generic[T]):
         self.surplus = now - self._place / self._clock_rate - self.delay.fastest - self.delay.target
         if self.surplus > HOPELESS:
             self._catch_up()
-        if not self._held:
-            return self._nothing()
-        place = min(self._held)
-        time, units, item = self._held[place]
-        follows = place == self._next
-        gap = self._settle(time - self._place, follows)
+        held, place = self._held, self._next
+        follows = place in held
+        if not follows:
+            if not held:
+                return self._nothing()
+            place = min(held)
+        time, units, item = held[place]
+        gap = time - self._place
+        if self._doubtful:
+            gap = self._settle(gap, follows)
         if units == 0:
             return self._begin_pause(now)
         if gap <= self._frame_units // 2:
-            del self._held[place]
+            del held[place]
             self._next = place + 1
             self._place = time + units
             self.stats.played += 1

@@ -20,22 +20,18 @@ class Pacer:
     """Numbers frames and says when each is due: frame *n* at `start + n * 20 ms`. Pure; seconds throughout.
 
     Attributes:
+        deadline: when the next frame is due.
         number: of the next frame; times 160 it is the RTP timestamp relative to the start.
         underruns: frames sent at least one frame time late, or given up.
 
     """
 
-    __slots__ = ("_start", "number", "underruns")
+    __slots__ = ("_start", "deadline", "number", "underruns")
 
     def __init__(self, start: float) -> None:
-        self._start = start
+        self._start = self.deadline = start
         self.number = 0
         self.underruns = 0
-
-    @property
-    def deadline(self) -> float:
-        """When the next frame is due."""
-        return self._start + self.number * FRAME_SECONDS
 
     def due(self, now: float) -> bool:
         """Whether the next frame should go out now."""
@@ -45,7 +41,8 @@ class Pacer:
         """Step to the next frame."""
         if now - self.deadline >= FRAME_SECONDS:
             self.underruns += 1
-        self.number += 1
+        self.number = number = self.number + 1
+        self.deadline = self._start + number * FRAME_SECONDS
 
     def frames_late(self, now: float) -> int:
         """Whole frame times since the next frame was due."""
@@ -57,6 +54,7 @@ class Pacer:
         if late <= 0:
             return False
         self.number += late
+        self.deadline = self._start + self.number * FRAME_SECONDS
         self.underruns += late
         return True
 
@@ -66,3 +64,4 @@ class Pacer:
         if pause > 0:
             self.number += pause
             self._start = now - self.number * FRAME_SECONDS
+            self.deadline = now

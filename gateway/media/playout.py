@@ -120,15 +120,13 @@ class Playout:
 
     def frame(self, now: float) -> bytes:
         """The frame of this beat."""
-        stretch = self._buffer.surplus < TOO_CLOSE and not self._pending and self._may_change()
         if self._pending:
-            return self._given(self._repacketised(b"", now))
-        piece = self._stretching() if stretch else self._piece(now)
-        if len(piece) != (self._direct_size if self._raw else self._pcm_size):
-            piece = self._repacketised(piece, now)
-        return self._given(piece)
-
-    def _given(self, piece: bytes) -> bytes:
+            piece = self._repacketised(b"", now)
+        else:
+            close = self._buffer.surplus < TOO_CLOSE and self._may_change()
+            piece = self._stretching() if close else self._piece(now)
+            if len(piece) != (self._direct_size if self._raw else self._pcm_size):
+                piece = self._repacketised(piece, now)
         self._history.append(piece)
         return piece if self._raw else self._encoder.encode(piece)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 HEADER_BYTES = 12
 _HEADER = struct.Struct("!BBHII")
@@ -17,9 +17,8 @@ class RtpError(Exception):
     """The datagram is no RTP packet; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class RtpPacket:
-    """One RTP packet.
+class RtpPacket(NamedTuple):
+    """One RTP packet. A tuple: one is made for each packet that somebody listens to.
 
     payload_type: 0–127.
     sequence: 16 bits.
@@ -47,6 +46,8 @@ class RtpPacket:
         if len(data) < HEADER_BYTES:
             raise RtpError(f"{len(data)} bytes are shorter than an RTP header")
         first, second, sequence, timestamp, ssrc = _HEADER.unpack_from(data)
+        if first == _VERSION_2:  # no CSRCs, no extension, no padding: nearly always
+            return cls(second & 0x7F, sequence, timestamp, ssrc, data[HEADER_BYTES:], second >= _MARKER)
         if first & 0xC0 != _VERSION_2:
             raise RtpError(f"RTP version {first >> 6}")
         start = HEADER_BYTES + 4 * (first & 0x0F)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from gateway.media.dtmf import event_payloads
-from gateway.media.g711 import FRAME_SAMPLES
+from gateway.media.g711 import FRAME_SAMPLES, FRAME_SECONDS
 from gateway.media.pacer import MAX_BURST, Pacer
 from gateway.media.rtp import pack
 
@@ -158,11 +158,12 @@ class AudioSender:
         """
         self._timer = None
         now = self._loop.time()
-        if self._on_beat is not None and turns < min(pacer.frames_late(now), MAX_BURST):
-            self._timer = self._loop.call_soon(self._wake, pacer, turns + 1)
-            return
-        if pacer.give_up_late(now):
-            self._spurt = True
+        if now - pacer.deadline >= FRAME_SECONDS:  # a stall
+            if self._on_beat is not None and turns < min(pacer.frames_late(now), MAX_BURST):
+                self._timer = self._loop.call_soon(self._wake, pacer, turns + 1)
+                return
+            if pacer.give_up_late(now):
+                self._spurt = True
         going_on = True
         try:
             while going_on and pacer.due(now) and not self._closed:
@@ -179,7 +180,7 @@ class AudioSender:
     def _send_next(self, number: int) -> bool:
         """Send the packet of this frame time; False when nothing is left to play."""
         timestamp = self._base + number * self._frame_units & 0xFFFFFFFF
-        playback, payload = self._next_payload()
+        playback, payload = self._next_payload() if self._queue else (None, None)
         if playback is not None and playback.event_payload_type is not None:
             if payload:
                 self._send_event(playback, playback.event_payload_type, timestamp, payload)

@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 MAX_PARAMETERS: Final = 64
 """Custom parameters of a call: ours, and the carrier's own headers; what is beyond is left out."""
@@ -94,9 +94,8 @@ class StreamedCall:
         return prefix + (self.derived(prefix) if of is None else hashlib.sha256(of.encode()).hexdigest()[:32])
 
 
-@dataclass(frozen=True, slots=True)
-class AudioReceived:
-    """The agent said something: any number of bytes in the protocol's `form`."""
+class AudioReceived(NamedTuple):
+    """The agent said something: any number of bytes in the protocol's `form`. Made for each of its frames."""
 
     audio: bytes
 
