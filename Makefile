@@ -1,5 +1,5 @@
 # `make run` answers calls, `make test` proves it. Everything else is for people who work on the code.
-.PHONY: run test check format soak fuzz coverage mutation load flood load-media bench bench-parts bench-api test-fresh-clone docs site setup-run setup-test
+.PHONY: run test check format soak fuzz coverage mutation load flood load-media bench bench-latency bench-parts bench-api test-fresh-clone docs site setup-run setup-test
 .DEFAULT_GOAL := run
 bin := .venv/bin
 
@@ -54,6 +54,9 @@ load-media: setup-test      ## calls with audio on one core: over WebSocket, and
 
 bench: setup-test           ## the same calls through the gateway and through Kamailio: table, plot, data in docs/data
 	@$(bin)/python -m loadtests.bench_peers
+
+bench-latency: setup-test   ## how long callers wait beside a load: to the 100, to the agent, from a 503 to the fallback: make bench-latency RATE=100
+	@$(bin)/python -m loadtests.bench_latency --rate $(or $(RATE),100)
 
 bench-parts: setup-test     ## microseconds: parsing, the core, UDP, the relay, routes
 	@for each in parse core udp relay routes; do echo "== $$each"; $(bin)/python loadtests/bench_$$each.py; done

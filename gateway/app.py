@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import gc
 import secrets
 import signal
 import socket
@@ -51,6 +50,7 @@ from gateway.destinations.voicemail_message import VoicemailMessages
 from gateway.destinations.voicemail_outbox import VoicemailOutbox
 from gateway.destinations.waiting_sound import Kind, WaitingSounds
 from gateway.faults import StartError
+from gateway.garbage import collect_in_quiet, settle
 from gateway.media.disk import Disk
 from gateway.media.dual_stack_ports import DualStackPorts
 from gateway.media.g711 import CODECS
@@ -82,6 +82,7 @@ from gateway.speech.errors import SpeechError
 from gateway.stored_greetings import StoredGreetings
 from gateway.telemetry.call_log import CallLog
 from gateway.telemetry.disk_space import watch_disk_space
+from gateway.telemetry.gc_pauses import GcPauses
 from gateway.telemetry.loop_lag import INTERVAL, LoopLagMonitor
 from gateway.telemetry.media_totals import MediaTotals
 from gateway.telemetry.metrics import Metrics
@@ -132,11 +133,6 @@ LAST_EVENTS_SECONDS: Final = 2.0
 
 PERSONAL_BYTES: Final = 8 * 1024 * 1024
 """Of messages that name their caller: they are wanted again only if the same caller tries again."""
-
-GC_THRESHOLD: Final = (20_000, 1_000, 1_000)
-"""Allocations between collections. A finished call leaves no reference cycle (tested in `tests/sip`), so
-there is nothing to find. Only the youngest objects are looked through, in half a millisecond; looking through
-all of the last half minute's transactions would hold every call up for many."""
 
 log = structlog.get_logger("gateway")
 
@@ -307,14 +303,16 @@ class Gateway:
         lag = LoopLagMonitor(self._measured)
         lag.start()
         self._exit.callback(lag.stop)
+        pauses = GcPauses(self.metrics.gc_pause)
+        pauses.start()
+        self._exit.callback(pauses.stop)
         prober = Prober(self.sip, trusted, self.health, lambda: self.replica.view.agents())
         self._run(prober.run, "agent-probes")
         places = {"data": settings.data.dir, "recordings": local_directory(settings)}
         self._run(partial(watch_disk_space, places, self.metrics.disk_space), "disk-space")
         self._run(QualitySampler(self.registry).run, "audio-quality")
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*GC_THRESHOLD)
+        self._run(partial(collect_in_quiet, self.registry.__len__), "garbage")
+        settle()
 
     async def _load_certificates(self) -> Certificates:
         try:

@@ -58,6 +58,7 @@ class LatencyProbe:
         self._agent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         for sock in (self._caller, self._agent):
             sock.bind((host, 0))
+        self._sockets: tuple[socket.socket, ...] = (self._caller, self._agent)
         self._host = host
         self._body = _SDP.format(host=host).encode()
         self._calls = itertools.count()
@@ -144,27 +145,32 @@ class LatencyProbe:
     def _serve(self, timeout: float) -> list[tuple[str, bytes]]:
         """Read what is there, answer as the agent; returns the caller's messages and the agent's INVITEs."""
         events: list[tuple[str, bytes]] = []
-        readable, _, _ = select.select([self._caller, self._agent], [], [], timeout)
+        readable, _, _ = select.select(self._sockets, [], [], timeout)
         for sock in readable:
             message, source = sock.recvfrom(65535)
             if sock is self._caller:
                 events.append(("caller", message))
-            elif message.startswith((b"INVITE ", b"BYE ", b"OPTIONS ")):
-                self._agent.sendto(self._answer(message), source)
-                if message.startswith(b"INVITE "):
+            else:
+                self._take(sock, message, source)
+                if sock is self._agent and message.startswith(b"INVITE "):
                     events.append(("agent", message))
         return events
 
-    def _answer(self, request: bytes) -> bytes:
-        """200 to anything, with SDP to an INVITE."""
+    def _take(self, sock: socket.socket, message: bytes, source: Address) -> None:
+        """Answer what comes to an agent."""
+        if message.startswith((b"INVITE ", b"BYE ", b"OPTIONS ")):
+            sock.sendto(self._answer(message, body=self._body), source)
+
+    def _answer(self, request: bytes, status: bytes = b"SIP/2.0 200 OK", *, body: bytes = b"") -> bytes:
+        """A response; `body` goes with that to an INVITE."""
         head = request.partition(b"\r\n\r\n")[0].split(b"\r\n")[1:]
-        lines = [b"SIP/2.0 200 OK", *(line for line in head if line.startswith((b"Via:", b"Record-Route:")))]
+        lines = [status, *(line for line in head if line.startswith((b"Via:", b"Record-Route:")))]
         to = _header(request, b"To:")
         lines += [_header(request, b"From:"), to if b";tag=" in to else to + b";tag=probe"]
         lines += [_header(request, b"Call-ID:"), _header(request, b"CSeq:")]
-        body = b""
-        if request.startswith(b"INVITE "):
+        if not request.startswith(b"INVITE "):
+            body = b""
+        if body:
             host, port = self._agent.getsockname()
             lines += [f"Contact: <sip:probe@{host}:{port}>".encode(), b"Content-Type: application/sdp"]
-            body = self._body
         return b"\r\n".join([*lines, b"Content-Length: %d" % len(body), b"", b""]) + body

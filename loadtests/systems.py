@@ -54,13 +54,22 @@ class System:
 
 
 def voice_gateway(
-    directory: Path, stack: contextlib.ExitStack, rows: Rows, **sections: dict[str, object]
+    directory: Path,
+    stack: contextlib.ExitStack,
+    rows: Rows,
+    *,
+    prepare: Callable[[Exchange], None] = lambda exchange: None,
+    **sections: dict[str, object],
 ) -> System:
-    """One process of ours, its embedded Redis not measured; sections: further settings."""
+    """One process of ours, its embedded Redis not measured.
+
+    prepare: may declare more numbers; sections: further settings.
+    """
     sections.setdefault("drain", {"timeout": 2.0})  # beyond its capacity calls are left behind unfinished
     exchange = Exchange(directory, logs={"level": "warning"}, **sections)
     gateway = stack.enter_context(exchange.gateway)
     exchange.load(rows)
+    prepare(exchange)
     return System("voice-gateway", gateway.sip, gateway.pid, gateway.metric)
 
 

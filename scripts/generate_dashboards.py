@@ -201,7 +201,10 @@ OVERVIEW = Dashboard(
         Panel(
             "Is the process late?",
             "How late the event loop runs its timers, p99. Beyond 50 ms audio stutters.",
-            (Query(quantile(0.99, "gateway_event_loop_lag_seconds", by="instance"), "{{instance}}"),),
+            (
+                Query(quantile(0.99, "gateway_event_loop_lag_seconds", by="instance"), "{{instance}}"),
+                Query(quantile(0.99, "gateway_gc_pause_seconds", by="instance"), "{{instance}} garbage"),
+            ),
             unit="s",
         ),
         Panel(

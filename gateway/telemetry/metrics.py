@@ -42,6 +42,7 @@ METHODS: Final = (
 )
 OTHER: Final = "other"
 LEGS: Final = ("caller", "agent")
+_GENERATIONS: Final = ("0", "1", "2")
 TRANSACTION_KINDS: Final = ("invite_client", "invite_server", "client", "server")
 
 RECORDING_RESULTS: Final = (
@@ -203,6 +204,13 @@ class Metrics:
             "gateway_event_loop_lag_seconds",
             "How late the event loop ran a timer.",
             buckets=LATENCY_BUCKETS[:12],
+            registry=registry,
+        )
+        self.gc_pauses = Spread(
+            "gateway_gc_pause_seconds",
+            "How long each garbage collection held everything up, by the oldest generation looked through.",
+            ("generation",),
+            buckets=LATENCY_BUCKETS[:10],
             registry=registry,
         )
         self.endpoint_up = Gauge(
@@ -431,6 +439,12 @@ class Metrics:
     def propagated(self, seconds: float) -> None:
         """A change became routable that long after it was accepted."""
         self.propagation.observe(seconds)
+
+    # The process.
+
+    def gc_pause(self, generation: int, seconds: float) -> None:
+        """The garbage collector has looked through everything up to a generation."""
+        self.gc_pauses.observe((_GENERATIONS[generation],), seconds)
 
     # Media.
 

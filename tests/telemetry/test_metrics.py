@@ -61,6 +61,7 @@ MORE = {
     "gateway_recordings": ("result",),
     "gateway_recordings_waiting": (),
     "gateway_transfers": ("result",),
+    "gateway_gc_pause_seconds": ("generation",),
     "gateway_recordings_files": (),
     "gateway_recordings_bytes": (),
 }
