@@ -62,6 +62,11 @@ MORE = {
     "gateway_recordings_waiting": (),
     "gateway_transfers": ("result",),
     "gateway_gc_pause_seconds": ("generation",),
+    "gateway_agent_cluster_calls": ("agent",),
+    "gateway_agent_places": ("answer",),
+    "gateway_agent_places_alone": (),
+    "gateway_nodes": ("state",),
+    "routing_revisions_behind": (),
     "gateway_recordings_files": (),
     "gateway_recordings_bytes": (),
 }
