@@ -13,9 +13,10 @@ from gateway.api_service import PUBLISHING_FAILURES, ApiService, ApiStartError, 
 from gateway.app import web_address
 from gateway.config import Settings
 from gateway.faults import StartError
+from gateway.redis_access import redis_place
 from gateway.web.server import PortTaken, WebServer, make_app
+from routing.nodes import NodeRegistry
 from routing.redis_clients import BACKGROUND_TIMEOUT, connect
-from routing.redis_server import socket_url
 
 log = structlog.get_logger("api")
 
@@ -47,17 +48,15 @@ async def serve_api(
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     host, port = web_address(listen)
     async with contextlib.AsyncExitStack() as exit_stack:
-        service = make_service(settings)
+        # Without a Redis of its own it is the gateway's private one, on the same machine.
+        redis = connect(redis_place(settings), BACKGROUND_TIMEOUT)
+        exit_stack.push_async_callback(redis.aclose)
+        service = make_service(settings, nodes=NodeRegistry(redis))
         try:
             await service.open()
         except ApiStartError as error:
             raise StartError(str(error)) from error
         exit_stack.push_async_callback(service.close)
-        # Without a Redis of its own it is the gateway's private one, on the same machine.
-        redis = connect(
-            settings.redis.url.get_secret_value() or socket_url(settings.data.dir), BACKGROUND_TIMEOUT
-        )
-        exit_stack.push_async_callback(redis.aclose)
         publisher = service.publisher(redis)
         work = asyncio.create_task(service.run(publisher, service.intake(redis)))
 

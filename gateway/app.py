@@ -39,6 +39,7 @@ from gateway.calls.remote_calls import RemoteCalls
 from gateway.calls.sampling import QualitySampler
 from gateway.calls.transfers import TransferRules
 from gateway.certificates import CertificateError, Certificates
+from gateway.cluster import Cluster
 from gateway.config import Settings
 from gateway.destinations.announcement import Announcement
 from gateway.destinations.prober import Prober
@@ -64,6 +65,7 @@ from gateway.operator_key import operator_key
 from gateway.recordings.retention import Limits, Swept, keep_swept
 from gateway.recordings.shelf import Shelf
 from gateway.recordings_place import local_directory, open_store
+from gateway.redis_access import redis_place
 from gateway.registrations import Registrations
 from gateway.sip.bridge import Witness
 from gateway.sip.digest_server import Authenticator
@@ -106,7 +108,8 @@ from routing.health import EndpointHealth
 from routing.message_variables import MARK
 from routing.models import Agent, PhoneNumber
 from routing.numbers_file import NumbersFileError
-from routing.redis_clients import BACKGROUND_TIMEOUT, connect
+from routing.redis_clients import BACKGROUND_TIMEOUT, HOT_TIMEOUT, connect
+from routing.redis_place import RedisPlace
 from routing.redis_server import EmbeddedRedis, RedisUnavailable
 from routing.remote_api import RemoteApi
 from routing.remote_sync import RemoteSync
@@ -215,6 +218,7 @@ class Gateway:
             time.monotonic,
             threshold=settings.agents.failures_to_open,
             probe_interval=settings.agents.probe_interval,
+            places=self.cluster.leases,
         )
         media = settings.media
         host = await asyncio.to_thread(
@@ -311,6 +315,7 @@ class Gateway:
         places = {"data": settings.data.dir, "recordings": local_directory(settings)}
         self._run(partial(watch_disk_space, places, self.metrics.disk_space), "disk-space")
         self._run(QualitySampler(self.registry).run, "audio-quality")
+        self._run(self.cluster.run, "cluster")
         self._run(partial(collect_in_quiet, self.registry.__len__), "garbage")
         settle()
 
@@ -550,14 +555,14 @@ class Gateway:
 
     async def _start_routing(self) -> None:
         settings = self.settings
-        url = settings.redis.url.get_secret_value()
-        if not url:
+        place = redis_place(settings)
+        if not settings.redis.url.get_secret_value():
             server = EmbeddedRedis(settings.data.dir, lambda text: log.warning("redis", detail=text))
             await server.start()
             self._exit.push_async_callback(server.stop)
-            url = server.url
+        self._start_cluster(place)
         if settings.routing.numbers_file is not None:
-            writer = self._writer(url)
+            writer = self._writer(place)
             self._sync = FileSync(
                 settings.routing.numbers_file,
                 RoutingCache(writer),
@@ -567,11 +572,11 @@ class Gateway:
             await self._first_sync(self._sync)
             self._run(partial(self._sync.watch, settings.routing.reload_interval), "numbers-file")
         elif settings.api.serve and not settings.api.remote_url:
-            await self._start_api(self._writer(url))
+            await self._start_api(self._writer(place))
         if settings.routing.numbers_file is None and not settings.api.remote_url:
-            await self._start_events(self._writer(url))
+            await self._start_events(self._writer(place))
         self.replica = Replica(
-            url,
+            place,
             self.metrics,
             snapshot_path=settings.data.dir / "routes.snapshot",
             on_loaded=self._prepare,
@@ -580,7 +585,7 @@ class Gateway:
         await self.replica.start()
         self._exit.push_async_callback(self.replica.stop)
         if settings.api.remote_url:  # after the replica: what it serves by is not given up lightly
-            self._remote = self._remote_sync(self._writer(url))
+            self._remote = self._remote_sync(self._writer(place))
             self._run(self._remote.run, "remote-api")
             if not self.replica.loaded:
                 with contextlib.suppress(TimeoutError):
@@ -626,10 +631,27 @@ class Gateway:
             async with asyncio.timeout(LAST_EVENTS_SECONDS):
                 await events.flush()
 
-    def _writer(self, url: str) -> Redis:
-        writer = connect(url, BACKGROUND_TIMEOUT)
+    def _writer(self, place: RedisPlace, timeout: float = BACKGROUND_TIMEOUT) -> Redis:
+        writer = connect(place, timeout)
         self._exit.push_async_callback(writer.aclose)
         return writer
+
+    def _start_cluster(self, place: RedisPlace) -> None:
+        """Be one of the gateways that share this Redis; said once everything else has started."""
+        self.cluster = Cluster(
+            self._writer(place, HOT_TIMEOUT),
+            self._writer(place),
+            self.node.name,
+            self.metrics,
+            region=self.settings.node.region,
+            calls=self.registry.__len__,
+            draining=lambda: self.limits.draining,
+            addresses=lambda: self.sip.carrier_addresses,
+            advertised_host=self.settings.sip.advertised_host,
+            routes=lambda: self.replica.view,
+            sync_age=lambda: self.replica.age,
+        )
+        self._exit.push_async_callback(self.cluster.stop)
 
     def _remember(self, event: CallRecorded) -> None:
         """A call is over: it goes to the API's history, or to our own."""
@@ -644,7 +666,9 @@ class Gateway:
         from gateway.api_service import make_calls_service
 
         key = await asyncio.to_thread(operator_key, self.settings.data.dir)
-        self._calls = make_calls_service(self.settings, self.metrics.registry, self.node, key)
+        self._calls = make_calls_service(
+            self.settings, self.metrics.registry, self.node, key, self.cluster.registry
+        )
         try:
             await self._calls.open()
         except STORE_FAILURES as error:
@@ -660,7 +684,7 @@ class Gateway:
         from gateway.web.console.pages import Console
 
         mask = self.settings.logs.mask_personal_data
-        desk = ConsoleDesk(self, self.node, service.calls, mask=mask)
+        desk = ConsoleDesk(self, self.node, service.calls, mask=mask, nodes=self.cluster.registry)
         console = await asyncio.to_thread(Console, desk, service.keys)
         console.install(app)
 
@@ -758,7 +782,7 @@ class Gateway:
         """Open the phone-number API; the web server serves it once it is installed there."""
         from gateway.api_service import FIRST_SYNC_SECONDS, ApiStartError, make_service
 
-        self.api = make_service(self.settings, self.metrics.registry, self.node)
+        self.api = make_service(self.settings, self.metrics.registry, self.node, self.cluster.registry)
         try:
             await self.api.open()
         except ApiStartError as error:
@@ -853,6 +877,7 @@ class Gateway:
         metrics.dropped("receive_buffer_full", self.sip.lost())
         if self.certificates.certificate is not None:
             metrics.certificate_expiry.labels("sip").set(self.certificates.certificate.seconds_left)
+        self.cluster.refresh()
         metrics.agent_calls.clear()
         metrics.endpoint_up.clear()
         for status in self.health.snapshot():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Final, Protocol
 
@@ -38,7 +38,7 @@ class Cluster:
         name: of this node; region: where it is, may be empty.
         metrics: count.
         calls: in progress here; draining: whether new ones are refused.
-        address: where carriers reach us, once that is known.
+        addresses: where carriers reach us; advertised_host: the name or address by which, if not by those.
         routes: served by; sync_age: seconds since they were known to be current.
 
     Attributes:
@@ -57,7 +57,8 @@ class Cluster:
         region: str = "",
         calls: Callable[[], int],
         draining: Callable[[], bool],
-        address: Callable[[], str],
+        addresses: Callable[[], Sequence[tuple[str, int]]],
+        advertised_host: str,
         routes: Callable[[], Served],
         sync_age: Callable[[], float],
     ) -> None:
@@ -80,7 +81,8 @@ class Cluster:
         self._region = region
         self._calls = calls
         self._draining = draining
-        self._address = address
+        self._addresses = addresses
+        self._advertised_host = advertised_host
         self._routes = routes
         self._sync_age = sync_age
         self._version = version("voice-gateway")
@@ -114,13 +116,21 @@ class Cluster:
         self._metrics.places_alone.set(0)
         log.info("places at agents are shared again")
 
+    @property
+    def _address(self) -> str:
+        addresses = self._addresses()
+        if not addresses:
+            return ""
+        host, port = self._advertised_host or addresses[0][0], addresses[0][1]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
     def _words(self) -> NodeWords:
         routes, age = self._routes(), self._sync_age()
         return NodeWords(
             incarnation=self.incarnation,
             version=self._version,
             started_at=self._started_at,
-            address=self._address(),
+            address=self._address,
             region=self._region,
             calls=self._calls(),
             draining=self._draining(),

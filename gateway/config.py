@@ -29,6 +29,8 @@ from gateway.faults import ConfigError
 from gateway.sip.addresses import AddressError, parse_address
 from gateway.variables import CLIENT_VARIABLES, ENV_FILE, ENV_PREFIX
 from routing import message_variables
+from routing.models import REGION_PATTERN
+from routing.redis_place import RedisUrlError, TlsFiles, parse_place
 from storage.opening import StorageUrlError, parse_url
 
 __all__ = ["ConfigError", "Settings", "load"]
@@ -163,13 +165,49 @@ class Data(Section):
     )
 
 
+class Node(Section):
+    """One gateway among others."""
+
+    region: str = Field(
+        default="",
+        pattern=REGION_PATTERN,
+        description=(
+            "Where it is, e.g. `eu-west`: agents' endpoints of the same region are preferred. Empty: nowhere"
+            " in particular."
+        ),
+    )
+
+
 class Redis(Section):
-    """The routing cache."""
+    """What gateways share: routes, who there is, places at agents."""
 
     url: SecretStr = Field(
         default=SecretStr(""),
-        description="`redis://…`, `rediss://…` or `unix://…`; empty starts a private redis-server.",
+        description=(
+            "`redis://user:password@host:6379/0`, `rediss://…` over TLS, `unix:///path`;"
+            " `redis+sentinel://user:password@s1:26379,s2,s3/NAME/0`; `redis+cluster://c1:6379,c2:6379`; both"
+            " also as `rediss+…`. Empty starts a private redis-server."
+        ),
     )
+    ca_file: Path | None = Field(
+        default=None,
+        description="Certificates (PEM) that vouch for Redis and Sentinels, beside the system's.",
+    )
+    certificate: Path | None = Field(
+        default=None, description="Certificate (PEM) that we show to Redis; empty: none."
+    )
+    key: Path | None = Field(
+        default=None, description="Its private key (PEM, not encrypted); empty: in the same file."
+    )
+    sentinel_username: str = Field(default="", description="Our user at Sentinels, if they have users.")
+    sentinel_password: SecretStr = Field(
+        default=SecretStr(""), description="Our password at Sentinels; that at Redis stands in the URL."
+    )
+
+    @property
+    def tls_files(self) -> TlsFiles:
+        """As `routing.redis_place` takes them."""
+        return TlsFiles(self.ca_file, self.certificate, self.key or self.certificate)
 
 
 class Routing(Section):
@@ -748,6 +786,7 @@ class Settings(BaseSettings):
     web: Web = Web()
     data: Data = Data()
     redis: Redis = Redis()
+    node: Node = Node()
     routing: Routing = Routing()
     api: Api = Api()
     carriers: Carriers = Carriers()
@@ -821,6 +860,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
             "sip.discover_host: the address is in sip.advertised_host already: remove one of them"
         )
     _check_sources(settings)
+    _check_redis(settings.redis)
     _check_dns(settings.agents)
     _check_proxies(settings.admission)
     _check_storage(settings.storage)
@@ -853,6 +893,24 @@ def _check_sources(settings: Settings) -> None:
             f"api.bootstrap_key: write {MIN_KEY} to {MAX_KEY} printable ASCII characters without spaces,"
             " best `oi_sk_` and 32 random ones"
         )
+
+
+def _check_redis(redis: Redis) -> None:
+    url = redis.url.get_secret_value()
+    try:
+        place = parse_place(url) if url else None
+    except RedisUrlError as error:
+        raise ConfigError(f"redis.url: {error}") from None
+    if (redis.ca_file or redis.certificate or redis.key) and not (place and place.tls):
+        raise ConfigError(
+            "redis.ca_file, redis.certificate: only of use with rediss:// or rediss+…:// in redis.url"
+        )
+    if redis.key and not redis.certificate:
+        raise ConfigError("redis.certificate: needed with redis.key")
+    if (redis.sentinel_username or redis.sentinel_password.get_secret_value()) and not (
+        place and place.kind == "sentinel"
+    ):
+        raise ConfigError("redis.sentinel_password: only of use with redis+sentinel:// in redis.url")
 
 
 def _check_dns(agents: Agents) -> None:

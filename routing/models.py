@@ -14,6 +14,9 @@ DIRECT_MEDIA = "media=direct"
 RecordingPolicy: TypeAlias = Literal["off", "voicemail", "all"]
 """What of calls is recorded: nothing, messages in the voicemail, or messages and whole calls."""
 
+REGION_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$|^$"
+"""A region's name, as clouds write them; empty for none."""
+
 KNOWN_URLS = 10_000
 """Endpoint URLs whose parts are remembered: asked for by every call."""
 

@@ -142,8 +142,8 @@ def _host(text: str, default_port: int) -> tuple[str, int]:
     """One of a list: a name or an address, IPv6 in brackets, with or without a port."""
     host, port = text, ""
     if text.startswith("["):
-        host, _, behind = text[1:].partition("]")
-        port = behind.removeprefix(":")
+        host, closed, behind = text[1:].partition("]")
+        host, port = host if closed else "", behind.removeprefix(":")
     elif ":" in text:
         host, _, port = text.partition(":")
     usable = (

@@ -7,12 +7,12 @@ import contextlib
 
 from gateway.cli.errors import UsageError
 from gateway.config import Settings
+from gateway.redis_access import redis_place
 from routing import snapshot
 from routing.cache import Change, RoutingCache, encode
 from routing.follower import FAILURES
 from routing.numbers_file import NumbersFileError, load
 from routing.redis_clients import BACKGROUND_TIMEOUT, connect
-from routing.redis_server import socket_url
 from routing.view import RouteView
 
 
@@ -23,8 +23,7 @@ async def find_routes(settings: Settings) -> tuple[RouteView, str]:
         UsageError: none of these has any.
 
     """
-    url = settings.redis.url.get_secret_value() or socket_url(settings.data.dir)
-    client = connect(url, BACKGROUND_TIMEOUT)
+    client = connect(redis_place(settings), BACKGROUND_TIMEOUT)
     try:
         view = await _from_redis(RoutingCache(client))
         if view is not None:
