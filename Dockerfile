@@ -1,19 +1,34 @@
 # syntax=docker/dockerfile:1
 # A node, for Compose, Kubernetes or by hand: docs/deploy.md. Redis is somewhere else (redis.url).
+# With --build-arg BUILD=compiled its SIP core is machine code: docs/performance.md.
 
 FROM python:3.12-slim-bookworm AS build
+ARG BUILD=pure
 WORKDIR /build
 RUN python -m venv /opt/voice-gateway
 ENV PATH=/opt/voice-gateway/bin:$PATH
 # First what changes seldom: this layer is kept until the lock changes.
 COPY requirements/run.lock requirements/run.lock
 RUN pip install --no-cache-dir --require-hashes -r requirements/run.lock
+COPY requirements/compiled.lock requirements/compiled.lock
+RUN python -m venv /opt/compiler && \
+    if [ "$BUILD" = compiled ]; then \
+        apt-get update -qq && apt-get install -qq -y --no-install-recommends gcc libc6-dev && \
+        rm -rf /var/lib/apt/lists/* && \
+        /opt/compiler/bin/pip install --no-cache-dir --require-hashes -r requirements/compiled.lock; \
+    fi
 COPY pyproject.toml README.md LICENSE ./
 COPY api api
 COPY gateway gateway
 COPY routing routing
 COPY storage storage
-RUN pip install --no-cache-dir --no-deps --no-build-isolation . && \
+COPY scripts/compiled_wheel.py scripts/compiled_wheel.py
+RUN if [ "$BUILD" = compiled ]; then \
+        HATCH_BUILD_HOOK_ENABLE_CUSTOM=true /opt/compiler/bin/python -m hatchling build -t wheel -d wheels && \
+        pip install --no-cache-dir --no-deps wheels/*.whl; \
+    else \
+        pip install --no-cache-dir --no-deps --no-build-isolation .; \
+    fi && \
     pip uninstall --yes pip hatchling editables && \
     # A seventh of the whole: where numbers are on a map, and others' tests.
     find /opt/voice-gateway/lib -type d \( -name tests -o -path '*/phonenumbers/geodata' \) -prune -exec rm -r {} + && \

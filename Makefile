@@ -1,5 +1,5 @@
 # `make run` answers calls, `make test` proves it. Everything else is for people who work on the code.
-.PHONY: run test check format soak fuzz coverage mutation load flood load-media bench bench-latency bench-parts bench-api test-fresh-clone docs site setup-run setup-test
+.PHONY: run test check compiled format soak fuzz coverage mutation load flood load-media bench bench-latency bench-parts bench-api test-fresh-clone docs site setup-run setup-test
 .DEFAULT_GOAL := run
 bin := .venv/bin
 
@@ -9,6 +9,7 @@ run: setup-run              ## start with demo numbers and say what to dial
 test: setup-test            ## the whole suite, with real SIPp, baresip, Redis and PostgreSQL
 	@$(bin)/python -m pytest -n auto --ignore tests/e2e
 	@$(bin)/python -m pytest tests/e2e
+	@$(MAKE) --no-print-directory compiled
 
 check: setup-test           ## linters, types, import rules, generated docs
 	@scripts/check
@@ -21,6 +22,11 @@ docs: setup-test            ## write the pages that are made from code
 
 site: setup-test            ## the pages of docs/ as a site, in ./site
 	@NO_MKDOCS_2_WARNING=1 $(bin)/mkdocs build --strict --quiet
+
+compiled: setup-test        ## the compiled build in .venv-compiled, and what tests the SIP core once more on that
+	@scripts/compiled
+	@PYTHONSAFEPATH=1 .venv-compiled/bin/python -m pytest -o pythonpath= -n auto tests/sip tests/test_build.py
+	@PYTHONSAFEPATH=1 .venv-compiled/bin/python -m tests.simulation --seeds $(or $(SEEDS),0:30)
 
 test-fresh-clone: setup-test ## the README's two commands as a newcomer types them; wants ports 5060 and 8080
 	@VOICE_GATEWAY_FRESH_CLONE=1 $(bin)/python -m pytest tests/e2e/test_two_commands.py

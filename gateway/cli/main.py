@@ -6,7 +6,6 @@ What a verb needs is imported when it runs: `--help` answers at once, however mu
 from __future__ import annotations
 
 import sys
-from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,6 +44,27 @@ def settings(config: Path | None) -> Settings:
     from gateway.config import load
 
     return load(config)
+
+
+def _version_wanted(wanted: bool) -> None:
+    if wanted:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_version_wanted,
+            is_eager=True,
+            help="Print the version, and whether this build is pure Python or compiled.",
+        ),
+    ] = False,
+) -> None:
+    """What may stand before the verb."""
 
 
 @app.command()
@@ -243,8 +263,10 @@ def rotate_secrets(config: ConfigOption = None) -> None:
 
 @app.command()
 def version() -> None:
-    """Print the version."""
-    typer.echo(f"voice-gateway {installed_version('voice-gateway')}")
+    """Print the version, and how it was built."""
+    from gateway.build import BUILD
+
+    typer.echo(f"voice-gateway {BUILD}")
 
 
 def main() -> None:

@@ -42,7 +42,7 @@ EXPIRED: HeaderList = (("Reason", 'SIP;cause=408;text="Session timer expired"'),
 """What a BYE says to a peer who has not refreshed the session (RFC 3326)."""
 
 
-class LegStateError(RuntimeError):
+class LegStateError(Exception):
     """A verb was called out of order: a mistake of ours, never of the peer's."""
 
 

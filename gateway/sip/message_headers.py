@@ -27,7 +27,7 @@ class Headers:
 
         first: each name's first value, if it is at hand.
         """
-        headers = cls.__new__(cls)
+        headers = cls()
         headers._items = items
         headers._first = first
         return headers

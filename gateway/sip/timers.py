@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
-from itertools import count
-from typing import Any, TypeAlias, cast
+from typing import TypeAlias
 
 COMPACT_ABOVE = 256
 """Cancelled entries tolerated before the heap is rebuilt; beyond it they may at most equal the live ones.
@@ -17,30 +16,34 @@ finished calls in memory; rebuilding whenever the dead outnumber the living cost
 Callback: TypeAlias = Callable[[], None]
 
 
-class Timer(list[Any]):
-    """One deadline that can be taken back: deadline, order, callback (None once over), queue.
+class Timer:
+    """One deadline that can be taken back.
 
-    It is its own heap entry, since lists compare item by item in C; no two have the same order, so that
-    neither callbacks nor queues are ever compared.
+    deadline: seconds of the queue's clock.
     """
 
-    __slots__ = ()
+    __slots__ = ("_callback", "_queue", "deadline")
 
-    @property
-    def deadline(self) -> float:
-        """Seconds of the queue's clock."""
-        return cast(float, self[0])
+    def __init__(self, deadline: float, callback: Callback, queue: TimerQueue) -> None:
+        self.deadline = deadline
+        self._callback: Callback | None = callback
+        self._queue = queue
 
     @property
     def pending(self) -> bool:
         """Neither due yet nor cancelled."""
-        return self[2] is not None
+        return self._callback is not None
 
     def cancel(self) -> None:
         """Take it back. Idempotent, and harmless after the deadline."""
-        if self[2] is not None:
-            self[2] = None
-            self[3]._cancelled()
+        if self._callback is not None:
+            self._callback = None
+            self._queue.cancelled()
+
+    def take(self) -> Callback | None:
+        """What is to be called now, once; None if it was taken back."""
+        callback, self._callback = self._callback, None
+        return callback
 
 
 class TimerQueue:
@@ -58,8 +61,9 @@ class TimerQueue:
     def __init__(self, clock: Callable[[], float], wake: Callable[[float], None]) -> None:
         self._clock = clock
         self._wake = wake
-        self._heap: list[Timer] = []
-        self._order = count()
+        # No two entries have the same order, so that timers are never compared.
+        self._heap: list[tuple[float, int, Timer]] = []
+        self._order = 0
         self._dead = 0
         self._announced: float | None = None
 
@@ -79,8 +83,9 @@ class TimerQueue:
     def schedule(self, delay: float, callback: Callback) -> Timer:
         """Call `callback` in `delay` seconds, unless the timer is cancelled."""
         deadline = self._clock() + delay
-        timer = Timer((deadline, next(self._order), callback, self))
-        heappush(self._heap, timer)
+        timer = Timer(deadline, callback, self)
+        self._order += 1
+        heappush(self._heap, (deadline, self._order, timer))
         if self._announced is None or deadline < self._announced:
             self._announced = deadline
             self._wake(deadline)
@@ -90,8 +95,8 @@ class TimerQueue:
         """When the next pending timer is due; None when none is."""
         heap = self._heap
         while heap:
-            if heap[0][2] is not None:
-                return heap[0].deadline
+            if heap[0][2].pending:
+                return heap[0][0]
             heappop(heap)
             self._dead -= 1
         return None
@@ -106,17 +111,18 @@ class TimerQueue:
         now = self._clock()
         try:
             while (deadline := self.next_deadline()) is not None and deadline <= now:
-                timer = heappop(self._heap)
-                callback, timer[2] = timer[2], None
-                callback()
+                callback = heappop(self._heap)[2].take()
+                if callback is not None:
+                    callback()
         finally:
             self._announced = self.next_deadline()
             if self._announced is not None:
                 self._wake(self._announced)
 
-    def _cancelled(self) -> None:
+    def cancelled(self) -> None:
+        """Count a timer that was taken back, and drop all of them when they are too many."""
         self._dead += 1
         if self._dead > COMPACT_ABOVE and self._dead > len(self._heap) // 2:
-            self._heap = [entry for entry in self._heap if entry[2] is not None]
+            self._heap = [entry for entry in self._heap if entry[2].pending]
             heapify(self._heap)
             self._dead = 0

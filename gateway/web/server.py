@@ -10,6 +10,8 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.aiohttp import make_aiohttp_handler
 
+from gateway.build import BUILD
+
 MAX_REQUEST_BYTES: Final = 64 * 1024
 """Nothing here takes a body; what a confused client sends is cut short."""
 
@@ -36,7 +38,7 @@ def make_app(
         return await scrape(request)
 
     async def healthz(_request: web.Request) -> web.Response:
-        return _json({"status": "alive"}, 200)
+        return _json({"status": "alive", "version": BUILD.version, "build": BUILD.kind}, 200)
 
     async def readyz(_request: web.Request) -> web.Response:
         reasons = list(obstacles())

@@ -1,0 +1,80 @@
+"""The build hook of the compiled wheel: what hatchling does when HATCH_BUILD_HOOK_ENABLE_CUSTOM is "true".
+
+    HATCH_BUILD_HOOK_ENABLE_CUSTOM=true python -m pip wheel --no-deps .
+
+Without it the wheel is pure. The modules to compile stand in `pyproject.toml`, at this hook. They become one
+extension module, so that calls among them are calls of C, and a stub for each; their sources stay in the
+wheel, for tracebacks. Nothing is written into the checkout, where a stale stub would hide its source from
+everybody who works there; that is why this is not the plug-in hatch-mypyc, which builds in place.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+GROUP = "voice_gateway"
+"""The extension module that holds everything: ``voice_gateway__mypyc``."""
+
+
+class CompiledWheel(BuildHookInterface[Any]):
+    """Compiles with mypyc, and puts what comes of it into the wheel."""
+
+    PLUGIN_NAME = "custom"
+
+    _work: Path | None = None
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Compile; an editable installation runs from the sources, and stays pure."""
+        if self.target_name != "wheel" or version == "editable":
+            return
+        self._work = Path(mkdtemp(prefix="voice-gateway-wheel-"))
+        built = self._work / "wheel"
+        compile_modules(Path(self.root), self._work, self.config["modules"], self.config["optimisation"])
+        build_data["force_include"] |= {
+            str(path): str(path.relative_to(built)) for path in sorted(built.rglob("*")) if path.is_file()
+        }
+        build_data["pure_python"] = False
+        build_data["infer_tag"] = True
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        """Leave nothing behind."""
+        if self._work is not None:
+            shutil.rmtree(self._work)
+
+
+def compile_modules(root: Path, work: Path, modules: list[str], optimisation: str) -> None:
+    """Put extension modules into `work`/wheel, laid out as in a wheel.
+
+    root: the checkout.
+    work: an empty directory, for everything that is made.
+    modules: paths from there.
+    optimisation: the C compiler's level.
+    """
+    from mypyc.build import mypycify
+    from setuptools import Distribution
+    from setuptools.command.build_ext import build_ext
+
+    before = Path.cwd()
+    os.chdir(root)  # mypyc names a module by its path from here
+    try:
+        extensions = mypycify(
+            [f"--config-file={os.devnull}", f"--cache-dir={work / 'mypy'}", "--strict", *modules],
+            opt_level=optimisation,
+            debug_level="0",
+            multi_file=True,
+            target_dir=str(work / "c"),
+            group_name=GROUP,
+        )
+        command = build_ext(Distribution({"name": GROUP, "ext_modules": extensions}))
+        command.build_lib, command.build_temp = str(work / "wheel"), str(work / "objects")
+        command.parallel = os.cpu_count()
+        command.ensure_finalized()
+        command.run()
+    finally:
+        os.chdir(before)
