@@ -11,6 +11,8 @@ ENV PATH=/opt/voice-gateway/bin:$PATH
 COPY requirements/run.lock requirements/run.lock
 RUN pip install --no-cache-dir --require-hashes -r requirements/run.lock
 COPY requirements/compiled.lock requirements/compiled.lock
+# Debian keeps no older version of gcc to ask for.
+# hadolint ignore=DL3008
 RUN python -m venv /opt/compiler && \
     if [ "$BUILD" = compiled ]; then \
         apt-get update -qq && apt-get install -qq -y --no-install-recommends gcc libc6-dev && \

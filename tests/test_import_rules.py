@@ -21,7 +21,7 @@ ALLOWED = {
     "traces": {"traces", "sip", "media", "routing"},
     "workers": {"workers", "sip"},
     "calls": {"calls", "destinations", "admission", "recordings", "routing", *LEAVES},
-    "web": {"web", "telemetry", "traces", "calls", "admission", "routing"},
+    "web": {"web", "telemetry", "traces", "calls", "admission", "routing", "build"},
     "demo": {"demo", *LEAVES},
 }
 """Room of `gateway` → rooms that it may import. Files beside the rooms (app, cli, config) compose them."""
