@@ -47,5 +47,7 @@ def test_a_build_is_named_by_what_runs() -> None:
 def test_every_listed_module_is_machine_code() -> None:
     names = [module.removesuffix(".py").replace("/", ".") for module in listed()]
     check = "import importlib, sys\nfor name in sys.argv[1:]: print(importlib.import_module(name).__file__)"
-    done = subprocess.run([sys.executable, "-P", "-c", check, *names], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", check, *names], capture_output=True, text=True, check=True
+    )
     assert [line for line in done.stdout.splitlines() if line.endswith(".py")] == []
