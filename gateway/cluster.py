@@ -12,6 +12,7 @@ from typing import Final, Protocol
 import structlog
 from redis.asyncio import Redis
 
+from gateway.redis_watch import RedisWatch
 from gateway.telemetry.metrics import Metrics
 from routing.heartbeat import Heartbeat
 from routing.leases import Leases
@@ -64,8 +65,9 @@ class Cluster:
     ) -> None:
         self.incarnation = secrets.token_hex(INCARNATION_BYTES)
         self.registry = NodeRegistry(redis)
+        self._watch = RedisWatch(metrics)
         self.heartbeat = Heartbeat(
-            self.registry, name, self._words, on_beat=self._heard, on_error=self._not_heard
+            self.registry, name, self._words, on_beat=self._heard, on_error=self._watch.failed
         )
         owner = f"{name}#{self.incarnation}"
         self.leases = Leases(
@@ -139,12 +141,10 @@ class Cluster:
             sync_age=None if age == float("inf") else round(age, 1),
         )
 
-    def _heard(self, neighbours: Neighbours) -> None:
+    def _heard(self, neighbours: Neighbours, seconds: float) -> None:
+        self._watch.answered(neighbours, seconds)
         routes = self._routes()
         self._metrics.nodes.labels("up").set(neighbours.up)
         self._metrics.nodes.labels("gone").set(neighbours.gone)
         lacking = neighbours.revision - (routes.revision if routes.epoch == neighbours.epoch else 0)
         self._metrics.behind.set(max(0, lacking))
-
-    def _not_heard(self, text: str) -> None:
-        log.error("heartbeat not sent", detail=text, key="redis.url")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -27,8 +28,9 @@ class Heartbeat:
         registry: told.
         name: of this node.
         words: what it says of itself now.
-        on_beat: told what was heard in answer.
-        on_error: told what went wrong, in words, the same thing once.
+        on_beat: told what was heard in answer, and how many seconds that took.
+        on_error: told what went wrong, each time.
+        clock: seconds, monotonic.
 
     Attributes:
         neighbours: what was heard last; None: nothing yet.
@@ -41,15 +43,16 @@ class Heartbeat:
         name: str,
         words: Callable[[], NodeWords],
         *,
-        on_beat: Callable[[Neighbours], None] = lambda neighbours: None,
-        on_error: Callable[[str], None] = lambda text: None,
+        on_beat: Callable[[Neighbours, float], None] = lambda neighbours, seconds: None,
+        on_error: Callable[[BaseException], None] = lambda error: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = registry
         self._name = name
         self._words = words
         self._on_beat = on_beat
         self._on_error = on_error
-        self._complaint = ""
+        self._clock = clock
         self.neighbours: Neighbours | None = None
 
     async def run(self) -> None:
@@ -60,16 +63,13 @@ class Heartbeat:
 
     async def beat(self) -> None:
         """Say it once. Raises nothing."""
+        began = self._clock()
         try:
             self.neighbours = await self._registry.beat(self._name, self._words())
         except FAILURES as error:
-            text = str(error) or type(error).__name__
-            if text != self._complaint:
-                self._complaint = text
-                self._on_error(text)
+            self._on_error(error)
         else:
-            self._complaint = ""
-            self._on_beat(self.neighbours)
+            self._on_beat(self.neighbours, self._clock() - began)
 
     async def goodbye(self) -> None:
         """Say that the node ends in good order. Raises nothing."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import secrets
 import shutil
@@ -17,13 +16,13 @@ from pathlib import Path
 from typing import Final
 
 import uvloop
-from redis.exceptions import RedisError
 from rich.console import Console
 from rich.markup import escape
 
 from gateway.admission.carriers import CarriersError
 from gateway.admission.carriers_file import load_carriers
 from gateway.certificates import CertificateError, Certificates, read_certificate
+from gateway.cli import redis_check
 from gateway.cli.errors import UsageError
 from gateway.cli.routes import find_routes
 from gateway.config import Settings
@@ -33,6 +32,7 @@ from gateway.destinations.stream_trunk import TrustError, trust
 from gateway.media.sound_file import SoundFileError, load_sound
 from gateway.nat.discovery import DiscoveryError, discover
 from gateway.recordings_place import open_store
+from gateway.redis_access import redis_place
 from gateway.sip.addresses import AddressError, parse_address
 from gateway.sip.dns_client import DnsClient
 from gateway.sip.endpoint import SipEndpoint
@@ -44,7 +44,6 @@ from gateway.speech.errors import SpeechError
 from gateway.telemetry.unobserved import Unobserved
 from routing.models import Agent, Endpoint
 from routing.numbers_file import NumbersFileError, load
-from routing.redis_clients import BACKGROUND_TIMEOUT, connect
 from routing.remote_api import RemoteApi, RemoteError
 from storage.objects import StorageError
 
@@ -253,24 +252,14 @@ async def _carriers(settings: Settings) -> list[Finding]:
 
 
 async def _redis(settings: Settings) -> list[Finding]:
-    url = settings.redis.url.get_secret_value()
-    if not url:
+    if not settings.redis.url.get_secret_value():
         binary = await asyncio.to_thread(shutil.which, "redis-server")
         if binary is None:
             fix = "apt-get install redis-server (macOS: brew install redis), or set redis.url"
             return [Finding("redis", False, "redis.url is empty and no redis-server is installed", fix)]
         return [Finding("redis", True, f"private server, {binary}")]
-    client = connect(url, BACKGROUND_TIMEOUT)
-    try:
-        await client.ping()
-    except (RedisError, OSError) as error:
-        return [
-            Finding("redis", False, f"redis.url: {error}", "check address, user and password in redis.url")
-        ]
-    finally:
-        with contextlib.suppress(RedisError, OSError):
-            await client.aclose()
-    return [Finding("redis", True, "answers")]
+    text, fix = await redis_check.examine(redis_place(settings))
+    return [Finding("redis", not fix, text, fix)]
 
 
 async def _api(settings: Settings) -> list[Finding]:

@@ -322,6 +322,13 @@ class Metrics:
             "1 while max_calls is kept by this gateway's part alone, because Redis does not answer in time.",
             registry=registry,
         )
+        self.redis_trouble = Gauge(
+            "gateway_redis_trouble",
+            "1 for what is wrong with Redis now: away, silent, slow, full, read_only, loading, refused (user"
+            " or password), incomplete (a part of the cluster is down), empty (no routes), other.",
+            ("kind",),
+            registry=registry,
+        )
         self.nodes = Gauge(
             "gateway_nodes",
             "Gateways that share this one's Redis: up, or gone without a goodbye in the last 15 minutes.",

@@ -11,18 +11,20 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from routing.cache import RoutingCache
+from routing.cache import META, RoutingCache
 from routing.call_events import CallStarted
 from routing.event_stream import EventReader, EventWriter
+from routing.leases import Leases
 from routing.ledger import Ledger, endpoint_tag
 from routing.nodes import NodeRegistry, NodeWords
-from routing.redis_clients import BACKGROUND_TIMEOUT, FOLLOW_TIMEOUT, connect
+from routing.redis_clients import BACKGROUND_TIMEOUT, FOLLOW_TIMEOUT, HOT_TIMEOUT, connect
 from routing.redis_place import RedisPlace, TlsFiles, parse_place
+from routing.redis_trouble import trouble_of
 from routing.replica import Replica
 from routing.share import Claim
 from tests.certificates import Authority
 from tests.redis_servers import ClusterSet, RedisProcess, SentinelSet, free_port
-from tests.routing.conftest import Counts, a_number, an_agent, fill, put, until
+from tests.routing.conftest import PATIENCE, Counts, a_number, an_agent, fill, put, until
 
 PASSWORD = "hunter@2/#:1"
 QUOTED = "hunter%402%2F%23%3A1"
@@ -167,3 +169,96 @@ async def test_who_is_not_vouched_for_is_not_talked_to(secured: RedisPlace) -> N
         with pytest.raises((RedisError, OSError)):
             await client.get("{vg}:x")
         await client.aclose()
+
+
+# What ends servers comes last: those above share them.
+
+
+async def test_a_fail_over_under_calls_loses_no_call_and_no_change(sentinels: SentinelSet) -> None:
+    place = parse_place(sentinels.url)
+    client = connect(place, BACKGROUND_TIMEOUT)
+    cache, number = RoutingCache(client), a_number()
+    await cast_any(client).flushall()
+    await fill(cache, number, an_agent())
+    counts, told = Counts(), list[str]()
+    replica = Replica(place, counts, on_error=told.append)
+    await replica.start()
+    hot, background = connect(place, HOT_TIMEOUT), connect(place, BACKGROUND_TIMEOUT)
+    leases = Leases(Ledger(hot, "one"), Ledger(background, "one"), lambda: 1, asyncio.get_running_loop().time)
+    keeping = asyncio.create_task(leases.run())
+    first = await leases.take(("agt", "sip:a@h"), 10)
+    calls, missed = 0, 0
+
+    async def call() -> None:
+        nonlocal calls, missed
+        while True:
+            calls += 1
+            missed += replica.get(number.phone_number) is None
+            place = await leases.take(("agt", "sip:a@h"), 10)
+            await asyncio.sleep(0.01)
+            if place is not None:
+                place.release()
+            else:
+                missed += 1
+
+    calling = asyncio.create_task(call())
+    old = sentinels.primary()
+    other = next(each for each in sentinels.servers if each is not old)
+    with other.frozen():
+        old.say("CLIENT", "KILL", "TYPE", "replica")  # what is written now, the next primary will never know
+        await cache.write(put(a_number(1)))
+        await until(lambda: replica.get(a_number(1).phone_number))
+        old.kill()
+    await until(lambda: sentinels.primary() is other)
+
+    async def written() -> bool:
+        try:
+            await cache.write(put(a_number(2)))
+        except (RedisError, OSError):
+            return False
+        return True
+
+    async with asyncio.timeout(PATIENCE):
+        while not await written():  # noqa: ASYNC110 - the publisher tries again in the same way
+            await asyncio.sleep(0.05)
+    await until(lambda: replica.get(a_number(2).phone_number))
+    assert replica.get(a_number(1).phone_number) is None, (
+        "all agree with the new primary; the API says it again"
+    )
+    await until(lambda: not leases.away)
+    await asyncio.sleep(0.1)
+    calling.cancel()
+    await asyncio.gather(calling, return_exceptions=True)
+    assert calls > 50
+    assert missed == 0
+    assert first is not None
+    first.release()
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)
+    await leases.stop()
+    await replica.stop()
+    for each in (client, hot, background):
+        await each.aclose()
+
+
+async def test_a_cluster_without_the_routes_slot_is_incomplete_and_calls_go_on(cluster: ClusterSet) -> None:
+    place = parse_place(cluster.url)
+    client = connect(place, 1.0)
+    await fill(RoutingCache(client), number := a_number())
+    replica = Replica(place, Counts())
+    await replica.start()
+    with_routes = cast_any(client).get_node_from_key(META)
+    victim = next(each for each in cluster.servers if each.port == with_routes.port)
+    victim.kill()
+    with pytest.raises((RedisError, OSError)) as told:
+        await RoutingCache(client).state()
+    assert trouble_of(told.value).kind in {"away", "incomplete", "silent"}
+    assert replica.get(number.phone_number) == number
+    assert await replica.lookup("+14155550197") is None
+    await replica.stop()
+    await client.aclose()
+
+
+def cast_any(client: Redis) -> Any:
+    """Commands that redis-py gives types which fit neither of its clients."""
+    return client
