@@ -7,7 +7,7 @@ import inspect
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from blockbuster import blockbuster_ctx
+from blockbuster import BlockBuster, blockbuster_ctx
 from hypothesis import HealthCheck, settings
 
 OURS = ["api", "gateway", "routing", "storage"]
@@ -24,7 +24,7 @@ LAST_STEPS = 10
 
 
 @pytest.fixture(autouse=True, scope="session")
-def nothing_blocks_the_loop() -> Iterator[None]:
+def nothing_blocks_the_loop() -> Iterator[BlockBuster]:
     """Raise BlockingError where code of ours reads a file, sleeps or waits for a socket on the loop.
 
     For the whole session: putting it in place takes three milliseconds, which six thousand tests need not pay.
@@ -32,7 +32,7 @@ def nothing_blocks_the_loop() -> Iterator[None]:
     with blockbuster_ctx(OURS) as blocking:
         for function in blocking.functions.values():
             function.can_block_in(*LOOKS_FOR_CERTIFICATES)
-        yield
+        yield blocking
 
 
 @pytest.fixture

@@ -86,9 +86,11 @@ class RenderQueue:
         self._untried: deque[str] = deque()
         self._retries: dict[str, asyncio.TimerHandle] = {}
         self._workers: list[asyncio.Task[None]] = []
+        self._saving = 0
 
     def __len__(self) -> int:
-        return len(self._jobs)
+        """Messages that are not made, or not saved, yet."""
+        return len(self._jobs) + self._saving
 
     def start(self) -> None:
         """Begin to work; jobs may have been queued before."""
@@ -145,10 +147,12 @@ class RenderQueue:
                 self._untried.append(key)
                 continue
             rendered = None if message else await self._attempt(key, job)
+            self._saving += rendered is not None
             if job.state is _State.RUNNING:
                 _answer(self._jobs.pop(key), message or rendered)
             if rendered is not None:
                 await self._save(key, rendered)
+                self._saving -= 1
 
     async def _attempt(self, key: str, job: _Job) -> RenderedMessage | None:
         try:

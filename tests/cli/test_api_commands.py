@@ -2,83 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
 import os
 import signal
 import subprocess
-import sys
 import tomllib
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.cli.shell import (
+    COMMAND,
+    PATIENCE,
+    Shell,
+    ShellWithin,
+    config,
+    running_api,
+)
 from tests.e2e.gateway_process import wait_until
-from tests.e2e.sipp import free_port
-
-COMMAND = Path(sys.executable).with_name("voice-gateway")
-KEY = "oi_sk_the-key-of-the-command-tests"
-PATIENCE = 60
-
-
-class Shell:
-    """Runs commands in a directory with a configuration of its own."""
-
-    def __init__(self, directory: Path, environ: dict[str, str]) -> None:
-        self.directory = directory
-        self.environ = environ
-
-    def run(self, *arguments: str, stdin: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
-        result = subprocess.run(
-            [COMMAND, *arguments],
-            cwd=self.directory,
-            env={**os.environ, **self.environ, **environ},
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-        assert "Traceback" not in result.stderr, result.stderr
-        return result
-
-    def ok(self, *arguments: str, **options: str) -> str:
-        result = self.run(*arguments, **options)
-        assert result.returncode == 0, result
-        return result.stdout
-
-    def json(self, *arguments: str) -> Any:
-        return json.loads(self.ok(*arguments, "--json"))
-
-    def post(self, path: str, body: Any) -> Any:
-        """What no command does, over HTTP."""
-        headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
-        url = self.environ["VOICE_GATEWAY_URL"] + path
-        request = urllib.request.Request(url, json.dumps(body).encode(), headers)
-        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
-            return json.load(answer)
-
-    def fails(self, *arguments: str, **options: str) -> str:
-        """The one line that says why."""
-        result = self.run(*arguments, **options)
-        assert result.returncode == 1, result
-        return result.stderr
-
-
-def config(directory: Path, more: str = "") -> Path:
-    path = directory / "gateway.toml"
-    path.write_text(f'[data]\ndir = "{directory / "data"}"\n[api]\nbootstrap_key = "{KEY}"\n{more}')
-    return path
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Shell:
     """Commands on the store itself; nothing runs."""
-    return Shell(tmp_path, {"VOICE_GATEWAY_CONFIG": str(config(tmp_path))})
+    return ShellWithin(tmp_path, {"VOICE_GATEWAY_CONFIG": str(config(tmp_path))})
 
 
 @pytest.fixture
@@ -86,24 +35,6 @@ def running(tmp_path: Path) -> Iterator[Shell]:
     """Commands to an API that runs."""
     with running_api(tmp_path) as shell:
         yield shell
-
-
-@contextlib.contextmanager
-def running_api(directory: Path, more: str = "") -> Iterator[Shell]:
-    """An API for as long as the block runs. more: of its configuration."""
-    address = f"127.0.0.1:{free_port('127.0.0.1')}"
-    log = directory / "api.log"
-    path = str(config(directory, more))
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [COMMAND, "api", "--config", path, "--listen", address], stdout=out, stderr=out
-        )
-    try:
-        wait_until(lambda: b'"ready"' in log.read_bytes(), "the API is ready", 30)
-        yield Shell(directory, {"VOICE_GATEWAY_URL": f"http://{address}", "VOICE_GATEWAY_API_KEY": KEY})
-    finally:
-        process.terminate()
-        process.wait(15)
 
 
 @pytest.fixture(params=["store", "running"])
@@ -280,7 +211,7 @@ def test_what_was_exported_is_imported_again(agents: Shell, tmp_path: Path, suff
     assert "3 numbers" in told
     other = tmp_path / "other"
     other.mkdir()
-    empty = Shell(other, {"VOICE_GATEWAY_CONFIG": str(config(other))})
+    empty = ShellWithin(other, {"VOICE_GATEWAY_CONFIG": str(config(other))})
     if suffix == "csv":
         for agent_id in ("agt_a", "agt_b"):
             empty.ok("agents", "add", agent_id, "--id", agent_id)
@@ -361,14 +292,14 @@ def test_what_cannot_be_done_is_one_line(store: Shell, arguments: tuple[str, ...
 def test_a_numbers_file_is_the_source_where_there_is_one(tmp_path: Path) -> None:
     path = config(tmp_path)
     path.write_text(path.read_text() + f'[routing]\nnumbers_file = "{tmp_path / "numbers.toml"}"\n')
-    told = Shell(tmp_path, {"VOICE_GATEWAY_CONFIG": str(path)}).fails("numbers", "list")
+    told = ShellWithin(tmp_path, {"VOICE_GATEWAY_CONFIG": str(path)}).fails("numbers", "list")
     assert "numbers.toml" in told and "edit that file" in told
 
 
 def test_the_first_key_of_a_store_that_a_command_makes_is_shown(tmp_path: Path) -> None:
     path = tmp_path / "gateway.toml"
     path.write_text(f'[data]\ndir = "{tmp_path / "data"}"\n')
-    result = Shell(tmp_path, {"VOICE_GATEWAY_CONFIG": str(path)}).run("numbers", "list", "--json")
+    result = ShellWithin(tmp_path, {"VOICE_GATEWAY_CONFIG": str(path)}).run("numbers", "list", "--json")
     assert "oi_sk_" in result.stderr
     assert json.loads(result.stdout)["total"] == 0
 

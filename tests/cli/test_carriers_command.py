@@ -19,7 +19,7 @@ from gateway.cli.carrier_checks import admission_findings
 from tests.carriers import twilio_server
 from tests.carriers.faults import Fault
 from tests.carriers.twilio_server import TwilioServer
-from tests.cli.test_api_commands import Shell, running_api
+from tests.cli.shell import Shell, running_api
 
 NUMBER = "+14155550111"
 SHIPPED = Path(__file__).parents[2] / "configs" / "carriers.toml"

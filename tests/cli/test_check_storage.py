@@ -7,9 +7,6 @@ from pathlib import Path
 
 from gateway.cli.check import Finding, _storage
 from gateway.config import Data, Settings, Storage
-from tests.cli.within import nothing_blocks_the_loop
-
-__all__ = ["nothing_blocks_the_loop"]
 
 
 def found(directory: Path, url: str = "") -> Finding:

@@ -1,18 +1,16 @@
-"""The commands as a person types them: a real process, one clear line where something is wrong."""
+"""The commands as a person types them: one clear line where something is wrong."""
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.cli.shell import Shell, ShellWithin
+
 ROOT = Path(__file__).parents[2]
-COMMAND = Path(sys.executable).with_name("voice-gateway")
-PATIENCE = 60
 
 CARRIERS = '[[trunk]]\nname = "loopback"\nsources = ["127.0.0.0/8"]\ndevelopment = true\n'
 NUMBERS = """\
@@ -31,15 +29,12 @@ agent_id = "agt_a"
 
 
 def run(*arguments: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [COMMAND, *arguments],
-        cwd=cwd,
-        env={**os.environ, **environ},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    return ShellWithin(cwd, {}).run(*arguments, **environ)
+
+
+def run_apart(*arguments: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    """The same in a process of its own."""
+    return Shell(cwd, {}).run(*arguments, **environ)
 
 
 def free_port() -> int:
@@ -73,7 +68,9 @@ def test_a_taken_sip_port_is_one_line(config: Path) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        line = one_line(run("serve", "-c", str(config), cwd=config.parent, VOICE_GATEWAY_SIP__LISTEN=address))
+        line = one_line(
+            run_apart("serve", "-c", str(config), cwd=config.parent, VOICE_GATEWAY_SIP__LISTEN=address)
+        )
     assert "sip.listen" in line and address in line
 
 

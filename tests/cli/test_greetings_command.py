@@ -7,10 +7,7 @@ import struct
 import wave
 from pathlib import Path
 
-from tests.cli.test_api_commands import config
-from tests.cli.within import ShellWithin, nothing_blocks_the_loop
-
-__all__ = ["nothing_blocks_the_loop"]
+from tests.cli.shell import ShellWithin, config
 
 
 def test_a_greeting_from_its_file_to_its_end(tmp_path: Path) -> None:

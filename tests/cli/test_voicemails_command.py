@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from tests.cli.test_api_commands import Shell, config
+from tests.cli.shell import ShellWithin, config
 
 COLUMNS = {
     "id": "vm_1",
@@ -25,7 +25,7 @@ COLUMNS = {
 
 
 def test_a_message_from_the_list_to_its_end(tmp_path: Path) -> None:
-    shell = Shell(tmp_path, {"VOICE_GATEWAY_CONFIG": str(config(tmp_path))})
+    shell = ShellWithin(tmp_path, {"VOICE_GATEWAY_CONFIG": str(config(tmp_path))})
     assert shell.json("voicemails", "list") == {"items": []}
     marks = ", ".join("?" for _ in COLUMNS)
     with sqlite3.connect(tmp_path / "data" / "api.sqlite") as store:

@@ -6,10 +6,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from tests.cli.test_api_commands import config
-from tests.cli.within import ShellWithin, nothing_blocks_the_loop
-
-__all__ = ["nothing_blocks_the_loop"]
+from tests.cli.shell import ShellWithin, config
 
 EMAIL = """
 [email]
