@@ -162,6 +162,8 @@ def assert_led_here(server: Server, number: str) -> None:
 async def test_killed_at_each_step(server: Server, store: Store, tmp_path: Path, kind: str) -> None:
     if store.backend == "postgresql" and kind == "before":
         pytest.skip("the store knows as much as after the step before, which is killed there, too")
+    if store.backend == "postgresql" and isinstance(server, TelnyxServer):
+        pytest.skip("what is written does not depend on the carrier; with Twilio it is killed there, too")
     directory = tmp_path / "data"
     survivor: Survivor | None = None
     paid = 0

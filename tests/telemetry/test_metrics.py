@@ -66,6 +66,7 @@ MORE = {
     "gateway_agent_places": ("answer",),
     "gateway_agent_places_alone": (),
     "gateway_nodes": ("state",),
+    "gateway_redis_trouble": ("kind",),
     "routing_revisions_behind": (),
     "gateway_recordings_files": (),
     "gateway_recordings_bytes": (),

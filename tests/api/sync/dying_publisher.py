@@ -1,15 +1,17 @@
 """A process that registers numbers and publishes them, until it kills itself at a step of its own.
 
-Usage: python -m tests.api.sync.dying_publisher DIRECTORY REDIS_URL STEP TIMES
+It is forked from a server that has imported everything already.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import multiprocessing
 import os
 import signal
-import sys
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,12 @@ from routing.cache import RoutingCache
 from routing.redis_clients import connect
 
 NUMBERS = 30
+
+PATIENCE = 60.0
+"""Seconds for it to die."""
+
+_forks = multiprocessing.get_context("forkserver")
+_forks.set_forkserver_preload([__name__, "asyncpg"])
 
 STEPS: dict[str, tuple[Any, str, bool]] = {
     "before the commit": (Transaction, "finish", True),
@@ -79,12 +87,11 @@ def arm(step: str, times: int) -> None:
     setattr(owner, name, wrapped)
 
 
-async def main(directory: Path, redis_url: str, step: str, times: int) -> None:
+async def _live(
+    directory: Path, redis_url: str, step: str, times: int, first: int, url: str, told: Connection
+) -> None:
     service = ApiService(
-        directory,
-        version="0",
-        bootstrap_key="oi_sk_bootstrap-key-of-the-tests",
-        database_url=os.environ.get("DATABASE_URL", ""),
+        directory, version="0", bootstrap_key="oi_sk_bootstrap-key-of-the-tests", database_url=url
     )
     await service.open()
     publisher = service.publisher(connect(redis_url, 5.0))
@@ -93,16 +100,40 @@ async def main(directory: Path, redis_url: str, step: str, times: int) -> None:
         await publisher.verify()
     arm(step, times)
     work = asyncio.create_task(publisher.run())
-    first = int(os.environ.get("FIRST_NUMBER", "0"))
     for index in range(first, first + NUMBERS):
         number = PhoneNumberCreate(phone_number=f"+1415555{index:04}", provider="twilio")
         await service.database.write(lambda tx: service.records.add(tx, [number]))  # noqa: B023
-        print(number.phone_number, flush=True)
+        told.send(number.phone_number)
         await asyncio.sleep(0.005)
     publisher.verify_soon()
     await asyncio.sleep(60)
     work.cancel()
 
 
-if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])))
+def _run(*arguments: Any) -> None:
+    asyncio.run(_live(*arguments))
+
+
+def live_and_die(directory: Path, redis_url: str, step: str, times: int, first: int, url: str) -> list[str]:
+    """Run one to its end; returns the numbers whose registration it acknowledged. Blocks.
+
+    first: number that it registers; url: of the store, empty for SQLite.
+    """
+    ours, theirs = _forks.Pipe(duplex=False)
+    process = _forks.Process(
+        target=_run, args=(directory, redis_url, step, times, first, url, theirs), daemon=True
+    )
+    process.start()
+    theirs.close()
+    process.join(PATIENCE)
+    try:
+        assert process.exitcode == -signal.SIGKILL, f"it never came to the step: {step}"
+    finally:
+        process.kill()
+        process.join(PATIENCE)
+    acknowledged: list[str] = []
+    with contextlib.suppress(EOFError):
+        while True:
+            acknowledged.append(ours.recv())
+    ours.close()
+    return acknowledged

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,34 +11,18 @@ import pytest
 from routing.cache import PlaceLostError
 from routing.replica import Replica
 from tests.api.conftest import Store
+from tests.api.sync import dying_publisher
 from tests.api.sync.conftest import held, open_source
 from tests.api.sync.dying_publisher import FIRST_STEPS, ONLY_SQLITE, STEPS
 from tests.routing.conftest import RedisServer, until
-
-ROOT = Path(__file__).parents[3]
-PATIENCE = 60
 
 
 async def live_and_die(
     directory: Path, redis: RedisServer, step: str, times: int, *, first: int = 0, database_url: str = ""
 ) -> list[str]:
-    """Run a process to its end; returns the numbers whose registration it acknowledged."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "tests.api.sync.dying_publisher", str(directory), redis.url, step, str(times)),
-        stdout=asyncio.subprocess.PIPE,
-        cwd=ROOT,
-        env={**os.environ, "FIRST_NUMBER": str(first), "DATABASE_URL": database_url},
+    return await asyncio.to_thread(
+        dying_publisher.live_and_die, directory, redis.url, step, times, first, database_url
     )
-    try:
-        async with asyncio.timeout(PATIENCE):
-            out, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode == -signal.SIGKILL, f"it never came to the step: {step}"
-    return out.decode().split()
 
 
 @pytest.mark.parametrize(
