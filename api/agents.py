@@ -294,6 +294,7 @@ def _endpoint_shown(endpoint: EndpointBody) -> EndpointShown:
         headers=headers,
         auth_token=None if endpoint.auth_token is None else WITHHELD,
         options=endpoint.options,
+        region=endpoint.region,
     )
 
 

@@ -51,6 +51,7 @@ _AGENT: Final[dict[str, Any]] = {
             "headers": {},
             "auth_token": None,
             "options": {},
+            "region": None,
         }
     ],
     "voicemail_message": "Sorry, we missed you. Please leave a message.",

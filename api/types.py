@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal
 from msgspec import Meta, Struct, field
 
 from routing.endpoint_rules import MAX_CALLS, MAX_RANK
+from routing.models import REGION_PATTERN
 
 MAX_TEXT: Final = 2_000
 """Characters of a voicemail message: three minutes of speech."""
@@ -319,6 +320,8 @@ class EndpointBody(Struct, frozen=True, omit_defaults=True):
     end or move its calls by Twilio's REST requests. Not returned.
     options: of the protocol: telnyx has `encoding` and `sample_rate`, openai-realtime `format`, `voice`,
     `instructions` and `greeting`.
+    region: where it is, as in the gateways' `node.region`: those of the same region try it before others of
+    its priority; null: near to all.
     """
 
     url: Annotated[
@@ -342,6 +345,17 @@ class EndpointBody(Struct, frozen=True, omit_defaults=True):
     options: Annotated[
         dict[str, Annotated[str, Meta(max_length=MAX_OPTION)]], Meta(max_length=MAX_HEADERS)
     ] = field(default_factory=dict)
+    region: (
+        Annotated[
+            str,
+            Meta(
+                pattern=f"^{REGION_PATTERN}" + END,
+                examples=["eu-west"],
+                extra={"fix": "write 1 to 32 small letters, digits and hyphens, as in eu-west"},
+            ),
+        ]
+        | None
+    ) = None
 
 
 class AgentUpdate(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -375,6 +389,7 @@ class EndpointShown(Struct, frozen=True):
     headers: dict[str, str]
     auth_token: str | None
     options: dict[str, str]
+    region: str | None
 
 
 class AgentShown(Struct, frozen=True):

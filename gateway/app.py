@@ -219,6 +219,7 @@ class Gateway:
             threshold=settings.agents.failures_to_open,
             probe_interval=settings.agents.probe_interval,
             places=self.cluster.leases,
+            region=settings.node.region,
         )
         media = settings.media
         host = await asyncio.to_thread(

@@ -170,7 +170,7 @@ class Node(Section):
 
     region: str = Field(
         default="",
-        pattern=REGION_PATTERN,
+        pattern=f"^({REGION_PATTERN})?$",
         description=(
             "Where it is, e.g. `eu-west`: agents' endpoints of the same region are preferred. Empty: nowhere"
             " in particular."

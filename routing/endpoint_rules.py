@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from routing.models import Endpoint
+from routing.models import REGION_PATTERN, Endpoint
 
 SCHEMES: Final = ("sip", "sips", "ws", "wss")
 
@@ -46,6 +46,8 @@ _URL: Final = re.compile(r"(?P<scheme>[A-Za-z]+):(?P<rest>[^\s\x00-\x20\x7f]+)")
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+")
 """RFC 3261 §25.1, token."""
 
+_REGION: Final = re.compile(REGION_PATTERN)
+
 _PASSWORD: Final = re.compile(r"(?<=:)(//)?[^@/?\s]*:[^@/?\s]*@")
 _VALUES: Final = re.compile(r"(?<==)[^&;]*")
 
@@ -72,6 +74,11 @@ def faults(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
         yield "weight", f"must be 1 or more, {MAX_RANK} at most; to take an endpoint out of use, remove it"
     if endpoint.max_calls is not None and not 0 <= endpoint.max_calls <= MAX_CALLS:
         yield "max_calls", f"must be 0 or more, {MAX_CALLS} at most; leave it out for no limit"
+    if endpoint.region is not None and not _REGION.fullmatch(endpoint.region):
+        yield (
+            "region",
+            "must be 1 to 32 small letters, digits and hyphens, as in eu-west; leave it out for none",
+        )
     for name, value in endpoint.headers.items():
         if not _HEADER_NAME.fullmatch(name):
             yield "headers", f"{name!r} is no name of a header: use letters, digits and hyphens"

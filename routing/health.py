@@ -112,6 +112,7 @@ class EndpointHealth:
         threshold: failures in a row that open a circuit.
         probe_interval: seconds between probes of an endpoint.
         places: counts calls over all gateways; None: there is only this one.
+        region: where this gateway is; empty: nowhere in particular.
 
     """
 
@@ -123,18 +124,22 @@ class EndpointHealth:
         threshold: int = FAILURES_TO_OPEN,
         probe_interval: float = PROBE_INTERVAL,
         places: Places | None = None,
+        region: str = "",
     ) -> None:
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311 - a fair share, not a secret
         self._threshold = threshold
         self._probe_interval = probe_interval
         self._places = places
+        self._region = region
         self._states: dict[Key, _State] = {}
 
     def order(self, agent: Agent) -> list[Endpoint]:
-        """The agent's endpoints that are not known to be down or full: by priority, then drawn by weight.
+        """The agent's endpoints that are not known to be down or full: by priority, region, and weight.
 
-        The weight of an endpoint with ``max_calls`` counts by its share of places that are free everywhere.
+        Of one priority, those of this gateway's region and those of none come before those of others; among
+        these it is drawn, by weights of which those with ``max_calls`` count by the share of places that are
+        free everywhere.
         """
         usable = [endpoint for endpoint in agent.endpoints if self._obstacle_here(agent, endpoint) is None]
         if len(usable) < 2:
@@ -144,8 +149,15 @@ class EndpointHealth:
         draw = self._rng.expovariate
         return sorted(
             usable,
-            key=lambda endpoint: (endpoint.priority, draw(1.0) / max(self._weight(agent, endpoint), 1e-9)),
+            key=lambda endpoint: (
+                endpoint.priority,
+                self._is_far(endpoint),
+                draw(1.0) / max(self._weight(agent, endpoint), 1e-9),
+            ),
         )
+
+    def _is_far(self, endpoint: Endpoint) -> bool:
+        return bool(self._region and endpoint.region and endpoint.region != self._region)
 
     def _weight(self, agent: Agent, endpoint: Endpoint) -> float:
         if not endpoint.max_calls:

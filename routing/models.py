@@ -14,8 +14,8 @@ DIRECT_MEDIA = "media=direct"
 RecordingPolicy: TypeAlias = Literal["off", "voicemail", "all"]
 """What of calls is recorded: nothing, messages in the voicemail, or messages and whole calls."""
 
-REGION_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$|^$"
-"""A region's name, as clouds write them; empty for none."""
+REGION_PATTERN = r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?"
+"""A region's name, as clouds write them."""
 
 KNOWN_URLS = 10_000
 """Endpoint URLs whose parts are remembered: asked for by every call."""
@@ -42,6 +42,7 @@ class Endpoint(Struct, frozen=True, omit_defaults=True):
         may end or move its calls over HTTP. Of a SIP endpoint, the password for an agent that asks who calls
         (digest); a secret.
     options: of the protocol on a WebSocket, or of SIP (`routing.endpoint_rules`).
+    region: where it is: gateways of the same region try it before others of its priority; None: near to all.
     """
 
     url: str
@@ -52,6 +53,7 @@ class Endpoint(Struct, frozen=True, omit_defaults=True):
     headers: dict[str, str] = field(default_factory=dict)
     auth_token: str | None = None
     options: dict[str, str] = field(default_factory=dict)
+    region: str | None = None
 
     def __repr__(self) -> str:
         return f"Endpoint({self.url!r}, priority={self.priority}, weight={self.weight})"

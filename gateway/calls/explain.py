@@ -104,6 +104,10 @@ def explain(
     return tuple(steps)
 
 
+def _named(endpoint: Endpoint) -> str:
+    return endpoint.url if endpoint.region is None else f"{endpoint.url} in {endpoint.region}"
+
+
 def _destination(destination: Destination, health: Obstacles, *, records: bool) -> tuple[str, list[Step]]:
     """What the destination is called as a result, and the steps about it; the last says if it is tried."""
     if isinstance(destination, VoicemailDestination):
@@ -115,7 +119,7 @@ def _destination(destination: Destination, health: Obstacles, *, records: bool) 
     agent, role = destination.agent, destination.role
     obstacles = [(endpoint, health.obstacle(agent, endpoint)) for endpoint in agent.endpoints]
     steps = [
-        Step(role, obstacle is None, f"{endpoint.url}: {obstacle or 'would be tried'}")
+        Step(role, obstacle is None, f"{_named(endpoint)}: {obstacle or 'would be tried'}")
         for endpoint, obstacle in obstacles
     ]
     tried = any(obstacle is None for _, obstacle in obstacles)

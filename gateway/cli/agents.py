@@ -32,6 +32,9 @@ StreamOption = Annotated[
 RecordingOption = Annotated[
     Recording | None, typer.Option(help="What of its calls is recorded, unless the number says.")
 ]
+RegionOption = Annotated[
+    str | None, typer.Option(help="Where its endpoints are, as in node.region: gateways there prefer them.")
+]
 TokenOption = Annotated[
     bool,
     typer.Option(
@@ -73,6 +76,7 @@ def add_agent(
     protocol: ProtocolOption = None,
     option: StreamOption = None,
     auth_token_stdin: TokenOption = False,
+    region: RegionOption = None,
     voicemail_message: Annotated[str | None, typer.Option(help="Spoken when nobody takes its calls.")] = None,
     voicemail_greeting: GreetingOption = None,
     recording: RecordingOption = None,
@@ -90,7 +94,7 @@ def add_agent(
         "recording": recording.value if recording else None,
     }
     body: dict[str, Any] = {field: value for field, value in fields.items() if value is not None}
-    body["endpoints"] = _ranked(endpoint or [], _stream_fields(protocol, option, auth_token_stdin))
+    body["endpoints"] = _ranked(endpoint or [], _stream_fields(protocol, option, auth_token_stdin), region)
 
     _show(ask(ApiTarget(config, url, key), "POST", "/agents", body), as_json=as_json)
 
@@ -103,6 +107,7 @@ def update_agent(
     protocol: ProtocolOption = None,
     option: StreamOption = None,
     auth_token_stdin: TokenOption = False,
+    region: RegionOption = None,
     voicemail_message: Annotated[str | None, typer.Option(help="Spoken when nobody takes its calls.")] = None,
     default_voicemail: Annotated[
         bool, typer.Option("--default-voicemail", help="Speak voicemail.default_message instead.")
@@ -124,9 +129,9 @@ def update_agent(
         patch["name"] = name
     stream = _stream_fields(protocol, option, auth_token_stdin)
     if endpoint is not None:
-        patch["endpoints"] = _ranked(endpoint, stream)
-    elif stream:
-        raise UsageError("--protocol, --option and --auth-token-stdin go with --endpoint")
+        patch["endpoints"] = _ranked(endpoint, stream, region)
+    elif stream or region:
+        raise UsageError("--protocol, --option, --auth-token-stdin and --region go with --endpoint")
     if voicemail_message is not None or default_voicemail:
         patch["voicemail_message"] = None if default_voicemail else voicemail_message
     if voicemail_greeting is not None or no_greeting:
@@ -163,10 +168,16 @@ def remove_agent(
     say(f"{agent_id} is gone.")
 
 
-def _ranked(urls: list[str], stream: dict[str, Any]) -> list[dict[str, Any]]:
+def _ranked(urls: list[str], stream: dict[str, Any], region: str | None) -> list[dict[str, Any]]:
     """Endpoints in the order in which they were given; stream: what those on a WebSocket have besides."""
+    place = {} if region is None else {"region": region}
     return [
-        {"url": url, "priority": 10 * rank, **(stream if url.lower().startswith(("ws:", "wss:")) else {})}
+        {
+            "url": url,
+            "priority": 10 * rank,
+            **place,
+            **(stream if url.lower().startswith(("ws:", "wss:")) else {}),
+        }
         for rank, url in enumerate(urls, 1)
     ]
 
@@ -198,7 +209,11 @@ def _show(agent: dict[str, Any], *, as_json: bool) -> None:
             ("id", agent["id"]),
             ("name", agent["name"]),
             *(
-                ("endpoint", f"{each['url']} (priority {each['priority']}, weight {each['weight']})")
+                (
+                    "endpoint",
+                    f"{each['url']} (priority {each['priority']}, weight {each['weight']}"
+                    f"{', region ' + each['region'] if each['region'] else ''})",
+                )
                 for each in agent["endpoints"]
             ),
             ("voicemail", agent["voicemail_message"]),

@@ -173,6 +173,7 @@ def test_a_wrong_value_is_told_by_field_and_rule(change: dict[str, Any], field: 
         ({"priority": "1"}, "endpoints[0].priority", "type"),
         ({"priority": True}, "endpoints[0].priority", "type"),
         ({"max_calls": 10**400}, "endpoints[0].max_calls", "range"),
+        ({"region": "EU West"}, "endpoints[0].region", "pattern"),
         ({"headers": {"X": 1}}, "endpoints[0].headers[]", "type"),
         ({"headers": {str(n): "x" for n in range(33)}}, "endpoints[0].headers", "length"),
     ],

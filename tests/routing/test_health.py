@@ -7,10 +7,13 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from routing.circuit import OPEN_SECONDS, OPEN_SECONDS_MAX
 from routing.health import EndpointHealth
+from routing.leases import Leases
 from routing.models import Agent, Endpoint
+from routing.share import Claim
 
 
 class Clock:
@@ -216,3 +219,47 @@ async def test_endpoints_are_remembered_up_to_a_limit(
         assert lease is not None
         lease.release()
     assert len(health.snapshot()) <= 10
+
+
+def test_the_own_region_comes_first_within_a_priority_and_others_take_over(clock: Clock) -> None:
+    near, far = Endpoint("sip:near@h", region="eu", weight=1), Endpoint("sip:far@h", region="us", weight=99)
+    anywhere, first = Endpoint("sip:any@h", weight=1), Endpoint("sip:first@h", region="us", priority=1)
+    health = EndpointHealth(clock, random.Random(7), region="eu", threshold=1)
+    for _ in range(50):
+        order = health.order(agent(far, near, anywhere, first))
+        assert order[0] == first, "priority counts more than region"
+        assert order[3] == far, "region counts more than weight"
+    health.failed(("agt", near.url), "timeout")
+    assert health.order(agent(far, near)) == [far], "a region that is down is served by the others"
+    nowhere = EndpointHealth(clock, random.Random(7))
+    first_ones = Counter(nowhere.order(agent(far, near))[0].url for _ in range(200))
+    assert first_ones[far.url] > 150, "a gateway without a region knows of no distance"
+
+
+async def test_a_region_that_is_cut_off_goes_on_with_its_own_agents(clock: Clock) -> None:
+    """Redis is in the other region: nothing of it is reached, and no call waits for it twice."""
+    ledger = Unreachable()
+    leases = Leases(ledger, ledger, lambda: 4, clock)
+    health = EndpointHealth(clock, random.Random(7), places=leases, region="eu")
+    near = Endpoint("sip:near@h", region="eu", max_calls=8)
+    far = Endpoint("sip:far@h", region="us", max_calls=8)
+    of = agent(far, near)
+    taken = []
+    for _ in range(3):
+        for endpoint in health.order(of):
+            lease = await health.acquire(of, endpoint)
+            if lease is not None:
+                taken.append(endpoint)
+                break
+    assert taken == [near, near, far], "its part of its own agents, then the others"
+    assert ledger.asked == 1
+
+
+class Unreachable:
+    """A ledger beyond the cut."""
+
+    asked = 0
+
+    async def claim(self, tag: str, claim: Claim) -> tuple[int, int]:
+        self.asked += 1
+        raise RedisConnectionError("no route to host")

@@ -19,7 +19,7 @@ id = "agt_one"
 name = "One"
 voicemail_message = "One is busy."
 endpoints = [
-    { url = "sip:bot@192.0.2.10:5060;media=direct", priority = 1, weight = 5, max_calls = 3 },
+    { url = "sip:bot@192.0.2.10:5060;media=direct", priority = 1, weight = 5, max_calls = 3, region = "eu-1" },
     { url = "wss://bot.example.com/stream", protocol = "telnyx", headers = { Authorization = "Bearer x" } },
 ]
 
@@ -56,7 +56,9 @@ def test_everything_it_may_say() -> None:
             name="One",
             voicemail_message="One is busy.",
             endpoints=(
-                Endpoint("sip:bot@192.0.2.10:5060;media=direct", priority=1, weight=5, max_calls=3),
+                Endpoint(
+                    "sip:bot@192.0.2.10:5060;media=direct", priority=1, weight=5, max_calls=3, region="eu-1"
+                ),
                 Endpoint(
                     "wss://bot.example.com/stream", protocol="telnyx", headers={"Authorization": "Bearer x"}
                 ),
@@ -105,6 +107,7 @@ def test_an_empty_file_is_no_routes() -> None:
         (AGENT + 'endpoints = [{ url = "wss://" }]', 3, "endpoints[0].url: must be"),
         (AGENT + 'endpoints = [\n  { url = "sip:a@b", wieght = 1 },\n]', 4, "did you mean weight?"),
         (AGENT + 'endpoints = [\n  { url = "sip:a@b", weight = 0 },\n]', 4, "weight: must be 1 or more"),
+        (AGENT + 'endpoints = [{ url = "sip:a@b", region = "EU" }]', 3, "region: must be 1 to 32 small"),
         (AGENT + 'endpoints = [{ url = "sip:a@b", max_calls = -1 }]', 3, "max_calls: must be 0 or more"),
         (
             AGENT + f'endpoints = [{{ url = "sip:a@b", priority = {10**30} }}]',

@@ -82,9 +82,9 @@ def _troubled(desk: Desk, agent: Agent) -> bool:
 def _agent(desk: Desk, agent: Agent) -> Html:
     endpoints = [
         html(
-            "<li>{} {} {}</li>",
+            "<li>{} {} {} {}</li>",
             *(badge("up" if (obstacle := desk.obstacle(agent, endpoint)) is None else "down"),),
-            *(shown_url(endpoint.url), obstacle),
+            *(shown_url(endpoint.url), endpoint.region, obstacle),
         )
         for endpoint in agent.endpoints
     ]

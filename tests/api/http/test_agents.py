@@ -18,6 +18,7 @@ async def test_an_agent_with_everything(api: Api) -> None:
                 "priority": 5,
                 "weight": 20,
                 "max_calls": 50,
+                "region": "eu-west",
                 "headers": {"X-Tenant": "acme", "Authorization": "Bearer hunter2"},
             },
             {"url": "sip:bot@192.0.2.10:5060;media=direct"},
@@ -32,6 +33,7 @@ async def test_an_agent_with_everything(api: Api) -> None:
     assert got.body["id"].startswith("agt_")
     assert got.body["endpoints"][0]["headers"] == {"X-Tenant": "acme", "Authorization": WITHHELD}
     assert got.body["endpoints"][1]["priority"] == 10
+    assert [each["region"] for each in got.body["endpoints"]] == ["eu-west", None]
     assert "hunter2" not in str(got.body)
 
 
