@@ -41,6 +41,8 @@ from gateway.calls.transfers import TransferRules
 from gateway.certificates import CertificateError, Certificates
 from gateway.cluster import Cluster
 from gateway.config import Settings
+from gateway.continuity.adopter import Adopter
+from gateway.continuity.service import CallContinuity
 from gateway.destinations.announcement import Announcement
 from gateway.destinations.prober import Prober
 from gateway.destinations.remote_control import RemoteControls
@@ -177,6 +179,7 @@ class Gateway:
         self._remote: RemoteSync | None = None
         self._events: EventWriter | None = None
         self._outbox: VoicemailOutbox | None = None
+        self.continuity: CallContinuity | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._exit = contextlib.AsyncExitStack()
 
@@ -214,6 +217,7 @@ class Gateway:
         self.certificates = await self._load_certificates()
         await self._start_speech()
         await self._start_routing()
+        await self._start_continuity()
         self.health = EndpointHealth(
             time.monotonic,
             threshold=settings.agents.failures_to_open,
@@ -270,6 +274,7 @@ class Gateway:
                 session_expires=settings.sip.session_expires,
                 min_se=settings.sip.min_session_expires,
             ),
+            look_for=None if self.continuity is None else self.continuity.look_for,
             resolver=Resolver(DnsClient(settings.agents.dns_servers)),
             network=SocketNetwork(
                 StreamLimits(
@@ -303,6 +308,9 @@ class Gateway:
         self._exit.push_async_callback(self.web.stop)
         await self.sip.start()
         self._exit.push_async_callback(self.sip.stop)
+        if self.continuity is not None:
+            self._run(self.continuity.keep, "call-continuity")
+            self._run(self.continuity.adopt, "orphaned-calls")
         await self.registrations.follow(self.carriers)
         self._exit.push_async_callback(self.registrations.stop)
         lag = LoopLagMonitor(self._measured)
@@ -447,7 +455,7 @@ class Gateway:
             if announcer is not None:
                 announcer.ended(record)
 
-        return Dispatcher(
+        dispatcher = Dispatcher(
             directory=self.replica,
             limits=self.limits,
             ports=self.ports if self._heads is None else self._heads,
@@ -466,7 +474,19 @@ class Gateway:
             verification=verification,
             tracer=self._tracer,
             source_of=self._proxies.source_of,
+            continuity=None if self.continuity is None else self.continuity.keeper,
         )
+        if self.continuity is not None:
+            adopter = Adopter(
+                self.sip,
+                trunk,
+                dispatcher.take_up,
+                carriers=lambda name: next((each for each in self.carriers if each.name == name), None),
+                agents=lambda: self.replica.agents,
+                wall_clock=time.time,
+            )
+            self.continuity.adopt_with(adopter.adopt)
+        return dispatcher
 
     def _consent(self) -> Announcement | None:
         """What callers are told before they are recorded; ready before anybody calls."""
@@ -554,6 +574,22 @@ class Gateway:
         self._exit.push_async_callback(cache.close)
         return cache
 
+    async def _start_continuity(self) -> None:
+        """What lets another gateway go on with our calls, and us with others'."""
+        settings = self.settings
+        if not settings.continuity.enabled:
+            return
+        self.continuity = CallContinuity(
+            self._redis_place,
+            f"{self.node.name}#{self.cluster.incarnation}",
+            settings.continuity.lease,
+            settings.data.dir / "continuity",
+            self.registry,
+            self.metrics,
+        )
+        self._exit.push_async_callback(self.continuity.close)
+        await self.continuity.open()
+
     async def _start_routing(self) -> None:
         settings = self.settings
         place = redis_place(settings)
@@ -562,6 +598,7 @@ class Gateway:
             await server.start()
             self._exit.push_async_callback(server.stop)
         self._start_cluster(place)
+        self._redis_place = place
         if settings.routing.numbers_file is not None:
             writer = self._writer(place)
             self._sync = FileSync(
@@ -885,6 +922,8 @@ class Gateway:
             metrics.endpoint_up.labels(status.agent_id, status.url).set(status.up)
             metrics.agent_calls.labels(status.agent_id).inc(status.calls)
         self._media_totals.refresh()
+        if self.continuity is not None:
+            self.continuity.refresh()
 
     async def reload(self) -> None:
         """Read carriers, certificates and numbers again (SIGHUP): each whole, or not at all and said so."""

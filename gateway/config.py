@@ -744,6 +744,27 @@ class Speech(Section):
     timeout: float = Field(default=10.0, gt=0, description="Seconds that one rendering may take.")
 
 
+class Continuity(Section):
+    """What becomes of established calls when their gateway dies."""
+
+    enabled: bool = Field(
+        default=True,
+        description=(
+            "Keep a small record of each established call in Redis, and take over the calls of gateways that"
+            " died: those with direct media go on, others are ended in order."
+        ),
+    )
+    lease: float = Field(
+        default=6.0,
+        ge=3,
+        le=300,
+        description=(
+            "Seconds without a sign of life in Redis after which another gateway may take our calls over, two"
+            " seconds later. The same gateway started again on its `data.dir` does at once."
+        ),
+    )
+
+
 class Drain(Section):
     """Shutdown."""
 
@@ -805,6 +826,7 @@ class Settings(BaseSettings):
     transcription: Transcription = Transcription()
     storage: Storage = Storage()
     speech: Speech = Speech()
+    continuity: Continuity = Continuity()
     drain: Drain = Drain()
     logs: Logs = Logs()
     demo: Demo = Demo()

@@ -21,6 +21,7 @@ ALLOWED = {
     "traces": {"traces", "sip", "media", "routing"},
     "workers": {"workers", "sip"},
     "calls": {"calls", "destinations", "admission", "recordings", "routing", *LEAVES},
+    "continuity": {"continuity", "calls", "destinations", "admission", "routing", "sip", "telemetry"},
     "web": {"web", "telemetry", "traces", "calls", "admission", "routing", "build"},
     "demo": {"demo", *LEAVES},
 }

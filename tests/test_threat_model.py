@@ -17,6 +17,7 @@ ROOMS = [
     "admission",
     "calls",
     "cli",
+    "continuity",
     "destinations",
     "media",
     "nat",

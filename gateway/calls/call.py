@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 from gateway.calls.identity import CallerIdentity
 from gateway.calls.recording import CallRecording
 from gateway.calls.records import CallObserver, CallRecord, RecordSink
 from gateway.calls.retries import Remembered
-from gateway.destinations.base import Aside, CallerLeft, Tried, ignore
+from gateway.destinations.base import Aside, CallerLeft, Connected, Tried, ignore
 from gateway.destinations.caller_audio import CallerAudio
 from gateway.destinations.waiting_sound import WaitingSound
 from gateway.media.quality import leg_quality
@@ -34,6 +35,8 @@ RETRY_AFTER = "5"
 """Seconds; carriers go to their next address at once, and this one recovers within seconds or not at all."""
 
 
+TAKEN_OVER = "another gateway has taken the call over"
+
 MAX_LEGS = 64
 """Legs with media that one call's record tells of: an agent has at most 32 endpoints, and there are two."""
 
@@ -46,6 +49,16 @@ MAX_MOMENTS = 200
 
 MAX_SIP_LEGS = 64
 """Call-IDs that one call's record tells of: likewise."""
+
+
+class Continuity(Protocol):
+    """Whoever keeps what another process needs to go on with established calls. Fast, and raises nothing."""
+
+    def changed(self, call: Call) -> None:
+        """The call is established, or has another agent, leg or session than before."""
+
+    def over(self, call: Call) -> None:
+        """Nobody needs to go on with it."""
 
 
 class _Dismissed:
@@ -62,11 +75,17 @@ class Call:
     """See `gateway.destinations.base.Call` for what destinations know of it.
 
     One task works for a call, and everything that happens to the call comes to that task through one mailbox.
+
+    Args:
+        continuity: keeps what another process needs to go on with it; None keeps nothing.
+        elapsed: seconds since its INVITE, if that came to another process.
+
     """
 
     __slots__ = (
         "_began",
         "_clock",
+        "_continuity",
         "_events",
         "_gave_up",
         "_loop",
@@ -80,6 +99,8 @@ class Call:
         "audio",
         "caller",
         "carrier_headers",
+        "ceded",
+        "connected",
         "destination",
         "farewell",
         "max_forwards",
@@ -87,6 +108,7 @@ class Call:
         "record",
         "recording",
         "rescued",
+        "role",
         "talking",
         "trace",
         "waiting_sound",
@@ -108,6 +130,8 @@ class Call:
         sink: RecordSink,
         clock: Callable[[], float],
         loop: asyncio.AbstractEventLoop,
+        continuity: Continuity | None = None,
+        elapsed: float = 0.0,
     ) -> None:
         self.caller = caller
         self.record = record
@@ -122,7 +146,9 @@ class Call:
         self.withheld = identity.withheld if identity is not None else False
         self.rescued = False
         self.talking = False
-        self.destination = ""
+        self.destination = self.role = ""
+        self.connected: Connected | None = None
+        self.ceded = False
         self.moves = 0
         self.recording: CallRecording | None = None
         self._remembered = remembered
@@ -133,9 +159,12 @@ class Call:
         self._events: deque[object] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self.trace = record.trace
-        self._began = self._gave_up = clock()
+        self._continuity = continuity
+        self._gave_up = clock()
+        self._began = self._gave_up - elapsed
         caller.listener = self.deliver
-        record.sip_call_ids.append(caller.call_id)
+        if caller.call_id not in record.sip_call_ids:
+            record.sip_call_ids.append(caller.call_id)
         remembered.belongs_to(self)
         observer.leg_opened("caller")
 
@@ -228,6 +257,22 @@ class Call:
         """End the call from outside: everything under way for it is let go of."""
         self.deliver(_Dismissed(reason, status))
 
+    def taken_up(self, rescued: bool) -> None:
+        """Begin as a call that another process answered."""
+        self.answered = True
+        self.rescued = rescued
+        self.record.status = 200
+        self._remembered.answered(self.audio.shown)
+        self.happened("caller", "taken over from a gateway that died")
+
+    def cede(self) -> None:
+        """Leave the call to the process that has taken it over: no goodbye to anybody, and no record here."""
+        self.ceded = True
+        self.caller.forget()
+        if self.connected is not None:
+            self.connected.connection().leg.forget()
+        self.dismiss(TAKEN_OVER, 200)
+
     # What the caller is told.
 
     def ring(self, body: bytes = b"") -> None:
@@ -253,6 +298,7 @@ class Call:
             self.recording.begin()
         self.observe("answer", self._clock() - self._began)
         self._remembered.answered(body)
+        self.session_changed()
 
     def take_over(self, leg: InboundLeg, body: bytes) -> None:
         """The carrier's retry takes the place of the first leg: carriers listen to their newest INVITE."""
@@ -266,6 +312,7 @@ class Call:
         leg.answer(body)
         first.listener = ignore
         first.hangup()
+        self.session_changed()
 
     def close(self, outcome: str, cause: str, status: int = 200, reason: str | None = None) -> None:
         """Say goodbye, whatever the caller has heard so far, and hand the record in.
@@ -300,7 +347,10 @@ class Call:
         if self.recording is not None:
             self.recording.end(record)
         self._observer.leg_closed("caller")
-        self._sink(record)
+        if self._continuity is not None:
+            self._continuity.over(self)
+        if not self.ceded:
+            self._sink(record)
 
     def _refuse(self, status: int, cause: str) -> None:
         headers = list(reason_header(status, cause))
@@ -319,7 +369,7 @@ class Call:
 
     def turns_to(self, destination: str, role: str) -> None:
         """A destination is offered the call."""
-        self.destination = destination
+        self.destination, self.role = destination, role
         self.happened("destination", destination)
         if self.trace is not None:
             self.trace.tries(destination, role)
@@ -388,12 +438,19 @@ class Call:
         self.talking = True
         self.happened("audio", "the agent is on the line")
         self._observer.leg_opened("agent")
+        self.session_changed()
 
     def agent_left(self) -> None:
         """See `Call`."""
         self.talking = False
         self.happened("audio", "the agent is off the line")
         self._observer.leg_closed("agent")
+        self.session_changed()
+
+    def session_changed(self) -> None:
+        """See `Call`."""
+        if self._continuity is not None and self.answered:
+            self._continuity.changed(self)
 
 
 def reason_header(status: int, text: str) -> tuple[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 
 import structlog
@@ -14,7 +14,7 @@ from structlog.contextvars import bind_contextvars
 from gateway.admission.caller_verification import CallerVerification
 from gateway.admission.carriers import Carrier
 from gateway.admission.limits import AdmissionLimits
-from gateway.calls.call import Call
+from gateway.calls.call import Call, Continuity
 from gateway.calls.caller_security import against_policy, security_of
 from gateway.calls.identity import (
     caller_identity,
@@ -22,11 +22,12 @@ from gateway.calls.identity import (
     max_forwards,
     passed_headers,
 )
+from gateway.calls.orphan import Orphan
 from gateway.calls.planner import Directory, Planner
 from gateway.calls.recording import CallRecording, CallRecordings
 from gateway.calls.records import CallObserver, CallRecord, RecordSink
 from gateway.calls.registry import Registry
-from gateway.calls.retries import Retries, call_keys
+from gateway.calls.retries import Retries, call_keys, dialog_key
 from gateway.destinations.announcement import announce
 from gateway.destinations.attempt import OUTSIDE
 from gateway.destinations.base import CallerLeft, Declined, Destination, Finished, Lost, Moved
@@ -68,6 +69,7 @@ class Dispatcher:
         registry: the calls alive.
         observer, sink: who counts stages and legs, and who takes the record of each call.
         on_started: told of each call that has a plan; must be fast, and not raise.
+        continuity: keeps what another process needs to go on with calls; None keeps nothing.
         tracer: traces calls; None traces none.
         default_voicemail, endpoint_template: see `make_plan`.
         waiting: what callers hear meanwhile.
@@ -99,6 +101,7 @@ class Dispatcher:
         default_recording: RecordingPolicy = "voicemail",
         verification: CallerVerification | None = None,
         on_started: RecordSink = lambda record: None,
+        continuity: Continuity | None = None,
         tracer: Tracer | None = None,
         source_of: Callable[[InboundLeg], str] = lambda leg: leg.flow.host,
         clock: Callable[[], float] = time.monotonic,
@@ -124,6 +127,7 @@ class Dispatcher:
         self._waiting = waiting or WaitingSounds()
         self._recordings = recordings
         self._on_started = on_started
+        self._continuity = continuity
         self._tracer = tracer
         self._source_of = source_of
         self._clock = clock
@@ -184,20 +188,49 @@ class Dispatcher:
             sink=self._sink,
             clock=self._clock,
             loop=self._loop,
+            continuity=self._continuity,
         )
-        self._registry.add(call, self._loop.create_task(self._serve(call, carrier)))
+        self._begin(call, self._serve(call, carrier))
 
-    async def _serve(self, call: Call, carrier: Carrier) -> None:
+    def take_up(self, orphan: Orphan) -> None:
+        """Go on with an established call of a process that died, or end it if nobody can."""
+        record, carrier = orphan.record, orphan.carrier
+        audio = CallerAudio(
+            orphan.theirs,
+            self._ports,
+            session_id=round(record.started_at),
+            latch_ranges=carrier.media_sources or None,
+            ipv6=":" in orphan.caller.flow.host,
+        )
+        audio.shown = orphan.shown
+        remembered = self._retries.remember((dialog_key(orphan.caller),))
+        call = Call(
+            orphan.caller,
+            record,
+            audio,
+            WaitingSound(audio, self._waiting.sound(carrier.default_country)),
+            remembered,
+            carrier_headers=orphan.carrier_headers,
+            max_forwards=orphan.max_forwards,
+            identity=orphan.identity,
+            observer=self._observer,
+            sink=self._sink,
+            clock=self._clock,
+            loop=self._loop,
+            continuity=self._continuity,
+            elapsed=max(0.0, self._wall_clock() - record.started_at),
+        )
+        call.taken_up(orphan.rescued)
+        self._begin(call, self._go_on(call, orphan))
+
+    def _begin(self, call: Call, work: Coroutine[None, None, None]) -> None:
+        self._registry.add(call, self._loop.create_task(self._guarded(call, work)))
+
+    async def _guarded(self, call: Call, work: Coroutine[None, None, None]) -> None:
         """Nothing gets past this without a goodbye to the caller."""
         bind_contextvars(call_id=call.id)  # for every log line of this task
         try:
-            plan = await self._planner.plan_for(call, carrier)
-            if isinstance(plan, Refusal):
-                call.close("refused", plan.reason, plan.status)
-            else:
-                self._record(call, plan)
-                early = self._waiting.early if carrier.early_media is None else carrier.early_media
-                await self._dispatch(call, carrier, plan, early=early)
+            await work
         except CallerLeft as left:
             call.close("abandoned" if left.status == 200 else "failed", left.cause, left.status)
         except Exception:
@@ -206,6 +239,34 @@ class Dispatcher:
         except asyncio.CancelledError:
             call.close("failed", "cut off", 503)
             raise
+
+    async def _serve(self, call: Call, carrier: Carrier) -> None:
+        plan = await self._planner.plan_for(call, carrier)
+        if isinstance(plan, Refusal):
+            call.close("refused", plan.reason, plan.status)
+        else:
+            self._record(call, plan)
+            early = self._waiting.early if carrier.early_media is None else carrier.early_media
+            await self._dispatch(call, carrier, plan, early=early)
+
+    async def _go_on(self, call: Call, orphan: Orphan) -> None:
+        if orphan.agent is None:
+            call.close(orphan.role, orphan.cause, 503)
+        else:
+            agent = await orphan.agent(call)
+            await self._try_in_order(call, [agent, *self._after(agent, call.record)])
+
+    def _after(self, agent: Destination, record: CallRecord) -> list[Destination]:
+        """Who would have been tried after an agent, by what this node knows of the number."""
+        plan = self.plan_of(Target(number=record.number))
+        if isinstance(plan, Refusal):
+            return []
+        destinations = self._destinations(plan)
+        names = [each.name for each in destinations]
+        if agent.name in names:
+            return destinations[names.index(agent.name) + 1 :]
+        tried = {each.destination for each in record.tried}
+        return [each for each in destinations if each.name not in tried]
 
     def _record(self, call: Call, plan: Plan) -> None:
         """Have the whole call recorded, if that is its policy."""

@@ -43,7 +43,7 @@ Key: TypeAlias = tuple[str, ...]
 
 def dialog_key(leg: InboundLeg) -> Key:
     """What the caller's side of a dialog is known by (RFC 3261 §12), the same in all copies of an INVITE."""
-    return leg.call_id, leg.request.from_tag or ""
+    return leg.call_id, leg.remote_tag
 
 
 def call_keys(

@@ -198,7 +198,15 @@ class Attempt:
             bridge = Bridge(call, leg, path, self._trunk, offered=offer, answered=answer)
             self._handed_over = True
             connected = ConnectedAgent(
-                call, self._role, self._agent.id, leg, path, bridge, self._lease, self._lost
+                call,
+                self._role,
+                self._agent.id,
+                self._endpoint.url,
+                leg,
+                path,
+                bridge,
+                self._lease,
+                self._lost,
             )
             return await connected.take(call)
         finally:

@@ -8,14 +8,14 @@ mailbox, in order, through `Call.next_event`, so a destination is straight-line 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from gateway.destinations.caller_audio import CallerAudio
 from gateway.destinations.remote_control import Target
 from gateway.destinations.waiting_sound import WaitingSound
 from gateway.media.reception import PortStats
 from gateway.sip.inbound_leg import InboundLeg
-from gateway.sip.leg import HeaderList
+from gateway.sip.leg import HeaderList, Leg
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,34 @@ class Moved:
 Outcome: TypeAlias = Finished | Declined | Lost | Moved
 
 
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A SIP agent that has the call, as another process must know it to go on with both.
+
+    role, agent_id, endpoint: whose turn it is, and where; endpoint: its URL.
+    leg: its leg, answered.
+    media: ``"direct"``: audio goes from caller to agent without this process; ``"here"``: through it.
+    offered: what the agent has from us, answered: what we have from it: session descriptions.
+    talked: seconds since it took the call.
+    """
+
+    role: str
+    agent_id: str
+    endpoint: str
+    leg: Leg
+    media: Literal["direct", "here"]
+    offered: bytes
+    answered: bytes
+    talked: float
+
+
+class Connected(Protocol):
+    """Whoever connects the caller with a SIP agent."""
+
+    def connection(self) -> Connection:
+        """As it is now."""
+
+
 class CallerLeft(Exception):  # noqa: N818 - it is what happened, nobody's mistake
     """The caller is not with us any more; raised by `Call.next_event`, so that nobody can overlook it.
 
@@ -139,6 +167,7 @@ class Call(Protocol):
         asserted: the caller's number as a trusted carrier vouches for it (RFC 3325), also where it is
             withheld; empty if no carrier has said so.
         withheld: the caller does not want to be known (RFC 3323).
+        connected: who connects the caller with a SIP agent now; None while nobody does.
 
     """
 
@@ -152,6 +181,7 @@ class Call(Protocol):
     farewell: HeaderList
     asserted: str
     withheld: bool
+    connected: Connected | None
 
     @property
     def id(self) -> str:
@@ -231,6 +261,9 @@ class Call(Protocol):
 
     def agent_left(self) -> None:
         """See `agent_joined`."""
+
+    def session_changed(self) -> None:
+        """Caller and agent have agreed on another session: whoever goes on with them must know."""
 
 
 class Destination(Protocol):

@@ -20,7 +20,7 @@ from gateway.sip.events import (
     SessionExpired,
     SessionRefreshed,
 )
-from gateway.sip.outbound_leg import OutboundLeg
+from gateway.sip.leg import Leg
 from gateway.sip.reason import passed_reason
 
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
@@ -33,26 +33,29 @@ class Bridge:
         agent: answered; whoever made the bridge hangs it up.
         offered: what the agent was offered; empty when the offer was left to it.
         answered: what it answered.
+        talked: seconds for which they have been talking already.
 
     """
 
-    __slots__ = ("_agent", "_call", "_ends_at", "_exchange", "_limits", "_silence")
+    __slots__ = ("_agent", "_began", "_call", "_ends_at", "_exchange", "_limits", "_silence")
 
     def __init__(
         self,
         call: Call,
-        agent: OutboundLeg,
+        agent: Leg,
         path: AudioPath,
         limits: Trunk,
         *,
         offered: bytes,
         answered: bytes,
+        talked: float = 0.0,
     ) -> None:
         now = call.now()
         self._call = call
         self._agent = agent
         self._limits = limits
-        self._ends_at = now + limits.max_duration
+        self._began = now - talked
+        self._ends_at = self._began + limits.max_duration
         self._exchange = SessionExchange(call, agent, path, offered, answered)
         self._silence = SilenceWatch(
             path,
@@ -61,6 +64,21 @@ class Bridge:
             now=now,
         )
         self._follow_hold()
+
+    @property
+    def talked(self) -> float:
+        """Seconds since the agent took the call."""
+        return self._call.now() - self._began
+
+    @property
+    def offered(self) -> bytes:
+        """The session description that the agent has from us."""
+        return self._exchange.agent_knows
+
+    @property
+    def answered(self) -> bytes:
+        """The one that we have from the agent."""
+        return self._exchange.agent_said
 
     async def run(self) -> Finished | Lost | SentOn:
         """Stay until the end; after a transfer that came to nothing, once more."""
@@ -93,6 +111,7 @@ class Bridge:
                 if failure := exchange.acknowledged(event.leg, event.body):
                     return Finished(failure, 488)
                 self._follow_hold()
+                self._call.session_changed()
             case ReinviteReceived():
                 exchange.offered(event.leg, event.request)
             case SessionRefreshed():
@@ -100,6 +119,7 @@ class Bridge:
             case ReinviteAnswered():
                 exchange.answered(event.leg, event.response.body)
                 self._follow_hold()
+                self._call.session_changed()
             case ReinviteFailed():
                 if failure := exchange.refused(event):
                     return Lost(failure)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gateway.destinations.audio_path import AudioPath
-from gateway.destinations.base import Call, Declined, Lost, Moved, Outcome, ignore
+from gateway.destinations.base import Call, Connection, Declined, Lost, Moved, Outcome, ignore
 from gateway.destinations.bridge import Bridge
 from gateway.destinations.transfers import SentOn
 from gateway.destinations.trunk import Lease
@@ -21,7 +21,7 @@ from gateway.sip.events import (
     ReinviteReceived,
     SessionExpired,
 )
-from gateway.sip.outbound_leg import OutboundLeg
+from gateway.sip.leg import Leg
 from gateway.sip.referral import Referral
 
 NOT_TAKEN = 480
@@ -32,6 +32,7 @@ class ConnectedAgent:
     """A destination that is taken up again only by the call that it has.
 
     Args:
+        endpoint: its URL.
         leg, path, lease: its own from now on, and given back when it is over.
         on_lost: told the reason when the agent vanishes.
 
@@ -40,6 +41,7 @@ class ConnectedAgent:
     __slots__ = (
         "_bridge",
         "_call",
+        "_endpoint",
         "_lease",
         "_leg",
         "_on_lost",
@@ -55,7 +57,8 @@ class ConnectedAgent:
         call: Call,
         role: str,
         name: str,
-        leg: OutboundLeg,
+        endpoint: str,
+        leg: Leg,
         path: AudioPath,
         bridge: Bridge,
         lease: Lease,
@@ -63,6 +66,7 @@ class ConnectedAgent:
     ) -> None:
         self.role = role
         self.name = name
+        self._endpoint = endpoint
         self._call = call
         self._leg = leg
         self._path = path
@@ -81,6 +85,7 @@ class ConnectedAgent:
         if self._referral is not None and not self._come_back(self._referral):
             return Declined(f"{self.name}: has left after a transfer")
         waits = False
+        self._call.connected = self
         try:
             ending = await self._bridge.run()
             if isinstance(ending, SentOn):
@@ -91,8 +96,23 @@ class ConnectedAgent:
                 self._on_lost(ending.reason)
             return ending
         finally:
+            self._call.connected = None
             if not waits:
                 self.let_go()
+
+    def connection(self) -> Connection:
+        """See `Connected`."""
+        bridge = self._bridge
+        return Connection(
+            self.role,
+            self.name,
+            self._endpoint,
+            self._leg,
+            "here" if self._path.relayed else "direct",
+            bridge.offered,
+            bridge.answered,
+            bridge.talked,
+        )
 
     # --- while somebody else is tried
 

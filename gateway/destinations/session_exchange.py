@@ -16,7 +16,6 @@ from gateway.destinations.silence import Party
 from gateway.sip.events import ReinviteFailed
 from gateway.sip.leg import Leg
 from gateway.sip.message import Request
-from gateway.sip.outbound_leg import OutboundLeg
 from gateway.sip.sdp import SdpError
 
 NOT_ACCEPTABLE = 488
@@ -51,9 +50,7 @@ class SessionExchange:
         "_telling",
     )
 
-    def __init__(
-        self, call: Call, agent: OutboundLeg, path: AudioPath, offered: bytes, answered: bytes
-    ) -> None:
+    def __init__(self, call: Call, agent: Leg, path: AudioPath, offered: bytes, answered: bytes) -> None:
         self._call = call
         self._agent = agent
         self._path = path
@@ -77,6 +74,16 @@ class SessionExchange:
     def established(self) -> bool:
         """Whether both legs have their answer; in between, an agent waits for the caller's ACK."""
         return bool(self._agent_knows)
+
+    @property
+    def agent_knows(self) -> bytes:
+        """The session description that the agent has from us; empty before there is one."""
+        return self._agent_knows
+
+    @property
+    def agent_said(self) -> bytes:
+        """The one that we have from the agent."""
+        return self._answered
 
     def offered(self, asking: Leg, request: Request) -> None:
         """A party sent a re-INVITE or an UPDATE; one that changes nothing concerns nobody else."""

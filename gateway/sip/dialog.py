@@ -45,7 +45,7 @@ class Dialog:
 
     def __init__(
         self,
-        message: Message,
+        call_id: str,
         *,
         local: str,
         remote: str,
@@ -56,7 +56,7 @@ class Dialog:
         remote_target: str,
         routes: Sequence[str],
     ) -> None:
-        self.call_id = message.call_id
+        self.call_id = call_id
         self.local = local
         self.remote = remote
         self.local_tag = local_tag
@@ -74,7 +74,7 @@ class Dialog:
         """
         headers = request.headers
         return cls(
-            request,
+            request.call_id,
             local=f"{headers.get('To')};tag={local_tag}",
             remote=headers.get("From") or "",
             local_tag=local_tag,
@@ -97,7 +97,7 @@ class Dialog:
         except SipParseError:
             target, routes = None, []
         return cls(
-            response,
+            response.call_id,
             local=invite.from_,
             remote=response.headers.get("To") or "",
             local_tag=local_tag,

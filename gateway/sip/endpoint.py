@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from gateway.sip.addresses import AddressError, is_ip_literal, is_public, parse_address, same_family
@@ -22,12 +22,15 @@ from gateway.sip.flow import Flow
 from gateway.sip.inbound_leg import InboundLeg
 from gateway.sip.ingress import AgentIngress, CarrierIngress
 from gateway.sip.leg import HeaderList, Listener
+from gateway.sip.leg_state import LegState
 from gateway.sip.listeners import ListenError, Listeners, Side
 from gateway.sip.message import Response
 from gateway.sip.network import Address, Network, Receiver
 from gateway.sip.outbound_leg import OutboundLeg
+from gateway.sip.rebuilt_legs import RebuiltLeg
 from gateway.sip.resolver import ResolveError, Resolver
 from gateway.sip.sink import TokenSource
+from gateway.sip.stray_request import StrayRequest
 from gateway.sip.transport import SocketNetwork
 from gateway.sip.user_agent import Sender, StatusAndHeaders, UserAgent
 
@@ -41,6 +44,10 @@ AGENTS_TLS_KEY: Final = "sip.agent_tls_listen"
 TOKEN_BYTES: Final = 8
 """64 random bits a tag or branch: RFC 3261 §19.3 asks for 32 at least."""
 
+
+LOOK_SECONDS: Final = 0.4
+"""For a dialog to be found elsewhere and rebuilt: two answers of Redis on the call path
+(`routing.redis_clients.HOT_TIMEOUT`), and less than T1, so that nobody sends his request again meanwhile."""
 
 TOKENS_AT_ONCE: Final = 256
 """Tokens drawn in one system call: a call needs six, and asking for each would cost more than its parsing."""
@@ -90,6 +97,9 @@ class SipEndpoint:
         reject_unknown: answer strangers 403 instead of silence.
         product: User-Agent and Server header.
         extensions: what is done beyond RFC 3261.
+        look_for: looks whether the dialog of a request that is not in any of ours is one of a process that
+            died, and rebuilds it then; the request is answered when it is done, or after `LOOK_SECONDS`.
+            None has such requests answered 481 at once.
         network, resolver, tokens: the outside world; sockets, the system's resolver and the system's
             randomness by default.
 
@@ -123,6 +133,7 @@ class SipEndpoint:
         reject_unknown: bool = False,
         product: str = "voice-gateway",
         extensions: Extensions | None = None,
+        look_for: Callable[[StrayRequest], Awaitable[None]] | None = None,
         network: Network | None = None,
         resolver: Resolver | None = None,
         tokens: TokenSource | None = None,
@@ -175,7 +186,10 @@ class SipEndpoint:
             options_status=options_status,
             resolve=self._resolver.recall,
             extensions=extensions,
+            on_stray=None if look_for is None else self._strayed,
         )
+        self._look_for = look_for
+        self._looking: set[asyncio.Task[None]] = set()
         self._bridge.core = self.user_agent
         self._bridge.agents = self._agents
 
@@ -204,6 +218,8 @@ class SipEndpoint:
     async def stop(self) -> None:
         """Close everything, the carriers' listeners first; calls should have ended before. Idempotent."""
         self._bridge.stop()
+        for task in self._looking:
+            task.cancel()
         self._listeners.close()
         await self._resolver.close()
         await asyncio.sleep(0)  # closing a socket takes the loop one more turn
@@ -307,6 +323,17 @@ class SipEndpoint:
             "REGISTER", uri, flow, headers=headers, sender=sender, digest=digest, on_result=on_result
         )
 
+    def rebuild(self, state: LegState, *, peer: object, listener: Listener) -> RebuiltLeg:
+        """Go on with a leg that another process had, from a socket of ours; see `UserAgent.rebuild`.
+
+        Raises LegStateError.
+        """
+        side = self._carriers if state.inbound else self._agents
+        found = self._listeners.find(side, state.transport, state.host)
+        channel = 0 if found is None else found.channel
+        flow = Flow(state.transport, state.host, state.port, channel, state.name)
+        return self.user_agent.rebuild(state, flow, peer=peer, listener=listener)
+
     def account(self, username: str, password: str) -> DigestClient:
         """Who we are towards an agent that asks for it."""
         return DigestClient(username, password, self._tokens)
@@ -353,6 +380,21 @@ class SipEndpoint:
         self._on_trying(time.perf_counter() - self._bridge.delivered_at)
         if not self._bridge.guarded("taking a call", self._on_invite, leg) and not leg.ended:
             leg.refuse(500)
+
+    def _strayed(self, stray: StrayRequest) -> None:
+        task = asyncio.get_running_loop().create_task(self._look(stray))
+        self._looking.add(task)
+        task.add_done_callback(self._looking.discard)
+
+    async def _look(self, stray: StrayRequest) -> None:
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                if self._look_for is not None:
+                    await self._look_for(stray)
+        except TimeoutError:
+            pass  # nobody knows of it
+        finally:
+            self._bridge.guarded("a request for a dialog of another process", stray.settle)
 
     def _advertised_to_carrier(self, peer: str, local: str) -> str:
         return self._advertised_host if self._advertises_to(peer) else local

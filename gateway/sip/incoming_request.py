@@ -28,11 +28,11 @@ class IncomingRequest:
 
     """
 
-    __slots__ = ("_core", "_key", "path", "request", "source")
+    __slots__ = ("_core", "key", "path", "request", "source")
 
     def __init__(self, core: Core, request: Request, source: Flow, key: ServerKey) -> None:
         self._core = core
-        self._key = key
+        self.key = key
         self.request = request
         self.source = source
         self.path: ResponsePath = response_path(request.via, source)
@@ -54,7 +54,7 @@ class IncomingRequest:
     ) -> None:
         """Answer finally, and answer every repetition the same; a refused INVITE until its ACK."""
         transaction: InviteServer | Server = (
-            self._core.transactions.serve_invite(self._key, self.path)
+            self._core.transactions.serve_invite(self.key, self.path)
             if self.request.method == "INVITE"
             else self.serve()
         )
@@ -62,11 +62,11 @@ class IncomingRequest:
 
     def serve(self) -> Server:
         """Remember a request that is no INVITE, to be answered in its own time."""
-        return self._core.transactions.serve(self._key, self.request.method, self.path)
+        return self._core.transactions.serve(self.key, self.request.method, self.path)
 
     def serve_invite(self, user: InviteServerUser, to_tag: str) -> InviteServer:
         """Remember an INVITE, to be answered in its own time by `user`."""
-        transaction = self._core.transactions.serve_invite(self._key, self.path)
+        transaction = self._core.transactions.serve_invite(self.key, self.path)
         transaction.user = user
         transaction.to_tag = to_tag
         return transaction

@@ -18,6 +18,7 @@ from gateway.sip.events import (
     ReferReceived,
     SessionExpired,
 )
+from gateway.sip.leg_state import LegState
 from gateway.sip.referral import Referral
 from gateway.sip.sent_invite import STATUS_OF_CAUSE
 from gateway.sip.session_change import SessionChange
@@ -128,6 +129,11 @@ class Leg:
         """The URI of the peer's latest Contact; None before there is a dialog."""
         return self._dialog.remote_target if self._dialog is not None else None
 
+    @property
+    def remote_tag(self) -> str:
+        """The peer's tag; empty before there is a dialog, or for a peer of RFC 2543."""
+        return self._dialog.remote_tag if self._dialog is not None else ""
+
     def hangup(self, headers: HeaderList = ()) -> None:
         """End this leg, whatever its state: BYE, CANCEL, or a 480 to a caller not answered yet.
 
@@ -204,6 +210,45 @@ class Leg:
         self._require_dialog("info")
         headers = (("Content-Type", content_type),)
         self._request("INFO", headers, body, self._info_responded, self._info_failed)
+
+    # --- from one process to another
+
+    @property
+    def state(self) -> LegState:
+        """What another process needs to go on with it. Raises LegStateError before there is a dialog."""
+        dialog, flow, timer = self.dialog, self.flow, self._timer
+        return LegState(
+            not self._made_call_id,
+            dialog.call_id,
+            dialog.local,
+            dialog.remote,
+            dialog.local_tag,
+            dialog.remote_tag,
+            dialog.local_cseq,
+            dialog.remote_cseq,
+            dialog.remote_target,
+            dialog.routes,
+            flow.transport,
+            flow.host,
+            flow.port,
+            flow.name,
+            self.sips,
+            self.takes_update,
+            self.described,
+            None if timer is None else timer.state,
+        )
+
+    def restore(self, dialog: Dialog, *, takes_update: bool, timer: SessionTimer | None) -> None:
+        """Go on with what another process had; once, before anything else."""
+        self._dialog = dialog
+        self._allow = "UPDATE" if takes_update else ""
+        self._timer = timer
+
+    def forget(self) -> None:
+        """Leave the dialog to another process: no BYE, no event. An offer that waits is refused (487)."""
+        self.listener = unheard
+        if not self.ended:
+            self._leave()
 
     # --- for the parts of this leg
 
@@ -304,13 +349,15 @@ class Leg:
 
     def refresh(self) -> None:
         """Show the peer that we are there, and see whether it is."""
-        if not self.ended:
+        if not self.ended and (self.described or self.takes_update):
             self._session_change.refresh(self.described, by_update=self.takes_update)
 
-    def refresh_refused(self, status: int, *, method: str) -> None:
-        """A refresh came to nothing; a refusal is a sign of life as well."""
-        timer = self._timer
-        if self.ended or timer is None:
+    def refresh_refused(self, status: int, *, method: str, answered: bool) -> None:
+        """A refresh came to nothing; a refusal is a sign of life as well.
+
+        answered: the peer has said so; else there was none to be reached.
+        """
+        if self.ended:
             return
         if status == 408:
             self.session_expired()
@@ -319,8 +366,8 @@ class Leg:
         elif method == "UPDATE":
             self._allow = ""  # whatever it said
             self.refresh()
-        else:
-            timer.refused()
+        elif self._timer is not None:
+            self._timer.refused()
 
     def session_expired(self) -> None:
         """Hang up on a peer that has not refreshed the session, or not answered ours (RFC 4028 §10)."""

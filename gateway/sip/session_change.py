@@ -236,7 +236,7 @@ class SessionChange:
                 return
         self._offer = None
         if offer.refresh:
-            leg.refresh_refused(status, method=offer.method)
+            leg.refresh_refused(status, method=offer.method, answered=response is not None)
             self._wanted_next()
             return
         leg.emit(ReinviteFailed(leg, status, response))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from gateway.sip.extensions import MIN_INTERVAL, TIMER, lists_option
 from gateway.sip.grammar import SipParseError
 from gateway.sip.headers import parse_number
+from gateway.sip.leg_state import TimerState
 
 if TYPE_CHECKING:
     from gateway.sip.core import Core
@@ -70,6 +71,7 @@ class SessionTimer:
     Args:
         core: the surroundings.
         leg: is told `refresh` and `session_expired`.
+        state: what was agreed in another process; the time until the next refresh begins anew.
 
     """
 
@@ -85,7 +87,7 @@ class SessionTimer:
         "_refresh",
     )
 
-    def __init__(self, core: Core, leg: Leg) -> None:
+    def __init__(self, core: Core, leg: Leg, state: TimerState | None = None) -> None:
         self._core = core
         self._leg = leg
         self._interval = 0
@@ -95,6 +97,16 @@ class SessionTimer:
         self._agreed = False
         self._refresh: Timer | None = None
         self._expiry: Timer | None = None
+        if state is not None:
+            self._floor, self._agreed = state.floor, state.agreed
+            self._start(state.interval, ours=state.ours)
+
+    @property
+    def state(self) -> TimerState | None:
+        """What is in force; None if there is no timer now."""
+        if self._refresh is None and self._expiry is None:
+            return None
+        return TimerState(self._interval, self._floor, self._ours, self._agreed)
 
     # --- what is agreed
 

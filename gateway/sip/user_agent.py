@@ -13,13 +13,16 @@ from gateway.sip.flow import Flow
 from gateway.sip.grammar import SipParseError
 from gateway.sip.inbound_leg import InboundLeg, call_key
 from gateway.sip.incoming_request import IncomingRequest, respond_statelessly
-from gateway.sip.leg import HeaderList, Leg, Listener, unheard
+from gateway.sip.leg import HeaderList, Leg, LegStateError, Listener, unheard
+from gateway.sip.leg_state import LegState
 from gateway.sip.message import Request, Response, parse_message
 from gateway.sip.outbound_leg import OutboundLeg
+from gateway.sip.rebuilt_legs import RebuiltInboundLeg, RebuiltLeg, RebuiltOutboundLeg
 from gateway.sip.request_checks import SDP_TYPE, check_request, metric_method
 from gateway.sip.request_writer import RequestWriter
 from gateway.sip.sink import Sink, TokenSource
-from gateway.sip.transaction import State, server_key
+from gateway.sip.stray_request import MAX_STRAYS, PATIENCE, StrayRequest
+from gateway.sip.transaction import ServerKey, State, server_key
 from gateway.sip.transaction_layer import MAX_TRANSACTIONS
 
 MAX_LEGS = 50_000
@@ -68,10 +71,12 @@ class UserAgent:
         resolve: an IP literal for a host name, from memory; None if unknown, and then requests of a dialog
             go where its peer was last seen.
         extensions: what is done beyond RFC 3261.
+        on_stray: told of requests in dialogs that are not here, and settles each, soon; None has them
+            answered 481 at once.
 
     """
 
-    __slots__ = ("_core", "_on_invite", "_options_status", "_refuse_call", "_sink")
+    __slots__ = ("_core", "_on_invite", "_on_stray", "_options_status", "_refuse_call", "_sink", "_strays")
 
     def __init__(
         self,
@@ -85,8 +90,11 @@ class UserAgent:
         options_status: Callable[[], StatusAndHeaders] = lambda: (200, ()),
         resolve: Callable[[str], str | None] = lambda host: None,
         extensions: Extensions | None = None,
+        on_stray: Callable[[StrayRequest], None] | None = None,
     ) -> None:
         self._sink = sink
+        self._on_stray = on_stray
+        self._strays: dict[ServerKey, StrayRequest] = {}
         self._on_invite = on_invite
         self._refuse_call = refuse_call
         self._options_status = options_status
@@ -165,6 +173,24 @@ class UserAgent:
             listener=listener,
         )
 
+    def rebuild(self, state: LegState, flow: Flow, *, peer: object, listener: Listener) -> RebuiltLeg:
+        """Go on with a leg that another process had; nothing is sent.
+
+        flow: to its peer, from a socket of ours. peer: whose call it is, for a caller's leg.
+
+        Raises LegStateError if it is here already, or there is no room.
+        """
+        core = self._core
+        if state.local_tag in core.legs or len(core.legs) >= MAX_LEGS:
+            raise LegStateError("this dialog is here already, or there is no room for it")
+        leg: RebuiltLeg = (
+            RebuiltInboundLeg(core, state, flow, peer)
+            if state.inbound
+            else RebuiltOutboundLeg(core, state, flow)
+        )
+        leg.listener = listener
+        return leg
+
     def request(
         self,
         method: str,
@@ -239,6 +265,11 @@ class UserAgent:
         return len(self._core.legs)
 
     @property
+    def stray_count(self) -> int:
+        """Requests that wait for somebody who looks for their dialog."""
+        return len(self._strays)
+
+    @property
     def timer_count(self) -> int:
         """Timers pending; 0 when nothing is left to happen."""
         return len(self._core.timers)
@@ -269,6 +300,9 @@ class UserAgent:
             self._sink.retransmission("in")
             transaction.receive_again()
             return
+        if key in self._strays:
+            self._sink.retransmission("in")
+            return
         incoming = IncomingRequest(self._core, request, flow, key)
         if method == "CANCEL":
             self._receive_cancel(incoming)
@@ -280,7 +314,7 @@ class UserAgent:
         elif tag is None:
             self._receive_new(incoming, peer)
         elif (leg := self._find_leg(tag, request)) is None:
-            incoming.respond_statelessly(481)
+            self._receive_stray(incoming)
         elif self._core.transactions.full and method != "BYE":
             incoming.respond_statelessly(503, None, (RETRY_AFTER,))
         else:
@@ -292,6 +326,29 @@ class UserAgent:
         if leg is None or leg.call_id != request.call_id or not leg.has_peer(request.from_tag or ""):
             return None
         return leg
+
+    def _receive_stray(self, incoming: IncomingRequest) -> None:
+        """Have somebody look for the dialog, if anybody does; else there is none (§12.2.2)."""
+        if self._on_stray is None or len(self._strays) >= MAX_STRAYS:
+            incoming.respond_statelessly(481)
+            return
+        stray = self._strays[incoming.key] = StrayRequest(incoming, self._settle_stray)
+        stray.timer = self._core.timers.schedule(PATIENCE, stray.settle)
+        self._on_stray(stray)
+
+    def _settle_stray(self, stray: StrayRequest) -> None:
+        incoming = stray.incoming
+        self._strays.pop(incoming.key, None)
+        if stray.timer is not None:
+            stray.timer.cancel()
+        leg = self._find_leg(stray.local_tag, incoming.request)
+        if leg is None:
+            incoming.respond_statelessly(481)
+            return
+        try:
+            leg.receive(incoming)
+        except SipParseError as error:
+            incoming.respond_statelessly(error.status, error.reason)
 
     def _receive_ack(self, request: Request) -> None:
         transaction = self._core.transactions.find_invite(request)

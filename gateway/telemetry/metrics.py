@@ -60,6 +60,8 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 TRANSFER_RESULTS = ("completed", "returned", "failed", "abandoned", "refused")
 
+ORPHAN_RESULTS: Final = ("adopted", "ended", "lost")
+
 
 class Metrics:
     """Every family of the contract that this gateway fills, in one registry."""
@@ -280,6 +282,26 @@ class Metrics:
         )
         for result in TRANSFER_RESULTS:
             self.transfers.labels(result)
+        self.orphaned_calls = Counter(
+            "gateway_orphaned_calls",
+            "Established calls of gateways that died, taken over here: adopted (they go on), ended (their"
+            " audio had died, both sides were told), lost (nothing could be done).",
+            ("result",),
+            registry=registry,
+        )
+        for result in ORPHAN_RESULTS:
+            self.orphaned_calls.labels(result)
+        self.continuity_waiting = Gauge(
+            "gateway_continuity_waiting",
+            "Calls whose latest state is not in Redis yet, for another gateway to go on with.",
+            registry=registry,
+        )
+        self.continuity_failures = Counter(
+            "gateway_continuity_failures",
+            "Times that the state of calls could not be written to Redis: what happens meanwhile is lost if"
+            " this gateway dies.",
+            registry=registry,
+        )
         self.recordings_waiting = Gauge(
             "gateway_recordings_waiting",
             "Finished recordings that the store does not have yet.",

@@ -103,7 +103,16 @@ class Exchange:
         whole = settings(directory, sip, http)
         for section, values in overrides.items():
             whole.setdefault(section, {}).update(values)
+        self._settings = whole
         self.gateway = GatewayProcess(directory, whole, sip=sip, http=http, patience=60.0)
+
+    def start_again(self) -> GatewayProcess:
+        """Another process of the same gateway, the first one having ended."""
+        before = self.gateway
+        self.gateway = GatewayProcess(
+            self._directory, self._settings, sip=before.sip, http=before.http, patience=60.0
+        )
+        return self.gateway
 
     def line(
         self,

@@ -114,6 +114,11 @@ class GatewayProcess:
         """SIGTERM: begin the drain."""
         self._process.send_signal(signal.SIGTERM)
 
+    def kill(self) -> None:
+        """SIGKILL: nothing is said, nothing is saved."""
+        self._process.kill()
+        self._process.wait()
+
     def exit_code(self, timeout: float = 15.0) -> int:
         return self._process.wait(timeout)
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+from blockbuster import BlockBuster
 
 
-@pytest.fixture(autouse=True)
-def nothing_blocks_the_loop() -> None:
-    """Switch the suite's guard off."""
+@pytest.fixture(autouse=True, scope="package")
+def nothing_blocks_the_loop(nothing_blocks_the_loop: BlockBuster) -> Iterator[None]:
+    """Switch the suite's guard off, for these tests."""
+    nothing_blocks_the_loop.deactivate()
+    yield
+    nothing_blocks_the_loop.activate()
