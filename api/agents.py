@@ -101,6 +101,7 @@ class Agents:
                 tag=TAG,
                 scope="read",
                 read=self.list,
+                lags=True,
                 query=AgentListQuery,
                 response=AgentPage,
             ),

@@ -61,6 +61,7 @@ class Calls:
                 tag=TAG,
                 scope="read",
                 read=self.list,
+                lags=True,
                 query=CallQuery,
                 response=CallPage,
             ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,7 @@ from api.number_records import ALL
 from api.secret_box import SecretBox
 from api.secret_keys import KEY_FILE, obtain_keys, open_check
 from api.store.database import StoreUnavailable, open_database
+from api.store.postgres import PostgresDatabase
 from api.store.schema import SchemaError, configuration, head
 from api.store.sqlite import SqliteDatabase
 from api.store.tables import AgentRow, NumberCountRow, StateRow
@@ -33,7 +35,9 @@ class _Found:
     key_check: bytes | None = None
 
 
-async def examine(directory: Path, database_url: str = "", secret_key: str = "") -> str:
+async def examine(
+    directory: Path, database_url: str = "", secret_key: str = "", replica_urls: Sequence[str] = ()
+) -> str:
     """The state of the store and its keys, in words.
 
     Raises:
@@ -41,7 +45,8 @@ async def examine(directory: Path, database_url: str = "", secret_key: str = "")
         SecretKeyError, OSError: the keys are unusable, missing, or another store's.
 
     """
-    database = await asyncio.to_thread(open_database, database_url, directory)
+    database = await asyncio.to_thread(open_database, database_url, directory, replica_urls)
+    stale: list[int] = []
     try:
         if isinstance(database, SqliteDatabase):
             where = str(database.path)
@@ -53,11 +58,18 @@ async def examine(directory: Path, database_url: str = "", secret_key: str = "")
         try:
             async with asyncio.timeout(EXAMINE_SECONDS):
                 found = await database.read(_look)
+                if isinstance(database, PostgresDatabase) and found.version:
+                    stale = await database.stale_replicas()
         except TimeoutError:
             raise StoreUnavailable(f"no answer within {EXAMINE_SECONDS:g} s") from None
     finally:
         await database.close()
     await _keys(directory, secret_key, found.key_check)
+    if found.version and stale:
+        named = ", ".join(map(str, stale))
+        raise StoreUnavailable(
+            f"api.database_replica_urls: not asked: number {named}: away, behind, or no replica of this store"
+        )
     if not found.version:
         return f"{where}: empty, made ready at the first start"
     holds = f"{where}: {found.numbers} numbers, {found.agents} agents"

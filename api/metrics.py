@@ -28,6 +28,19 @@ class ApiMetrics:
             buckets=BUCKETS,
             registry=registry,
         )
+        self.replica_lag = Gauge(
+            "api_replica_lag_seconds",
+            "How far a reading replica of the store (by its place in api.database_replica_urls) is behind at"
+            " most; it is not asked beyond 5. +Inf: it was never seen to be a replica of this store.",
+            ("replica",),
+            registry=registry,
+        )
+        self.replica_reads = Counter(
+            "api_replica_reads",
+            "Reads that may be some seconds old, by where they went: replica, or primary.",
+            ("where",),
+            registry=registry,
+        )
         self.outbox = Gauge(
             "api_outbox_changes",
             "Changes of the routes that are committed and not yet in Redis.",

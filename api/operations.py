@@ -83,6 +83,7 @@ class Operation:
         something of `content_types`, whole or in part, and to HEAD too.
     query, request, response: types; None for none.
     media: types of a body that is no JSON, but a file; the request's body is then its bytes.
+    lags: what it reads may be some seconds old, unless this key has just changed something.
     accepted: what is answered with 202, if that may be.
     problems: kinds that it may answer with, beyond those that all operations share.
     """
@@ -106,6 +107,7 @@ class Operation:
     accepted: type[Struct] | None = None
     problems: tuple[str, ...] = ()
     etag: bool = False
+    lags: bool = False
     max_body: int = MAX_BODY
     example: Mapping[str, Any] | None = None
 

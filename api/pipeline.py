@@ -27,6 +27,7 @@ from api.operations import MAX_BODY, Operation, Reply, Request, matches
 from api.problems import CONTENT_TYPE, FieldError, Problem, invalid
 from api.secret_box import SecretKeyError
 from api.store.database import Database, StoreUnavailable, Transaction
+from api.store.replicas import MAX_LAG
 
 log = structlog.get_logger("api")
 
@@ -35,6 +36,9 @@ MAX_IN_PROGRESS: Final = 256
 
 MAX_LARGE_IN_PROGRESS: Final = 8
 """… of operations whose bodies may be larger than `MAX_BODY`: each is in memory as a whole."""
+
+MAX_CHANGING: Final = 1_000
+"""Keys that have just changed something; beyond, those whose time is over are forgotten."""
 
 BODY_SECONDS: Final = 20.0
 """For a body to arrive."""
@@ -92,6 +96,8 @@ class Pipeline:
         self._strangers = TokenBuckets(STRANGER_RATE, STRANGER_BURST, clock)
         self._in_progress = 0
         self._large = 0
+        self._changing_until: dict[str, float] = {}
+        """By key: until when it reads from the primary alone, and so sees its own changes."""
 
     def handler(self, operation: Operation) -> Callable[[web.Request], Any]:
         """What serves an operation."""
@@ -147,9 +153,26 @@ class Pipeline:
             return await operation.content(parsed, request)
         if operation.read is not None:
             read = operation.read
-            return _response(
-                operation, await self._database.read(lambda session: read(session, parsed)), parsed
-            )
+            lags = operation.lags and self._clock() >= self._changing_until.get(principal.key_id, 0.0)
+            look = self._database.read_lately if lags else self._database.read
+            return _response(operation, await look(lambda session: read(session, parsed)), parsed)
+        try:
+            return await self._changed(operation, parsed, fingerprint, idempotency_key)
+        finally:
+            if operation.method != "GET":
+                self._remember_change(principal.key_id)
+
+    def _remember_change(self, key_id: str) -> None:
+        now = self._clock()
+        if len(self._changing_until) >= MAX_CHANGING:
+            self._changing_until = {key: until for key, until in self._changing_until.items() if until > now}
+        self._changing_until[key_id] = now + MAX_LAG
+
+    async def _changed(
+        self, operation: Operation, parsed: Request, fingerprint: str, idempotency_key: str | None
+    ) -> web.Response:
+        """What an operation answers that may change something."""
+        principal = parsed.principal
         if operation.act is not None:
             return await self._act(operation, parsed, fingerprint, idempotency_key)
         write = operation.write

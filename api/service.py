@@ -88,7 +88,8 @@ class ApiService:
     Args:
         directory: of data.
         version: of the product, for the OpenAPI document.
-        database_url, bootstrap_key, secret_key, seed_file: as in the configuration; empty for none.
+        database_url, database_replica_urls, bootstrap_key, secret_key, seed_file: as in the configuration;
+            empty for none.
         rate_limit: requests a second for each key.
         verify_interval: seconds between comparisons of the whole cache with the store.
         carrier_nodes: where carriers reach this deployment, as `api.carriers.wiring.Node` reads it.
@@ -112,6 +113,7 @@ class ApiService:
         *,
         version: str,
         database_url: str = "",
+        database_replica_urls: Sequence[str] = (),
         bootstrap_key: str = "",
         secret_key: str = "",
         seed_file: Path | None = None,
@@ -133,6 +135,7 @@ class ApiService:
         self._directory = directory
         self._version = version
         self._database_url = database_url
+        self._replica_urls = database_replica_urls
         self._bootstrap_key = bootstrap_key
         self._secret_key = secret_key
         self._seed_file = seed_file
@@ -187,7 +190,11 @@ class ApiService:
         first = None
         if self._seed_file is not None:
             first = await asyncio.to_thread(seed.read, self._seed_file)
-        self.database = await asyncio.to_thread(open_database, self._database_url, self._directory)
+        self.database = await asyncio.to_thread(
+            open_database, self._database_url, self._directory, self._replica_urls
+        )
+        self.database.on_replica = lambda replica, lag: self.metrics.replica_lag.labels(replica).set(lag)
+        self.database.on_read_lately = lambda where: self.metrics.replica_reads.labels(where).inc()
         self._exit.push_async_callback(self.database.close)
         await self.database.open()
         recordings = None

@@ -158,6 +158,7 @@ class Webhooks:
                 tag=TAG,
                 scope="read",
                 read=self.list_deliveries,
+                lags=True,
                 query=DeliveryQuery,
                 response=DeliveryPage,
                 problems=("not-found",),

@@ -65,6 +65,7 @@ def make_service(
         settings.data.dir,
         version=version("voice-gateway"),
         database_url=api.database_url.get_secret_value(),
+        database_replica_urls=api.replica_urls,
         bootstrap_key=api.bootstrap_key.get_secret_value(),
         secret_key=api.secret_key.get_secret_value(),
         seed_file=api.seed_file,

@@ -37,6 +37,9 @@ __all__ = ["ConfigError", "Settings", "load"]
 
 DEFAULT_FILE = Path("configs/gateway.toml")
 
+MAX_REPLICAS = 16
+"""Of the store: each has eight connections, and is asked every second how far it is."""
+
 MIN_KEY = 8
 MAX_KEY = 256
 """Characters of an API key."""
@@ -240,6 +243,13 @@ class Api(Section):
             " empty means SQLite in the data directory."
         ),
     )
+    database_replica_urls: SecretStr = Field(
+        default=SecretStr(""),
+        description=(
+            "Reading replicas of that PostgreSQL, as `database_url`, with commas between: lists are read from"
+            " those that are at most 5 s behind. Empty: none."
+        ),
+    )
     bootstrap_key: SecretStr = Field(
         default=SecretStr(""),
         description="An API key that always exists; empty: one is made at the first start, and printed once.",
@@ -274,6 +284,7 @@ class Api(Section):
     remote_interval: float = Field(
         default=5.0, gt=0, description="Seconds between looks at the remote API, more or less."
     )
+
     remote_deletion_limit: float = Field(
         default=0.2,
         ge=0,
@@ -283,6 +294,12 @@ class Api(Section):
             " for its mistake, and nothing is deleted. 1 believes anything."
         ),
     )
+
+    @property
+    def replica_urls(self) -> tuple[str, ...]:
+        """Each by itself."""
+        listed = self.database_replica_urls.get_secret_value().split(",")
+        return tuple(each.strip() for each in listed if each.strip())
 
 
 class Carriers(Section):
@@ -883,6 +900,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
         )
     _check_sources(settings)
     _check_redis(settings.redis)
+    _check_replicas(settings.api)
     _check_dns(settings.agents)
     _check_proxies(settings.admission)
     _check_storage(settings.storage)
@@ -915,6 +933,13 @@ def _check_sources(settings: Settings) -> None:
             f"api.bootstrap_key: write {MIN_KEY} to {MAX_KEY} printable ASCII characters without spaces,"
             " best `oi_sk_` and 32 random ones"
         )
+
+
+def _check_replicas(api: Api) -> None:
+    if api.replica_urls and not api.database_url.get_secret_value():
+        raise ConfigError("api.database_url: needed with api.database_replica_urls: SQLite has no replicas")
+    if len(api.replica_urls) > MAX_REPLICAS:
+        raise ConfigError(f"api.database_replica_urls: name at most {MAX_REPLICAS}")
 
 
 def _check_redis(redis: Redis) -> None:

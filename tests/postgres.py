@@ -30,13 +30,17 @@ FAST: Final = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "16M
 class PostgresServer:
     """One server. Its methods that are not coroutines block: call them where no loop runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, replica_of: PostgresServer | None = None) -> None:
         # Not under pytest's directories: the server's user may not enter those, and socket paths are short.
         self._directory = Path(tempfile.mkdtemp(prefix="vg-pg-"))
         self._user = _server_user()
         self._process: subprocess.Popen[bytes] | None = None
         if self._user is not None:
             shutil.chown(self._directory, self._user.pw_uid, self._user.pw_gid)
+        if replica_of is not None:
+            primary = ("--host", str(replica_of._directory), "--username", "postgres")
+            self._run("pg_basebackup", *primary, "--write-recovery-conf", "--checkpoint=fast")
+            return
         self._run(
             "initdb", "--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C"
         )

@@ -56,6 +56,7 @@ NO_CAPS = {
     "gateway.media.stream_transcoder.MAX_GAP_SECONDS": "tells a pause from a re-based clock",
     "gateway.media.patient_order.MAX_STEP": "tells loss from a restart (RFC 3550 A.1)",
     "gateway.traces.pcap.MAX_SEGMENT": "shapes what we write",
+    "api.store.replicas.MAX_LAG": "how old an answer may be",
     "routing.leases.MAX_UNDER_WAY": "shapes what we send",
     "routing.ledger.MAX_SWEPT": "what is left is swept by the next",
     "routing.redis_place.MAX_HOSTS": "checks what an operator writes",

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Protocol, TypeVar, cast
 
 from sqlalchemy import Table, insert, select
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
@@ -85,11 +85,20 @@ class Database(Protocol):
     on_committed: Callable[[], None]
     """Told after each commit of this process that changed the routes."""
 
+    on_replica: Callable[[str, float], None]
+    """Told of each reading replica, by its place in the configuration, how many seconds it lags at most."""
+
+    on_read_lately: Callable[[str], None]
+    """Told where each such read went: `replica`, or `primary` because none was fresh enough."""
+
     async def open(self) -> None:
         """Connect, and bring the schema to this version. Raises SchemaError, if that is impossible."""
 
     async def read(self, work: Callable[[Session], Result]) -> Result:
         """Do this with a consistent look at the store."""
+
+    async def read_lately(self, work: Callable[[Session], Result]) -> Result:
+        """Do this with a consistent look that may be some seconds old (`api.store.replicas.MAX_LAG`)."""
 
     async def write(self, work: Callable[[Transaction], Result]) -> Result:
         """Do this in a transaction: committed when it returns, rolled back if it raises."""
@@ -98,8 +107,10 @@ class Database(Protocol):
         """Close every connection."""
 
 
-def open_database(url: str, directory: Path) -> Database:
+def open_database(url: str, directory: Path, replica_urls: Sequence[str] = ()) -> Database:
     """The store at an URL, not yet opened; an empty one means SQLite in the directory. Blocks: it imports.
+
+    replica_urls: of reading replicas, on PostgreSQL.
 
     Raises:
         StoreUnavailable: it is no URL of a database that we speak to.
@@ -118,11 +129,25 @@ def open_database(url: str, directory: Path) -> Database:
     if backend == "sqlite" and parsed.database:
         return SqliteDatabase(Path(parsed.database))
     if backend == "postgresql":
-        return PostgresDatabase(parsed.set(drivername="postgresql+asyncpg"))
+        return PostgresDatabase(parsed.set(drivername=POSTGRES), [_replica(each) for each in replica_urls])
     raise StoreUnavailable(
         f"api.database_url: cannot use {backend}: write postgresql+asyncpg://…, or nothing"
     )
 
+
+def _replica(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        parsed = None
+    if parsed is None or parsed.get_backend_name() != "postgresql":
+        raise StoreUnavailable(
+            "api.database_replica_urls: write each as postgresql+asyncpg://user@host/name, commas between"
+        )
+    return parsed.set(drivername=POSTGRES)
+
+
+POSTGRES: Final = "postgresql+asyncpg"
 
 SQLITE_FILE: Final = "api.sqlite"
 """In the data directory."""

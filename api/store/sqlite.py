@@ -29,6 +29,8 @@ class SqliteDatabase:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.on_committed: Callable[[], None] = lambda: None
+        self.on_replica: Callable[[str, float], None] = lambda replica, seconds: None
+        self.on_read_lately: Callable[[str], None] = lambda where: None
         self._writer = _engine(path, 1, "BEGIN IMMEDIATE")
         self._readers = _engine(path, READERS, "BEGIN")
         self._write_thread = ThreadPoolExecutor(1, "store-write")
@@ -53,6 +55,10 @@ class SqliteDatabase:
                 return work(session)
 
         return await asyncio.get_running_loop().run_in_executor(self._read_threads, run)
+
+    async def read_lately(self, work: Callable[[Session], Result]) -> Result:
+        """See the protocol: there is one file."""
+        return await self.read(work)
 
     async def write(self, work: Callable[[Transaction], Result]) -> Result:
         """See the protocol."""

@@ -273,9 +273,13 @@ async def _api(settings: Settings) -> list[Finding]:
 
     url, key = api.database_url.get_secret_value(), api.secret_key.get_secret_value()
     try:
-        return [Finding("api", True, await examine(settings.data.dir, url, key))]
+        return [Finding("api", True, await examine(settings.data.dir, url, key, api.replica_urls))]
     except StoreUnavailable as error:
         fix = "check host, user, password and database in api.database_url"
+        if str(error).startswith("api."):
+            return [
+                Finding("api", False, str(error), "correct or remove it; lists are read from the primary")
+            ]
         return [Finding("api", False, f"api.database_url: {error}", fix)]
     except SecretKeyError as error:
         fix = "bring the key back; see docs/backup.md if it is lost"
