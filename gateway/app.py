@@ -59,8 +59,10 @@ from gateway.media.dual_stack_ports import DualStackPorts
 from gateway.media.g711 import CODECS
 from gateway.media.port_pool import PortPool
 from gateway.media.quality import stream_mos
+from gateway.media.reception import PortStats
 from gateway.media.session import AudioSession
 from gateway.media.sound_file import SoundFileError, load_sound
+from gateway.media_engine import media_engine, own_relay_noted
 from gateway.nat.discovery import DiscoveryError, discover
 from gateway.node import GatewayNode, node_name
 from gateway.operator_key import operator_key
@@ -234,7 +236,11 @@ class Gateway:
             self._port_pool(media.bind, host), self._port_pool(media.bind6, host6) if media.bind6 else None
         )
         self._exit.callback(self.ports.close)
-        self._media_totals = MediaTotals(self.metrics, self.ports.open_stats, stream_mos)
+        self.engines = media_engine(media, self.metrics, lambda stats: self._media_totals.closed(stats))
+        if self.engines is not None:
+            self.engines.start()
+            self._exit.push_async_callback(self.engines.close)
+        self._media_totals = MediaTotals(self.metrics, self._streams_of_calls, stream_mos)
         sources = SourceRates(settings.admission.source_requests_per_second, time.monotonic)
         self._tracer = self._start_tracing()
         secure = settings.sip.tls_certificate is not None or any(
@@ -396,6 +402,9 @@ class Gateway:
             caller_silence_timeout=settings.media.caller_silence_timeout,
             max_duration=settings.dispatch.max_call_duration,
             transcoding=settings.media.transcoding,
+            engines=self.engines,
+            own_relay=settings.media.rtpengine_fallback,
+            on_own_relay=own_relay_noted(self.metrics),
             trusted_hosts=tuple(host.lower() for host in settings.agents.trusted_hosts),
             transfers=TransferRules(
                 settings.transfer.scope,
@@ -495,6 +504,10 @@ class Gateway:
             return None
         self._speech.prerender(text)
         return Announcement(text, self._speech)
+
+    def _streams_of_calls(self) -> list[PortStats]:
+        elsewhere = self.engines.open_stats() if self.engines is not None else []
+        return [*self.ports.open_stats(), *elsewhere]
 
     def _count_session(self, session: AudioSession) -> None:
         """What became of the audio of a session with an agent, for the metrics."""

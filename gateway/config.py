@@ -13,9 +13,18 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     NestedSecretsSettingsSource,
@@ -26,6 +35,7 @@ from pydantic_settings import (
 
 from gateway.admission.trusted_proxies import TrustedProxies, TrustedProxiesError
 from gateway.faults import ConfigError
+from gateway.media.rtpengine import EngineAddress
 from gateway.sip.addresses import AddressError, parse_address
 from gateway.variables import CLIENT_VARIABLES, ENV_FILE, ENV_PREFIX
 from routing import message_variables
@@ -484,6 +494,35 @@ class Media(Section):
         default="",
         description="IPv6 address for SDP with `bind6`; empty means the local address that faces the peer.",
     )
+    engine: Literal["own", "rtpengine"] = Field(
+        default="own",
+        description=(
+            "Who relays audio between carriers and SIP agents: `own` ports, or `rtpengine`, which takes the"
+            " packets off this process. Voicemail, agents over WebSocket, recordings and SRTP are always our"
+            " own; with `rtpengine` nothing is transcoded. `docs/rtpengine.md`."
+        ),
+    )
+    rtpengine: tuple[str, ...] = Field(
+        default=(),
+        max_length=64,
+        description=(
+            "Where instances of rtpengine listen for its ng protocol, `host:port`; `*weight` behind it for"
+            " another share of calls than 1. UDP, in a network that only you can reach: it has no password."
+        ),
+    )
+    rtpengine_timeout: float = Field(
+        default=0.5,
+        ge=0.05,
+        le=5,
+        description="Seconds for an answer of an instance; a call asks at most three, one after the other.",
+    )
+    rtpengine_fallback: bool = Field(
+        default=True,
+        description=(
+            "Relay calls by our own ports while no instance takes them; false: 503, so that the carrier"
+            " goes to another node."
+        ),
+    )
     port_low: int = Field(default=16_384, ge=1024, le=65_534, description="First RTP port.")
     port_high: int = Field(default=32_766, ge=1024, le=65_534, description="Last RTP port.")
     agent_silence_timeout: float = Field(
@@ -535,6 +574,19 @@ class Media(Section):
             " place of a 180 and the carrier's own ringback; a carrier's `early_media` decides for its calls."
         ),
     )
+
+    @field_validator("rtpengine")
+    @classmethod
+    def _instances(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            EngineAddress.parse(each)
+        return value
+
+    @model_validator(mode="after")
+    def _has_instances(self) -> Self:
+        if self.engine == "rtpengine" and not self.rtpengine:
+            raise ValueError("engine: rtpengine wants at least one instance in media.rtpengine")
+        return self
 
 
 class Voicemail(Section):

@@ -430,6 +430,14 @@ MEDIA = Dashboard(
             (Query(rate("gateway_media_underruns_total", by="instance"), "{{instance}}"),),
         ),
         Panel(
+            "Calls relayed by rtpengine",
+            "By instance, with media.engine = rtpengine; those that none took and we relay, a second.",
+            (
+                Query("sum by (relay) (gateway_rtpengine_calls)", "{{relay}}"),
+                Query(rate("gateway_rtpengine_fallbacks_total", by="instance"), "fallbacks {{instance}}"),
+            ),
+        ),
+        Panel(
             "Frames made up",
             "A second, in place of lost or late packets.",
             (Query(rate("gateway_media_concealed_frames_total", by="instance"), "{{instance}}"),),

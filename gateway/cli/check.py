@@ -29,6 +29,7 @@ from gateway.config import Settings
 from gateway.destinations import stream_probe
 from gateway.destinations.prober import SILENT, UNREACHABLE, fault_of
 from gateway.destinations.stream_trunk import TrustError, trust
+from gateway.media.rtpengine import EngineAddress, EngineUnavailable, RtpEngine
 from gateway.media.sound_file import SoundFileError, load_sound
 from gateway.nat.discovery import DiscoveryError, discover
 from gateway.recordings_place import open_store
@@ -107,6 +108,7 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
         _api,
         _speech,
         _waiting_sound,
+        _relays,
         _storage,
     ]
     for check in checks:
@@ -313,6 +315,25 @@ async def _waiting_sound(settings: Settings) -> list[Finding]:
     except SoundFileError as error:
         return [Finding("media.waiting_sound", False, str(error), "name an audio file, ringback, or silence")]
     return [Finding("media.waiting_sound", True, f"{wanted}: {len(pcm) / 16000:.1f} s")]
+
+
+async def _relays(settings: Settings) -> list[Finding]:
+    """Each instance of rtpengine, asked."""
+    if settings.media.engine == "own":
+        return []
+    return [await _relay(EngineAddress.parse(each)) for each in settings.media.rtpengine]
+
+
+async def _relay(address: EngineAddress) -> Finding:
+    engine = RtpEngine(address, timeout=PROBE_SECONDS, on_answer=lambda command, result: None)
+    try:
+        await engine.ping()
+    except EngineUnavailable as error:
+        fix = "start it there, with --listen-ng; or correct media.rtpengine"
+        return Finding("media.rtpengine", False, str(error), fix)
+    finally:
+        engine.close()
+    return Finding("media.rtpengine", True, f"{address} answers")
 
 
 async def _storage(settings: Settings) -> list[Finding]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from urllib.parse import quote
 
 from gateway.destinations.attending import attended
@@ -11,11 +14,13 @@ from gateway.destinations.audio_path import AudioPath, DirectPath, RelayedPath
 from gateway.destinations.base import Call, CallerLeft, Declined, Outcome, Tried, ignore
 from gateway.destinations.bridge import Bridge
 from gateway.destinations.connected_agent import ConnectedAgent
+from gateway.destinations.engine_path import EnginePath
 from gateway.destinations.leg_security import LegSecurity
 from gateway.destinations.renegotiation import renegotiate
 from gateway.destinations.terminating import answer_moved
 from gateway.destinations.trunk import Lease, Trunk
 from gateway.media.ports import NoPortLeft
+from gateway.media.rtpengine import EngineUnavailable
 from gateway.sip.events import AnswerReceived, FailureReceived, ProvisionalReceived, ReinviteReceived
 from gateway.sip.flow import Flow
 from gateway.sip.message import Response
@@ -95,12 +100,12 @@ class Attempt:
         path: AudioPath | None = None
         try:
             ways = await self._ways(deadline)
-            path = self._path(ways[0])
+            path = await self._path(ways[0])
             outcome = await self._offer(ways, path, deadline)
             if self._refused in NOT_SECURELY and self._may_go_on_in_the_clear:
                 path.close()
                 self._security, self._refused = None, 0
-                path = self._path(ways[0])
+                path = await self._path(ways[0])
                 outcome = await self._offer(ways, path, deadline)
             return outcome
         except TimeoutError:
@@ -109,6 +114,8 @@ class Attempt:
             return self._failed(str(error))
         except NoPortLeft:
             return self._declined("no media port left", 503)
+        except EngineUnavailable as error:
+            return self._declined(f"no relay: {error}", 503)
         except SdpError as error:
             return self._declined(f"the offer cannot be passed on: {error}", 488)
         except CallerLeft:
@@ -131,12 +138,28 @@ class Attempt:
         limit = min(deadline, self._began + self._trunk.response_timeout)
         return await attended(self._call, sip.ways(uri), limit)
 
-    def _path(self, way: Flow) -> AudioPath:
+    async def _path(self, way: Flow) -> AudioPath:
+        call, trunk, audio = self._call, self._trunk, self._call.audio
         # Who was given early media of ours stays with our port: an answer repeats what it was shown.
-        early = self._call.audio.through_port and not self._call.answered
-        through_us = early or self._call.audio.tap is not None  # what is recorded
+        early = audio.through_port and not call.answered
+        through_us = early or audio.tap is not None  # what is recorded
         if self._endpoint.direct_media and not through_us:
-            return DirectPath(self._call.audio)
+            return DirectPath(audio)
+        if trunk.engines is not None and not (through_us or audio.through_port or self._secured):
+            name = f"{call.id}-{secrets.token_hex(4)}"
+            opening = asyncio.ensure_future(
+                EnginePath.opened(audio, trunk.engines, name, ipv6=":" in way.host)
+            )
+            try:
+                return await attended(call, opening, inf)
+            except CallerLeft:
+                if opening.done() and not opening.cancelled() and opening.exception() is None:
+                    opening.result().close()  # in the same instant
+                raise
+            except EngineUnavailable as error:
+                if not trunk.own_relay:
+                    raise
+                trunk.on_own_relay(str(error))
         return RelayedPath(
             self._call.audio,
             self._call.waiting_sound.stop,
@@ -144,6 +167,11 @@ class Attempt:
             security=self._security,
             ipv6=":" in way.host,
         )
+
+    @property
+    def _secured(self) -> bool:
+        """Whether one of the two legs has SRTP, or might have: their keys are ours."""
+        return self._security is not None or self._call.audio.security is not None
 
     async def _offer(self, ways: Sequence[Flow], path: AudioPath, deadline: float) -> Outcome:
         """Try one way after the other until one leads to somebody (RFC 3263 §4.3).
@@ -349,7 +377,7 @@ class Attempt:
             return theirs
         path.follow_caller(theirs)
         path.answer_to_agent(theirs, answer)
-        if not path.relayed:
+        if not path.through_port:
             call.audio.close_port()
         return None
 
@@ -369,7 +397,7 @@ class Attempt:
         With an answer the caller has, or early media, which an answer must repeat (RFC 3261 §13.2.1).
         """
         audio = self._call.audio
-        return path.relayed and audio.through_port and bool(audio.shown) and not audio.held_by_us
+        return path.through_port and audio.through_port and bool(audio.shown) and not audio.held_by_us
 
     def _lost(self, reason: str) -> None:
         """The agent took the call and vanished."""

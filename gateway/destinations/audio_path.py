@@ -26,12 +26,14 @@ class AudioPath(Protocol):
     """What dispatching to a SIP agent asks of the audio.
 
     Attributes:
-        relayed: packets pass through us, so we see silence.
+        relayed: packets pass through a relay that we ask, so we see silence.
+        through_port: the caller's audio comes through the call's own port, which outlives this path.
         agent_stats: what our port towards the agent has seen; None with direct media.
 
     """
 
     relayed: bool
+    through_port: bool
     agent_stats: PortStats | None
 
     def offer(self) -> bytes:
@@ -81,6 +83,9 @@ class AudioPath(Protocol):
     def silence(self, now: float) -> tuple[float, float]:
         """Seconds without a packet from the caller and from the agent; zeros if nobody can know."""
 
+    async def last_look(self) -> None:
+        """Bring `agent_stats` up to date, at the end of a call. Bounded."""
+
     def close(self) -> None:
         """Let go of the agent's side. Idempotent."""
 
@@ -90,7 +95,7 @@ class DirectPath:
 
     __slots__ = ("_audio",)
 
-    relayed = False
+    relayed = through_port = False
     agent_stats: PortStats | None = None
 
     def __init__(self, audio: CallerAudio) -> None:
@@ -141,6 +146,9 @@ class DirectPath:
         """See `AudioPath`."""
         return 0.0, 0.0
 
+    async def last_look(self) -> None:
+        """See `AudioPath`; nobody has to be asked."""
+
     def close(self) -> None:
         """See `AudioPath`."""
 
@@ -177,7 +185,7 @@ class RelayedPath:
         "agent_stats",
     )
 
-    relayed = True
+    relayed = through_port = True
 
     def __init__(
         self,
@@ -212,14 +220,14 @@ class RelayedPath:
 
     def offer_to_agent(self, offer: bytes) -> bytes:
         """See `AudioPath`."""
-        _refuse_keys(offer)
+        refuse_keys(offer)
         offer = widened(offer) if self._transcodes else offer
         self._agent_knows = with_media_address(offer, *self._agent_port.address)
         return self._agent_knows
 
     def offer_to_caller(self, offer: bytes) -> bytes:
         """See `AudioPath`."""
-        _refuse_keys(offer)
+        refuse_keys(offer)
         agreed = self._audio.agreed()
         offer = widened(offer, agreed[0] if agreed else None) if self._transcodes else offer
         ours = with_media_address(offer, *self._caller_port.address)
@@ -297,6 +305,9 @@ class RelayedPath:
         """See `AudioPath`."""
         return self._relay.silence(now)
 
+    async def last_look(self) -> None:
+        """See `AudioPath`; nobody has to be asked."""
+
     def close(self) -> None:
         """See `AudioPath`."""
         if not self._closed:
@@ -340,7 +351,7 @@ class RelayedPath:
         self._to_caller(packet)
 
 
-def _refuse_keys(offer: bytes) -> None:
+def refuse_keys(offer: bytes) -> None:
     """A leg that began in the clear stays so: keys that came later are for nobody here. Raises SdpError."""
     if SECURE in offer:
         raise SdpError("SRTP was not agreed on for this call")

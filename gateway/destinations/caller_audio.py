@@ -35,6 +35,7 @@ class CallerAudio:
         shown: the latest one that the caller has from us, as an answer or as early media.
         port: our RTP port for the caller; None until a destination needs one.
         through_port: what was shown points at our port (and not at an agent's own address).
+        elsewhere: what a relay that is not ours has heard of the caller; None if there was none.
         tap: hears whatever goes through the port, for a recording; all audio has to go through it then. Set
             before the port is opened.
 
@@ -47,6 +48,7 @@ class CallerAudio:
         "_origin",
         "_ports",
         "_spoken",
+        "elsewhere",
         "port",
         "security",
         "session_id",
@@ -71,6 +73,7 @@ class CallerAudio:
         self.shown = b""
         self.port: MediaPort | None = None
         self.through_port = False
+        self.elsewhere: PortStats | None = None
         self.tap: PacketTap | None = None
         self.security = security
         self._spoken: tuple[bytes, bytes, _Forms] = (b"", b"", {})
@@ -144,7 +147,9 @@ class CallerAudio:
 
     @property
     def heard(self) -> PortStats | None:
-        """What our port has seen, also after it was closed; None if there was none."""
+        """What our port has seen, also after it was closed, or a relay elsewhere; None if there was none."""
+        if self.elsewhere is not None and not self.through_port:
+            return self.elsewhere
         return self.port.stats if self.port is not None else self._heard
 
     def close_port(self) -> None:

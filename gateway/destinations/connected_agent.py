@@ -98,7 +98,10 @@ class ConnectedAgent:
         finally:
             self._call.connected = None
             if not waits:
-                self.let_go()
+                try:
+                    await self._path.last_look()
+                finally:
+                    self.let_go()
 
     def connection(self) -> Connection:
         """See `Connected`."""

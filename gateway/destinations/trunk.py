@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.destinations.transfers import Transfers
+from gateway.media.rtpengine import RtpEngines
 from gateway.sip.digest_client import DigestClient
 from gateway.sip.events import FailureCause
 from gateway.sip.flow import Flow
@@ -121,6 +122,9 @@ class Trunk:
     max_duration: seconds that any call may last.
     transcoding: whether agents are offered codecs that the caller does not speak.
     transfers: where agents may send their callers; None: nowhere.
+    engines: who relays audio between carriers and agents in our place; None: nobody.
+    own_relay: whether we do where none of them takes a call; otherwise the carrier is told 503.
+    on_own_relay: told each time that happens, and why.
     trusted_hosts: of agents' endpoints that are told who a caller is who withholds that (RFC 3325);
         ``*.example.com`` for all below it.
     """
@@ -136,6 +140,9 @@ class Trunk:
     transcoding: bool = True
     transfers: Transfers | None = None
     trusted_hosts: tuple[str, ...] = ()
+    engines: RtpEngines | None = None
+    own_relay: bool = True
+    on_own_relay: Callable[[str], None] = lambda reason: None
 
     def trusts(self, uri: str) -> bool:
         """Whether an endpoint's URI is within the trust domain."""

@@ -95,8 +95,8 @@ def leg_quality(leg: str, stats: PortStats) -> LegQuality:
 
 
 def stream_mos(stats: PortStats) -> float | None:
-    """The MOS of what a port received; None if that was nothing."""
-    if not stats.packets_in:
+    """The MOS of what a port received; None if that was nothing, or nobody knows how much was lost."""
+    if not stats.packets_in or not stats.measured:
         return None
     loss = stats.lost / (stats.packets_in + stats.lost)
     return mos(rating(stats.codec, loss, one_way_delay(stats.round_trip or 0.0, stats.jitter)))

@@ -33,6 +33,7 @@ class PortStats:
     send_failures: refused by the local network stack (no route, buffer full).
     codec, clock_rate: what is spoken on this leg, as SDP names it, and its timestamp units a second.
     far_lost, far_jitter: packets and seconds, as the peer reports of what we send; None before it does.
+    measured: whether loss and jitter are known; another relay may count packets and no more.
     """
 
     packets_in: int = 0
@@ -46,6 +47,7 @@ class PortStats:
     clock_rate: int = CLOCK_RATE
     far_lost: int | None = None
     far_jitter: float | None = None
+    measured: bool = True
 
     _round_trips: int = field(default=0, init=False, repr=False)
     _round_trip_sum: float = field(default=0.0, init=False, repr=False)
@@ -110,6 +112,17 @@ class PortStats:
         """One way to the peer and back, measured by its report."""
         self._round_trips += 1
         self._round_trip_sum += seconds
+
+    def told(self, packets: int, *, loss: float | None, jitter: float) -> None:
+        """What another relay has counted of this stream so far.
+
+        loss: share of the packets that were sent, 0 to 1; None if it does not know. jitter: seconds.
+        """
+        self.packets_in = packets
+        self.measured = loss is not None
+        share = min(loss or 0.0, 0.99)
+        self._lost_before = round(packets * share / (1 - share))
+        self._jitter = jitter * self.clock_rate
 
     def received(self, packet: bytes, now: float) -> None:
         """Count one valid RTP packet that arrived at `now` (seconds)."""

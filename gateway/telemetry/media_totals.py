@@ -15,6 +15,7 @@ class StreamStats(Protocol):
     packets_out: int
     dropped_forged: int
     dropped_replayed: int
+    measured: bool
 
     @property
     def lost(self) -> int:
@@ -55,7 +56,7 @@ class MediaTotals(Generic[StatsT]):
         """A port was closed: its counts are final."""
         for index, count in enumerate(_counts(stats)):
             self._closed[index] += count
-        if stats.packets_in:
+        if stats.packets_in and stats.measured:
             self._metrics.rtp_jitter.observe(stats.jitter)
         if stats.round_trip is not None:
             self._metrics.rtp_round_trip.observe(stats.round_trip)

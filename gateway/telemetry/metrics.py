@@ -157,6 +157,26 @@ class Metrics:
             buckets=MOS_BUCKETS,
             registry=registry,
         )
+        self.rtpengine_up = Gauge(
+            "gateway_rtpengine_up",
+            "1 while the instance of rtpengine answers. Only there with media.engine = rtpengine.",
+            ("relay",),
+            registry=registry,
+        )
+        self.rtpengine_calls = Gauge(
+            "gateway_rtpengine_calls", "Our calls that it relays now.", ("relay",), registry=registry
+        )
+        self.rtpengine_commands = Counter(
+            "gateway_rtpengine_commands",
+            "Commands to rtpengine: ok, error (it refused), timeout (no answer).",
+            ("command", "result"),
+            registry=registry,
+        )
+        self.rtpengine_fallbacks = Counter(
+            "gateway_rtpengine_fallbacks",
+            "Calls that we relay ourselves because no instance of rtpengine took them.",
+            registry=registry,
+        )
         self.underruns = Counter(
             "gateway_media_underruns", "Frames that were due and not there.", registry=registry
         )

@@ -23,6 +23,10 @@ CONTRACT = {
     "gateway_rtp_lost_packets": (),
     "gateway_rtp_jitter_seconds": (),
     "gateway_media_underruns": (),
+    "gateway_rtpengine_up": ("relay",),
+    "gateway_rtpengine_calls": ("relay",),
+    "gateway_rtpengine_commands": ("command", "result"),
+    "gateway_rtpengine_fallbacks": (),
     "gateway_overload_level": (),
     "gateway_event_loop_lag_seconds": (),
     "gateway_agent_endpoint_up": ("agent", "endpoint"),
@@ -141,6 +145,7 @@ class Stream:
     round_trip: float | None = None
     dropped_forged: int = 0
     dropped_replayed: int = 0
+    measured: bool = True
 
 
 def test_rtp_totals_never_fall_when_ports_close_or_late_packets_come() -> None:
