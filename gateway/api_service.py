@@ -39,6 +39,7 @@ __all__ = [
     "BackupError",
     "Calls",
     "CallsService",
+    "LiveGateway",
     "SchemaError",
     "SecretKeyError",
     "StoreUnavailable",

@@ -74,7 +74,7 @@ from gateway.registrations import Registrations
 from gateway.sip.bridge import Witness
 from gateway.sip.digest_server import Authenticator
 from gateway.sip.dns_client import DnsClient
-from gateway.sip.endpoint import SipEndpoint
+from gateway.sip.endpoint import SipEndpoint, random_tokens
 from gateway.sip.extensions import Extensions
 from gateway.sip.inbound_leg import InboundLeg
 from gateway.sip.leg import HeaderList
@@ -103,6 +103,12 @@ from gateway.traces.segments import Segments
 from gateway.traces.writer import TraceWriter
 from gateway.web import twilio_calls
 from gateway.web.server import PortTaken, WebServer, make_app
+from gateway.worker_history import WorkerHistory
+from gateway.worker_post import WorkerPost
+from gateway.worker_seat import Seat
+from gateway.worker_web import PrivateServer, make_worker_app
+from gateway.workers.marks import marked
+from gateway.workers.slots import web_socket
 from routing.cache import RoutingCache
 from routing.call_events import CallRecorded
 from routing.event_stream import FAILURES as EVENT_FAILURES
@@ -147,10 +153,14 @@ log = structlog.get_logger("gateway")
 class Gateway:
     """Everything that takes calls, started and stopped in order."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, seat: Seat | None = None) -> None:
+        """seat: among the workers of one machine; None for a gateway that is one process."""
         self.settings = settings
+        self.seat = seat
         self.metrics = Metrics()
-        self.limits = AdmissionLimits(max_active_calls=settings.admission.max_active_calls)
+        self.limits = AdmissionLimits(
+            settings.admission.max_active_calls, draining=seat is not None and seat.order.draining
+        )
         self.registry = Registry()
         self._proxies = TrustedProxies(settings.admission.trusted_proxies)
         self.overload = OverloadControl(settings.admission.overload_delay, INTERVAL)
@@ -163,19 +173,22 @@ class Gateway:
             active_calls=self.registry.__len__,
             clock=time.monotonic,
             on_refused=self._refused,
+            share=1.0 if seat is None else 1 / len(seat.order.members),
         )
         self.carriers: CarrierTable
         self.sip: SipEndpoint
-        self.web: WebServer
+        self.web: WebServer | PrivateServer
         self.api: ApiService | None = None
         self.node = GatewayNode(
-            node_name(settings),
+            node_name(settings, 0 if seat is None else seat.slot),
             self.registry,
             self.limits,
             mask=settings.logs.mask_personal_data,
         )
         self._tracer: Tracer | None = None
-        self._calls: CallsService | None = None
+        self._calls: CallsService | WorkerHistory | None = None
+        self._post: WorkerPost | None = None
+        self.on_retired: Callable[[], None] = lambda: None
         self._heads: RtpHeads | None = None
         self._sync: FileSync | None = None
         self._remote: RemoteSync | None = None
@@ -213,7 +226,7 @@ class Gateway:
             raise
 
     async def _start(self) -> None:
-        self.settings = settings = await _with_public_address(self.settings)
+        self.settings = settings = await with_public_address(self.settings)
         await asyncio.to_thread(settings.data.dir.mkdir, parents=True, exist_ok=True)
         self.carriers = await self._load_carriers()
         self.certificates = await self._load_certificates()
@@ -246,11 +259,14 @@ class Gateway:
         secure = settings.sip.tls_certificate is not None or any(
             each.registration is not None and each.registration.over_tls for each in self.carriers
         )
+        if self.seat is not None:
+            self._post = WorkerPost(self.seat, lambda data: self.sip.knows(data), self.metrics)
         self.sip = SipEndpoint(
             listen=settings.sip.listen,
             agent_listen=settings.sip.agent_listen,
             tls_listen=settings.sip.tls_listen if secure else (),
             agent_tls_listen=settings.sip.agent_tls_listen,
+            **self._shared_ports(),
             admit=self._admit,
             within_rate=sources.within,
             may_refuse=sources.may_refuse,
@@ -289,9 +305,14 @@ class Gateway:
                     idle=settings.sip.idle_timeout,
                 ),
                 self.certificates.tls,
+                () if self.seat is None else self.seat.shared,
             ),
         )
-        self.registrations = Registrations(self.sip, self.metrics)
+        self.registrations = (
+            Registrations(self.sip, self.metrics)
+            if self.seat is None
+            else Registrations(self.sip, self.metrics, self.seat.registers)
+        )
         trusted = await self._load_trust()
         self.streams = StreamTrunk(
             open_web(trusted),
@@ -304,14 +325,12 @@ class Gateway:
         self.dispatcher = self._make_dispatcher(
             await self._load_waiting_sounds(), await self._start_verification()
         )
-        app = make_app(self.metrics.registry, self.obstacles, self.refresh)
-        twilio_calls.install(app, RemoteCalls(self.streams.controls, self.dispatcher))
-        service = self.api or await self._start_calls()
-        await service.install(app)
-        await self._install_console(app, service)
-        self.web = WebServer(app, *web_address(settings.web.listen))
+        self.web = await self._make_web() if self.seat is None else self._make_private_web(self.seat)
         await self.web.start()
         self._exit.push_async_callback(self.web.stop)
+        if self._post is not None:
+            await self._post.open()
+            self._exit.callback(self._post.close)
         await self.sip.start()
         self._exit.push_async_callback(self.sip.stop)
         if self.continuity is not None:
@@ -333,6 +352,48 @@ class Gateway:
         self._run(self.cluster.run, "cluster")
         self._run(partial(collect_in_quiet, self.registry.__len__), "garbage")
         settle()
+
+    async def _make_web(self) -> WebServer:
+        app = make_app(self.metrics.registry, self.obstacles, self.refresh)
+        twilio_calls.install(app, RemoteCalls(self.streams.controls, self.dispatcher))
+        service = self.api or await self._start_calls()
+        await service.install(app)
+        await self._install_console(app, service)
+        return WebServer(app, *web_address(self.settings.web.listen))
+
+    def _make_private_web(self, seat: Seat) -> PrivateServer:
+        app = make_worker_app(self, slot=seat.slot, retire=self.retire, retired=lambda: self.retired)
+        twilio_calls.install(app, RemoteCalls(self.streams.controls, self.dispatcher))
+        if not seat.order.events and self.settings.history.max_calls:
+            history = WorkerHistory(seat.directory, self.metrics.events_dropped.inc)
+            self._exit.push_async_callback(history.close)
+            self._run(history.run, "history")
+            self._calls = history
+        return PrivateServer(app, web_socket(seat.directory, seat.slot))
+
+    def _shared_ports(self) -> dict[str, Any]:
+        """What a worker's endpoint is told besides."""
+        seat, post = self.seat, self._post
+        if seat is None or post is None:
+            return {}
+        return {
+            "own_listen": seat.own,
+            "own_tls_listen": seat.own_tls,
+            "steer": post.steer,
+            "tokens": marked(random_tokens(), seat.slot),
+        }
+
+    @property
+    def retired(self) -> bool:
+        """Another version takes new calls."""
+        return self._post is not None and self._post.retired
+
+    async def retire(self, successors: Sequence[int]) -> None:
+        """Leave new calls to the workers of another version, finish the others, and end."""
+        if self._post is not None:
+            self._post.retire(successors)
+        self.on_retired()
+        await self.registrations.stop()
 
     async def _load_certificates(self) -> Certificates:
         try:
@@ -524,6 +585,7 @@ class Gateway:
         shelf = Shelf(
             local_directory(settings),
             store,
+            looks=self.seat is None or self.seat.first,
             form=settings.recording.format,
             on_available=self._recording_available,
             on_waiting=metrics.recordings_waiting.set,
@@ -532,7 +594,8 @@ class Gateway:
         self._exit.push_async_callback(shelf.close)
         self._run(shelf.run, "recordings")
         limits = Limits(settings.recording.retention_days, settings.recording.max_total_bytes)
-        self._run(partial(keep_swept, store, limits, self._swept), "retention")
+        if self.seat is None or self.seat.first:
+            self._run(partial(keep_swept, store, limits, self._swept), "retention")
         return shelf
 
     def _recording_available(self, key: str, record: dict[str, Any]) -> None:
@@ -624,12 +687,13 @@ class Gateway:
             self._run(partial(self._sync.watch, settings.routing.reload_interval), "numbers-file")
         elif settings.api.serve and not settings.api.remote_url:
             await self._start_api(self._writer(place))
-        if settings.routing.numbers_file is None and not settings.api.remote_url:
+        if settings.routing.numbers_file is None and not settings.api.remote_url and self._told_of_calls:
             await self._start_events(self._writer(place))
         self.replica = Replica(
             place,
             self.metrics,
             snapshot_path=settings.data.dir / "routes.snapshot",
+            saves=self.seat is None,
             on_loaded=self._prepare,
             on_error=lambda text: log.error("routing", detail=text),
         )
@@ -671,11 +735,26 @@ class Gateway:
             local_directory(settings),
             self._events,
             min_seconds=settings.voicemail.min_seconds,
+            recorder=self.node.name,
+            abandoned=self._is_gone,
             on_error=lambda text: log.error("voicemail not delivered yet", detail=text),
         )
         self._exit.push_async_callback(self._outbox.close)
         await self._outbox.recover()
         self._run(self._outbox.run, "voicemail-outbox")
+
+    @property
+    def _told_of_calls(self) -> bool:
+        """Somebody takes what is told of calls out of Redis."""
+        return self.seat is None or self.seat.order.events
+
+    def _is_gone(self, recorder: str) -> bool:
+        """Whether a process that recorded voicemails on this directory is not there any more."""
+        if self.seat is None or recorder == self.node.name:
+            return True
+        order = self.seat.order
+        others = {node_name(self.settings, slot) for slot in (*order.members, *order.elders)}
+        return self.seat.first and recorder not in others
 
     async def _last_events(self, events: EventWriter) -> None:
         with contextlib.suppress(*EVENT_FAILURES):
@@ -806,6 +885,8 @@ class Gateway:
         """What keeps the wire's messages, and if asked to, the heads of RTP packets."""
         settings, counted = self.settings, self.metrics.traces_dropped.inc
         room, place = settings.traces.max_total_bytes, settings.data.dir / "traces"
+        if self.seat is not None:
+            place /= f"worker-{self.seat.slot}"
         if not room:
             return None
 
@@ -1055,7 +1136,7 @@ def _consent_interval(settings: Settings) -> float | None:
             return settings.recording.consent_interval
 
 
-async def _with_public_address(settings: Settings) -> Settings:
+async def with_public_address(settings: Settings) -> Settings:
     """The same with the address under which the world sees us, if somebody is to be asked for it."""
     source = settings.sip.discover_host
     if not source:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,6 +39,7 @@ from gateway.faults import ConfigError
 from gateway.media.rtpengine import EngineAddress
 from gateway.sip.addresses import AddressError, parse_address
 from gateway.variables import CLIENT_VARIABLES, ENV_FILE, ENV_PREFIX
+from gateway.workers.slots import MAX_SLOTS, MAX_WORKERS
 from routing import message_variables
 from routing.models import REGION_PATTERN
 from routing.redis_place import RedisUrlError, TlsFiles, parse_place
@@ -66,6 +68,12 @@ Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
 Algorithms = Annotated[tuple[Literal["SHA-256", "MD5"], ...], NoDecode, BeforeValidator(_split)]
+
+
+def _cores(value: object) -> object:
+    if value != "auto":
+        return value
+    return min(MAX_WORKERS, len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1)
 
 
 class Section(BaseModel):
@@ -157,6 +165,42 @@ class Sip(Section):
     )
     idle_timeout: float = Field(
         default=600.0, gt=0, description="Seconds after which a silent TCP connection is closed."
+    )
+
+
+class Workers(Section):
+    """Processes that answer calls on one machine."""
+
+    count: Annotated[int, BeforeValidator(_cores)] = Field(
+        default=1,
+        ge=1,
+        le=MAX_WORKERS,
+        description=(
+            "Processes that share `sip.listen`, one for a core; `auto`: as many as there are cores. With 1"
+            " the gateway is one process."
+        ),
+    )
+    port: int = Field(
+        default=5100,
+        ge=1024,
+        le=65_535 - MAX_SLOTS,
+        description=(
+            "First of the ports of their own, UDP and TCP, one for each worker and as many again during an"
+            " upgrade: Contact names them, so carriers must reach them."
+        ),
+    )
+    tls_port: int = Field(
+        default=5200,
+        ge=1024,
+        le=65_535 - MAX_SLOTS,
+        description="The same for SIP over TLS, once there is a certificate.",
+    )
+    takeover: bool = Field(
+        default=False,
+        description=(
+            "Let a new version, started beside this one, take over its ports without losing a call, with one"
+            " worker as well; with more it always may."
+        ),
     )
 
 
@@ -873,6 +917,7 @@ class Settings(BaseSettings):
     )
 
     sip: Sip = Sip()
+    workers: Workers = Workers()
     web: Web = Web()
     data: Data = Data()
     redis: Redis = Redis()
@@ -942,6 +987,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
         raise ConfigError(_explain(error, file if values else None)) from None
     if settings.media.port_low >= settings.media.port_high:
         raise ConfigError("media.port_low: must be below media.port_high")
+    _check_workers(settings)
     if settings.sip.tls_certificate is None and (settings.sip.tls_key or settings.sip.tls_client_ca):
         raise ConfigError("sip.tls_certificate: needed with sip.tls_key and with sip.tls_client_ca")
     if settings.speech.engine == "http" and not settings.speech.url:
@@ -963,6 +1009,25 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     if url and not url.startswith(("https://", "http://")):
         raise ConfigError("transcription.url: write it as https://host")
     return settings
+
+
+def _check_workers(settings: Settings) -> None:
+    workers, media = settings.workers, settings.media
+    if not shares_ports(settings):
+        return
+    if sys.platform != "linux":
+        raise ConfigError("workers.count: several processes on one port need Linux: set it to 1")
+    if abs(workers.port - workers.tls_port) < MAX_SLOTS:
+        raise ConfigError(f"workers.tls_port: must be {MAX_SLOTS} ports away from workers.port")
+    if (media.port_high - media.port_low) // (2 * workers.count) < 1:
+        raise ConfigError("media.port_high: there is no RTP port for each worker")
+    if settings.admission.max_active_calls < workers.count:
+        raise ConfigError("admission.max_active_calls: there is not one call for each worker")
+
+
+def shares_ports(settings: Settings) -> bool:
+    """Whether the gateway is an office with workers, and not one process."""
+    return settings.workers.count > 1 or settings.workers.takeover
 
 
 def _check_sources(settings: Settings) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from gateway.admission.doorkeeper import TurnedAway
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gateway.api_service import Calls
     from gateway.app import Gateway
     from gateway.calls.call import Call
+    from gateway.calls.registry import Registry
 
 
 TURN: Final = 100
@@ -64,29 +65,8 @@ class ConsoleDesk:
         return self._node.draining
 
     async def rows(self) -> list[LiveRow]:
-        """See `Desk`; gives way now and then."""
-        rows = []
-        for count, call in enumerate(reversed(list(self._gateway.registry)), 1):
-            rows.append(self._row(call))
-            if count % TURN == 0:
-                await asyncio.sleep(0)
-        return rows
-
-    def _row(self, call: Call) -> LiveRow:
-        record, heard = call.record, call.audio.heard
-        mos = None if heard is None else stream_mos(heard)
-        return LiveRow(
-            call.id,
-            state_of(call),
-            record.started_at,
-            record.carrier,
-            self.shown(record.caller),
-            self.shown(call.dialled),
-            record.plan.index(call.destination) + 1 if call.destination in record.plan else 0,
-            len(record.plan),
-            call.destination,
-            None if mos is None else round(mos, 1),
-        )
+        """See `Desk`."""
+        return await live_rows(self._gateway.registry, self._mask)
 
     async def find(self, call_id: str) -> CallShown | None:
         """See `Desk`."""
@@ -185,3 +165,30 @@ class ConsoleDesk:
             default_recording=settings.recording.policy,
             caller=caller,
         )
+
+
+async def live_rows(registry: Registry, mask: bool) -> list[LiveRow]:
+    """A process's live calls as the console lists them, the newest first; gives way now and then."""
+    rows = []
+    for count, call in enumerate(reversed(list(registry)), 1):
+        rows.append(_row(call, mask_number if mask else str))
+        if count % TURN == 0:
+            await asyncio.sleep(0)
+    return rows
+
+
+def _row(call: Call, shown: Callable[[str], str]) -> LiveRow:
+    record, heard = call.record, call.audio.heard
+    mos = None if heard is None else stream_mos(heard)
+    return LiveRow(
+        call.id,
+        state_of(call),
+        record.started_at,
+        record.carrier,
+        shown(record.caller),
+        shown(call.dialled),
+        record.plan.index(call.destination) + 1 if call.destination in record.plan else 0,
+        len(record.plan),
+        call.destination,
+        None if mos is None else round(mos, 1),
+    )

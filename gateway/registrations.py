@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import structlog
 
@@ -16,10 +16,20 @@ log = structlog.get_logger("registration")
 
 
 class Registrations:
-    """Starts, stops and tells of them."""
+    """Starts, stops and tells of them.
 
-    def __init__(self, sip: Registering, metrics: Metrics) -> None:
+    Args:
+        sip: registers.
+        metrics: counts.
+        ours: whether a carrier's account is for this process to register.
+
+    """
+
+    def __init__(
+        self, sip: Registering, metrics: Metrics, ours: Callable[[str], bool] = lambda carrier: True
+    ) -> None:
         self._sip = sip
+        self._ours = ours
         self._metrics = metrics
         self._running: dict[str, tuple[Account, Registration, asyncio.Task[None]]] = {}
         self._told: dict[str, str] = {}
@@ -34,7 +44,9 @@ class Registrations:
 
     async def follow(self, carriers: Iterable[Carrier]) -> None:
         """Register what is new, and take back what is gone or has changed."""
-        self._carriers = {each.name: each for each in carriers if each.registration is not None}
+        self._carriers = {
+            each.name: each for each in carriers if each.registration is not None and self._ours(each.name)
+        }
         gone = [
             name
             for name, (account, _, _) in self._running.items()

@@ -21,8 +21,9 @@ def resident_kib(pid: int) -> float:
 
 
 def children(pid: int, *, skip: str = "") -> list[int]:
-    """Processes that it has started and that still run, without those of the name `skip`."""
-    found = []
+    """Processes that it and its own have started and that still run, without those of the name `skip`."""
+    started = []
     for task in Path(f"/proc/{pid}/task").iterdir():
-        found += [int(child) for child in (task / "children").read_text().split()]
-    return [child for child in found if Path(f"/proc/{child}/comm").read_text().strip() != skip]
+        started += [int(child) for child in (task / "children").read_text().split()]
+    found = [child for child in started if Path(f"/proc/{child}/comm").read_text().strip() != skip]
+    return [each for child in found for each in (child, *children(child, skip=skip))]

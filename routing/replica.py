@@ -48,6 +48,7 @@ class Replica:
         url: where Redis is.
         observer: counts.
         snapshot_path: where the last view is kept; None keeps none.
+        saves: keep it; False reads it only: of several processes one keeps it.
         on_loaded: told numbers and agents that are new or changed, so that what they need can be prepared.
         on_error: told what went wrong, in words.
         clock: seconds, monotonic; wall_clock: seconds since the epoch.
@@ -60,6 +61,7 @@ class Replica:
         observer: RoutingObserver,
         *,
         snapshot_path: Path | None = None,
+        saves: bool = True,
         on_loaded: Loaded = lambda numbers, agents: None,
         on_error: Callable[[str], None] = lambda text: None,
         clock: Callable[[], float] = time.monotonic,
@@ -67,6 +69,7 @@ class Replica:
     ) -> None:
         self._observer = observer
         self._snapshot_path = snapshot_path
+        self._saves = saves and snapshot_path is not None
         self._on_error = on_error
         self._clock = clock
         hot, background, subscriber = self._clients = [
@@ -200,7 +203,7 @@ class Replica:
 
     async def _save(self) -> None:
         place = (self.view.epoch, self.view.revision)
-        if self._snapshot_path is None or not self.loaded or self._saved == place:
+        if not self._saves or self._snapshot_path is None or not self.loaded or self._saved == place:
             return
         try:
             await asyncio.to_thread(snapshot.save, self._snapshot_path, self.view)

@@ -26,10 +26,20 @@ class CallGate:
         active_calls: how many are under way.
         clock: seconds, monotonic.
         on_refused: told the carrier's name and the rule, for each.
+        share: of every rate, the part that is this process's.
 
     """
 
-    __slots__ = ("_active_calls", "_buckets", "_clock", "_limits", "_on_refused", "_overload", "_rate")
+    __slots__ = (
+        "_active_calls",
+        "_buckets",
+        "_clock",
+        "_limits",
+        "_on_refused",
+        "_overload",
+        "_rate",
+        "_share",
+    )
 
     def __init__(
         self,
@@ -40,6 +50,7 @@ class CallGate:
         active_calls: Callable[[], int],
         clock: Callable[[], float],
         on_refused: Callable[[str, str], None] = lambda carrier, rule: None,
+        share: float = 1.0,
     ) -> None:
         self._limits = limits
         self._overload = overload
@@ -47,6 +58,7 @@ class CallGate:
         self._active_calls = active_calls
         self._clock = clock
         self._on_refused = on_refused
+        self._share = share
         # By name, so that reading the carriers again changes nothing; as many as the files have had.
         self._buckets: dict[str, TokenBucket] = {}
 
@@ -70,7 +82,7 @@ class CallGate:
         return None if excess is None else self._limits.full(self._overload.retry_after(excess))
 
     def _bucket(self, carrier: Carrier, now: float) -> TokenBucket:
-        rate = carrier.calls_per_second or self._rate
+        rate = (carrier.calls_per_second or self._rate) * self._share
         bucket = self._buckets.get(carrier.name)
         if bucket is None or bucket.rate != rate:
             bucket = self._buckets[carrier.name] = TokenBucket(rate, now)

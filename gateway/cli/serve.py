@@ -5,21 +5,26 @@ from __future__ import annotations
 import secrets
 import shutil
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import uvloop
 from pydantic import SecretStr
 
 from gateway import app
 from gateway.cli.first_key import FIRST_KEY
-from gateway.config import Settings
+from gateway.config import Settings, shares_ports
 from gateway.demo.agent import DemoAgent
 from gateway.faults import StartError
-from gateway.sip.addresses import AddressError
+from gateway.sip.addresses import AddressError, parse_address
 from gateway.sip.listeners import ListenError
 from gateway.speech.errors import SpeechError
 from gateway.telemetry import logs
+
+if TYPE_CHECKING:
+    from gateway.api_service import ApiService
 
 PROGRAM: Final = "voice-gateway"
 
@@ -46,14 +51,58 @@ def run(settings: Settings, *, demo: bool) -> None:
     """Run until told to stop. Raises StartError."""
     if demo:
         settings = _with_demo_key(settings)
+    if shares_ports(settings):
+        _run_office(settings, demo=demo)
+        return
     writer = logs.configure(settings.logs.level, settings.logs.format, mask=settings.logs.mask_personal_data)
     try:
-        uvloop.run(_serve_demo(settings) if demo else app.serve(settings, _show_first_key))
+        uvloop.run(_serve_demo(settings) if demo else _serve_alone(settings))
     finally:
         writer.close()
 
 
+def _run_office(settings: Settings, *, demo: bool) -> None:
+    """Run an office with its workers. Raises StartError."""
+    from gateway import office
+    from gateway.worker import make_work
+    from gateway.workers.nursery import Nursery
+
+    claimed = office.claim_slots(settings)
+    nursery = Nursery(make_work(settings))  # before there are threads: the log's writer is one
+    writer = logs.configure(settings.logs.level, settings.logs.format, mask=settings.logs.mask_personal_data)
+
+    async def serve() -> None:
+        leader = office.Office(settings, claimed, nursery)
+        if not demo:
+            await office.serve(leader, lambda led: _show_first_key(led.api, led.web.address))
+            return
+        where, key = parse_address(settings.sip.listen[0]), settings.api.bootstrap_key.get_secret_value()
+        async with _demo_agent(settings):
+            await office.serve(leader, lambda led: _say_what_to_dial(where, led.web.address, key))
+
+    try:
+        uvloop.run(serve())
+    finally:
+        nursery.abandon()
+        writer.close()
+
+
+async def _serve_alone(settings: Settings) -> None:
+    await app.serve(settings, lambda gateway: _show_first_key(gateway.api, gateway.web.address))
+
+
 async def _serve_demo(settings: Settings) -> None:
+    key = settings.api.bootstrap_key.get_secret_value()
+    async with _demo_agent(settings):
+        await app.serve(
+            settings,
+            lambda gateway: _say_what_to_dial(gateway.sip.carrier_addresses[0], gateway.web.address, key),
+        )
+
+
+@asynccontextmanager
+async def _demo_agent(settings: Settings) -> AsyncIterator[None]:
+    """The built-in agent, for as long as the block runs. Raises StartError."""
     try:
         agent = DemoAgent(settings.demo.listen, settings.data.dir / "speech")
         await agent.start()
@@ -67,8 +116,7 @@ async def _serve_demo(settings: Settings) -> None:
     except OSError as error:
         raise StartError(f"{error.filename or 'data.dir'}: {error.strerror or error}") from error
     try:
-        key = settings.api.bootstrap_key.get_secret_value()
-        await app.serve(settings, lambda gateway: _say_what_to_dial(gateway, key))
+        yield
     finally:
         await agent.stop()
 
@@ -91,18 +139,16 @@ def _with_demo_key(settings: Settings) -> Settings:
     )
 
 
-def _show_first_key(gateway: app.Gateway) -> None:
+def _show_first_key(api: ApiService | None, web: tuple[str, int]) -> None:
     """Show the key that this start made. Not in the log: logs are kept."""
-    if gateway.api is not None and gateway.api.first_key is not None:
-        web = "{}:{}".format(*gateway.web.address)
-        sys.stderr.write(FIRST_KEY.format(key=gateway.api.first_key, web=web))
+    if api is not None and api.first_key is not None:
+        sys.stderr.write(FIRST_KEY.format(key=api.first_key, web="{}:{}".format(*web)))
         sys.stderr.flush()
 
 
-def _say_what_to_dial(gateway: app.Gateway, key: str) -> None:
-    host, port = gateway.sip.carrier_addresses[0]
-    web = "{}:{}".format(*gateway.web.address)
-    sys.stdout.write(DEMO_HINT.format(host=host, port=port, web=web, key=key, command=_command()))
+def _say_what_to_dial(sip: tuple[str, int], web: tuple[str, int], key: str) -> None:
+    (host, port), at = sip, "{}:{}".format(*web)
+    sys.stdout.write(DEMO_HINT.format(host=host, port=port, web=at, key=key, command=_command()))
     sys.stdout.flush()
 
 

@@ -43,10 +43,15 @@ LONGEST_PAUSE: Final = 3600.0
 
 
 class Entry(Struct, frozen=True):
-    """A message's file. complete: its recording is over."""
+    """A message's file.
+
+    complete: its recording is over.
+    recorder: the node, or its worker, that recorded it.
+    """
 
     complete: bool
     message: VoicemailCreated
+    recorder: str = ""
 
 
 @dataclass(slots=True)
@@ -70,6 +75,8 @@ class VoicemailOutbox:
         recordings: the directory that messages' recordings are in.
         writer: brings events to Redis.
         min_seconds: a message with less is too short.
+        recorder: who we are.
+        abandoned: whether a recording under way, of that recorder, is nobody's any more.
         on_error: told what went wrong, in words.
         clock: seconds, monotonic.
 
@@ -82,6 +89,8 @@ class VoicemailOutbox:
         writer: EventWriter,
         *,
         min_seconds: float,
+        recorder: str = "",
+        abandoned: Callable[[str], bool] = lambda recorder: True,
         on_error: Callable[[str], None] = lambda text: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -89,6 +98,8 @@ class VoicemailOutbox:
         self._recordings = recordings
         self._writer = writer
         self._min_seconds = min_seconds
+        self._recorder = recorder
+        self._abandoned = abandoned
         self._on_error = on_error
         self._clock = clock
         self._offers: dict[str, _Offer] = {}
@@ -102,7 +113,7 @@ class VoicemailOutbox:
         """A recording begins. Never blocks; a disk that fails costs what a kill would lose, nothing else."""
         self._recording.add(message.voicemail_id)
         loop = asyncio.get_running_loop()
-        job = loop.run_in_executor(self._thread, self._write, Entry(complete=False, message=message))
+        job = loop.run_in_executor(self._thread, self._write, self._entry_of(message, complete=False))
         self._jobs.add(job)
         job.add_done_callback(self._begun)
 
@@ -113,7 +124,7 @@ class VoicemailOutbox:
 
     async def finished(self, message: VoicemailCreated) -> None:
         """A recording is over; its message is kept when this returns."""
-        entry = Entry(complete=True, message=message)
+        entry = self._entry_of(message, complete=True)
         try:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._write, entry)
         except OSError as error:
@@ -188,6 +199,9 @@ class VoicemailOutbox:
         else:
             self._more_on_disk = True
 
+    def _entry_of(self, message: VoicemailCreated, *, complete: bool) -> Entry:
+        return Entry(complete=complete, message=message, recorder=self._recorder)
+
     def _path(self, voicemail_id: str) -> Path:
         return self._directory / f"{voicemail_id}.json"
 
@@ -216,7 +230,7 @@ class VoicemailOutbox:
             for path in sorted(self._directory.glob("*.json")):
                 entry = self._entry(path)
                 ours = path.stem in self._recording
-                if entry is not None and not entry.complete and not ours:
+                if entry is not None and not entry.complete and not ours and self._abandoned(entry.recorder):
                     self._complete(path, entry.message)
         except OSError as error:
             self._on_error(str(error))
@@ -235,7 +249,7 @@ class VoicemailOutbox:
             speech_seconds=seconds,  # nobody has counted; rather too much than a message overlooked
             too_short=seconds < self._min_seconds,
         )
-        self._write(Entry(complete=True, message=message))
+        self._write(self._entry_of(message, complete=True))
 
     def _load(self) -> None:
         self._more_on_disk = False

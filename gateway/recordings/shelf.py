@@ -53,6 +53,7 @@ class Shelf:
     Args:
         directory: where they are written.
         store: where they belong; a `LocalStore` of the same directory leaves them there.
+        looks: look through the directory for what others left there; one process of several does.
         form: what whole calls are kept as. Messages stay WAV files under the names that the API knows.
         on_available: hears of each one that is in its place; at least once.
         on_waiting: hears how many wait for the store.
@@ -66,6 +67,7 @@ class Shelf:
         directory: Path,
         store: ObjectStore,
         *,
+        looks: bool = True,
         form: Literal["wav", "ogg"] = "wav",
         on_available: Available,
         on_waiting: Callable[[int], None] = lambda count: None,
@@ -76,6 +78,7 @@ class Shelf:
         self._store = store
         self._stays = isinstance(store, LocalStore) and store.directory == directory
         self._local = store if isinstance(store, LocalStore) and self._stays else LocalStore(directory)
+        self._looks = looks
         self._form = form
         self._on_available = on_available
         self._on_waiting = on_waiting
@@ -96,7 +99,7 @@ class Shelf:
         looked_at, pause = float("-inf"), FIRST_PAUSE
         loop = asyncio.get_running_loop()
         while True:
-            if loop.time() >= looked_at + LOOK_SECONDS:
+            if self._looks and loop.time() >= looked_at + LOOK_SECONDS:
                 looked_at = loop.time()
                 with contextlib.suppress(StorageError):
                     await self._look()

@@ -210,6 +210,25 @@ class Metrics:
             buckets=LATENCY_BUCKETS[:12],
             registry=registry,
         )
+        self.worker_up = Gauge(
+            "gateway_worker_up",
+            "1 while the worker answers its office; a gateway that is one process has none.",
+            ("worker",),
+            registry=registry,
+        )
+        self.worker_restarts = Counter(
+            "gateway_worker_restarts",
+            "Times that a worker ended unasked, and its calls with it; another one took its slot.",
+            ("worker",),
+            registry=registry,
+        )
+        self.handed = Counter(
+            "gateway_sip_handed_messages",
+            "SIP messages between workers: taken (it belonged there), asked (whether it did), stood_in (kept,"
+            " since the worker that it belongs to was not there or did not keep up).",
+            ("result",),
+            registry=registry,
+        )
         self.ready = Gauge(
             "gateway_ready", "1 while new calls are taken, as `/readyz` answers.", registry=registry
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -23,18 +23,22 @@ class PortTaken(Exception):  # noqa: N818 - it names what is wrong outside of us
 
 
 def make_app(
-    registry: CollectorRegistry, obstacles: Callable[[], Sequence[str]], refresh: Callable[[], None]
+    registry: CollectorRegistry,
+    obstacles: Callable[[], Sequence[str]],
+    refresh: Callable[[], Awaitable[None] | None],
 ) -> web.Application:
     """The application.
 
     obstacles: why no calls are taken now; none means ready.
-    refresh: brings gauges up to date before a scrape.
+    refresh: brings gauges up to date before a scrape; may take a moment, if it is awaitable.
     """
     app = web.Application(client_max_size=MAX_REQUEST_BYTES)
     scrape = make_aiohttp_handler(registry)
 
     async def metrics(request: web.Request) -> web.StreamResponse:
-        refresh()
+        refreshed = refresh()
+        if refreshed is not None:
+            await refreshed
         return await scrape(request)
 
     async def healthz(_request: web.Request) -> web.Response:

@@ -83,7 +83,10 @@ def claim(directory: Path, count: int) -> Claim:
     others: list[int] = []
     locks: list[IO[bytes]] = []
     for slot in range(1, MAX_SLOTS + 1):
-        lock: IO[bytes] = (directory / f"worker-{slot}.lock").open("ab")
+        path = directory / f"worker-{slot}.lock"
+        if len(slots) == count and not path.exists():
+            continue
+        lock: IO[bytes] = path.open("ab")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -82,6 +82,11 @@ class Supervisor:
         self._keepers: dict[int, asyncio.Task[None]] = {}
         self._ending = False
 
+    @property
+    def running(self) -> bool:
+        """They have been started."""
+        return bool(self._keepers)
+
     def pid(self, slot: int) -> int:
         """The process of a slot; 0 if there is none now."""
         process = self._processes.get(slot)
@@ -133,19 +138,19 @@ class Supervisor:
         self._processes.clear()
 
     def retire(self) -> None:
-        """Start nobody again from now on, and end each worker when its calls are over."""
+        """Start nobody again from now on; each worker ends when its calls are over, as it was told."""
         self._ending = True
-        self.signal(signal.SIGTERM)
 
     async def ended(self) -> None:
         """Return when all have ended."""
         if self._processes:
             await asyncio.wait([each.ended for each in self._processes.values()])
 
-    def signal(self, number: signal.Signals) -> None:
-        """Send it to each."""
-        for process in self._processes.values():
-            process.signal(number)
+    def signal(self, number: signal.Signals, slot: int | None = None) -> None:
+        """Send it to each, or to one."""
+        for each, process in self._processes.items():
+            if slot is None or each == slot:
+                process.signal(number)
 
     async def _first_start(self, slot: int) -> None:
         process = self._processes[slot]

@@ -53,6 +53,7 @@ class GatewayProcess:
     ) -> None:
         self.sip, self.http = sip, http
         self.data = Path(str(settings["data"]["dir"]))
+        self._settings = settings
         self._log = directory / "gateway.log"
         config = directory / "gateway.toml"
         config.write_text(to_toml(settings))
@@ -67,6 +68,16 @@ class GatewayProcess:
             self._process.kill()
             self._process.wait()
             raise AssertionError(f"{failure}\n{self.log}") from None
+
+    def successor(self, directory: Path) -> GatewayProcess:
+        """A gateway that takes over from this one."""
+        taking = GatewayProcess(directory, self._settings, sip=self.sip, http=self.http)
+
+        def led() -> bool:
+            return any(line["event"] == "ready" and "workers" in line for line in taking.log_lines())
+
+        wait_until(led, "it has taken over", 30)
+        return taking
 
     @property
     def pid(self) -> int:

@@ -150,6 +150,9 @@ async def test_after_retirement_nobody_is_started_again(machine: Machine) -> Non
     keeper = Supervisor((1, 2), machine.launch, machine.ready, machine)
     await keeper.start()
     keeper.retire()
+    machine.of(1)[0].end(0)
+    keeper.signal(signal.SIGTERM, 2)
     await keeper.ended()
+    assert machine.of(1)[0].heard == []
     assert len(machine.processes) == 2
     await keeper.stop(0)

@@ -13,22 +13,27 @@ from typing import Final, Literal, TypeAlias
 from msgspec import Struct
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar
 
 Sense: TypeAlias = Literal["sum", "max", "min"]
 
 SENSES: Final[dict[str, Sense]] = {
+    "gateway_agent_cluster_calls": "max",
     "gateway_agent_endpoint_up": "max",
+    "gateway_agent_places_alone": "max",
     "gateway_disk_free_bytes": "min",
     "gateway_disk_size_bytes": "max",
+    "gateway_nodes": "max",
     "gateway_overload_level": "max",
-    "gateway_ready": "min",
+    "gateway_ready": "max",
     "gateway_recordings_bytes": "max",
     "gateway_recordings_files": "max",
     "gateway_registration_up": "max",
     "gateway_tls_certificate_expiry_seconds": "min",
     "routing_numbers": "min",
     "routing_remote_age_seconds": "max",
+    "routing_revisions_behind": "max",
     "routing_sync_age_seconds": "max",
 }
 """Gauges that are no sums: of several workers the one that is worst off counts, or whoever knows."""
@@ -61,7 +66,7 @@ def families(registry: CollectorRegistry) -> list[Family]:
     return [_family(metric) for metric in registry.collect()]
 
 
-class Tally:
+class Totals(Collector):
     """Adds up.
 
     Args:

@@ -5,7 +5,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.telemetry.metrics import Metrics
-from gateway.workers.tally import SENSES, Family, Tally, families
+from gateway.workers.totals import SENSES, Family, Totals, families
 
 
 class Worker:
@@ -21,9 +21,9 @@ class Worker:
         return msgspec.msgpack.decode(msgspec.msgpack.encode(families(self.registry)), type=list[Family])
 
 
-def page(tally: Tally) -> dict[str, float]:
+def page(totals: Totals) -> dict[str, float]:
     registry = CollectorRegistry()
-    registry.register(tally)  # type: ignore[arg-type]  # it asks for a class of its own
+    registry.register(totals)
     text = generate_latest(registry).decode()
     return {
         f"{sample.name}{sorted(sample.labels.values()) or ''}": sample.value
@@ -40,11 +40,11 @@ def test_counters_and_histograms_are_sums_and_gauges_what_they_mean() -> None:
         worker.age.set(count)
         worker.seconds.observe(count * 3)
     two.calls.labels("voicemail").inc()
-    tally = Tally(own.registry)
-    tally.told(1, 11, one.told())
-    tally.told(2, 12, two.told())
-    tally.present({1, 2})
-    assert page(tally) == {
+    totals = Totals(own.registry)
+    totals.told(1, 11, one.told())
+    totals.told(2, 12, two.told())
+    totals.present({1, 2})
+    assert page(totals) == {
         "calls_total['agent']": 5,
         "calls_total['voicemail']": 1,
         "active": 5,
@@ -58,28 +58,28 @@ def test_counters_and_histograms_are_sums_and_gauges_what_they_mean() -> None:
 
 
 def test_what_a_process_has_counted_stays_counted_when_another_has_its_slot() -> None:
-    tally, first = Tally(CollectorRegistry()), Worker()
+    totals, first = Totals(CollectorRegistry()), Worker()
     first.calls.labels("agent").inc(5)
     first.active.set(5)
-    tally.told(1, 11, first.told())
-    tally.present(())  # it does not answer
-    assert page(tally)["calls_total['agent']"] == 5
-    assert "active" not in page(tally)
+    totals.told(1, 11, first.told())
+    totals.present(())  # it does not answer
+    assert page(totals)["calls_total['agent']"] == 5
+    assert "active" not in page(totals)
     for pid in (12, 13):
         again = Worker()
         again.calls.labels("agent").inc()
-        tally.told(1, pid, again.told())
-        tally.told(1, pid, again.told())
-    tally.present({1})
-    assert page(tally)["calls_total['agent']"] == 7
-    assert page(tally)["active"] == 0
+        totals.told(1, pid, again.told())
+        totals.told(1, pid, again.told())
+    totals.present({1})
+    assert page(totals)["calls_total['agent']"] == 7
+    assert page(totals)["active"] == 0
 
 
 def test_exemplars_survive() -> None:
-    worker, tally = Worker(), Tally(CollectorRegistry())
+    worker, totals = Worker(), Totals(CollectorRegistry())
     worker.seconds.observe(3, {"trace_id": "abc"})
-    tally.told(1, 11, worker.told())
-    [metric] = [each for each in tally.collect() if each.name == "seconds"]
+    totals.told(1, 11, worker.told())
+    [metric] = [each for each in totals.collect() if each.name == "seconds"]
     [exemplar] = [sample.exemplar for sample in metric.samples if sample.exemplar is not None]
     assert exemplar.labels == {"trace_id": "abc"}
 
