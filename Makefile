@@ -8,7 +8,7 @@ run: setup-run              ## start with demo numbers and say what to dial
 
 test: setup-test            ## the whole suite, with real SIPp, baresip, Redis and PostgreSQL
 	@$(bin)/python -m pytest -n auto --ignore tests/e2e
-	@$(bin)/python -m pytest tests/e2e
+	@$(bin)/python -m pytest -n auto --dist loadfile tests/e2e
 	@$(MAKE) --no-print-directory compiled
 
 check: setup-test           ## linters, types, import rules, generated docs

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.e2e
 
 DASHBOARDS = sorted((CONFIGS.parent / "grafana").glob("*.json"))
 
-SECONDS_OF_AUDIO = 9.0
+SECONDS_OF_AUDIO = 13.0
 """Long enough for two of RTCP's reports each way (RFC 3550 §6.2: 5 s apart, less the first time)."""
 
 LINES = {
@@ -146,7 +146,7 @@ def test_no_query_returns_nothing(tmp_path: Path, receiver: str):
         town = Town(tmp_path, agent, stack.enter_context(example(tmp_path, "echo_agent.py")), receiver)
         stack.enter_context(town.gateway)
         prometheus = stack.enter_context(Prometheus(tmp_path / "prometheus", town.http))
-        wait_until(lambda: bool(prometheus.query('up{job="voice-gateway"} == 1')), "it is scraped", 10)
+        wait_until(lambda: bool(prometheus.query('up{job="voice-gateway"} == 1')), "it is scraped", 30)
         talking = stack.enter_context(town.talk())
         town.traffic()  # makes the series …
         wait_until(lambda: bool(prometheus.query('gateway_calls_total{outcome="refused"}')), "they are seen")
@@ -164,7 +164,7 @@ def test_no_query_returns_nothing(tmp_path: Path, receiver: str):
             return not left
 
         try:
-            wait_until(all_answered, "every query has an answer", 10)
+            wait_until(all_answered, "every query has an answer", 30)
         except AssertionError:
             pytest.fail("nothing comes back for:\n" + "\n".join(f"{panel}: {expr}" for panel, expr in left))
         assert len(asked) > 70

@@ -7,13 +7,15 @@ import time
 import traceback
 from collections import Counter
 
-from tests.simulation.world import run
+from tests.simulation.world import CALLERS, run
 
 
 def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--seeds", default="100", metavar="COUNT|FROM:TO")
-    first, _, last = arguments.parse_args().seeds.rpartition(":")
+    arguments.add_argument("--callers", type=int, default=CALLERS, help="of each world")
+    given = arguments.parse_args()
+    first, _, last = given.seeds.rpartition(":")
     seeds = range(int(first or 0), int(last))
     outcomes: Counter[str] = Counter()
     failed: list[int] = []
@@ -22,10 +24,13 @@ def main() -> int:
     try:
         for seed in seeds:
             try:
-                outcomes.update(record.outcome for record in run(seed))
+                outcomes.update(record.outcome for record in run(seed, given.callers))
             except Exception:
                 traceback.print_exc()
-                print(f"seed {seed} failed; replay it: python -m tests.simulation --seeds {seed}:{seed + 1}")
+                print(
+                    f"seed {seed} failed; replay it: "
+                    f"python -m tests.simulation --seeds {seed}:{seed + 1} --callers {given.callers}"
+                )
                 failed.append(seed)
             done += 1
     except KeyboardInterrupt:

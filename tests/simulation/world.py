@@ -131,8 +131,9 @@ class Unobserved:
 class World:
     """Runs one seed. Whatever it draws, it draws from that seed."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, callers: int = CALLERS) -> None:
         self.rng = random.Random(seed)
+        self.size = callers
         self.counts = Counts()
         self.errors: list[str] = []
         self.wall_offset = 0.0
@@ -280,7 +281,7 @@ class World:
     async def _start_callers(self) -> list[SimulatedCaller]:
         rng = self.rng
         callers = []
-        for number in range(CALLERS):
+        for number in range(self.size):
             dialled = f"+1415555{number:04d}"
             primary, fallback = rng.sample(self.dialled_agents, 2)
             routing = InboundRouting(
@@ -347,9 +348,9 @@ class World:
         assert order == sorted(order, key=record.plan.index), f"out of order: {record}"
 
 
-def run(seed: int) -> list[CallRecord]:
+def run(seed: int, callers: int = CALLERS) -> list[CallRecord]:
     """Run one seed in virtual time; raises AssertionError if anything is not as it must be."""
-    world = World(seed)
+    world = World(seed, callers)
     virtual_time.run(world.run())
     return world.counts.records
 
