@@ -11,7 +11,7 @@ from gateway.calls.identity import CallerIdentity
 from gateway.calls.recording import CallRecording
 from gateway.calls.records import CallObserver, CallRecord, RecordSink
 from gateway.calls.retries import Remembered
-from gateway.destinations.base import Aside, CallerLeft, Connected, Tried, ignore
+from gateway.destinations.base import Aside, CallerLeft, CallerReplaced, Connected, Tried, ignore
 from gateway.destinations.caller_audio import CallerAudio
 from gateway.destinations.waiting_sound import WaitingSound
 from gateway.media.quality import leg_quality
@@ -312,6 +312,7 @@ class Call:
         leg.answer(body)
         first.listener = ignore
         first.hangup()
+        self.deliver(CallerReplaced())
         self.session_changed()
 
     def close(self, outcome: str, cause: str, status: int = 200, reason: str | None = None) -> None:

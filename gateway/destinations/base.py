@@ -54,6 +54,11 @@ class Lost:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class CallerReplaced:
+    """An event: the carrier's retry took the first leg's place, which answers nothing any more."""
+
+
 class Aside(Protocol):
     """Whoever sent a call on and waits for what becomes of it; the `Destination` behind all others.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.destinations.audio_path import AudioPath
-from gateway.destinations.base import Call, CallerLeft, Finished, Lost
+from gateway.destinations.base import Call, CallerLeft, CallerReplaced, Finished, Lost
 from gateway.destinations.session_exchange import SessionExchange
 from gateway.destinations.silence import SilenceWatch
 from gateway.destinations.transfers import Refused, SentOn
@@ -123,6 +123,8 @@ class Bridge:
             case ReinviteFailed():
                 if failure := exchange.refused(event):
                     return Lost(failure)
+            case CallerReplaced():
+                exchange.close()
             case ReferReceived() if event.leg is agent:
                 return self._refer(event)
             case InfoReceived() if exchange.established:

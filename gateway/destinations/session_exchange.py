@@ -172,7 +172,8 @@ class SessionExchange:
         return None
 
     def close(self) -> None:
-        """The bridge comes down: whoever still waits for an answer may ask again later."""
+        """The bridge comes down, or a leg is another one now: who waits for an answer may ask again later."""
+        self._telling = False
         if self._asking is not None:
             self._asking.refuse_reinvite(REQUEST_PENDING)
             self._asking = None

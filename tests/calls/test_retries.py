@@ -123,6 +123,32 @@ async def test_the_same_call_id_and_tag_gets_the_same_200_and_takes_the_call_ove
 
 
 @in_virtual_time
+async def test_who_changes_the_session_while_the_caller_is_taken_over_may_ask_again(rig: Rig):
+    agent = await rig.agent(answering(0.1))
+    rig.line(agent)
+    heard: list[bytes] = []
+    rig.network.taps.append(lambda source, target, data: heard.append(data))
+    rig.dial(headers=SAME)
+    await asyncio.sleep(2)
+    first = next(data for data in heard if data.startswith(b"INVITE"))
+    rig.caller.answer_reinvites = False
+    agent.leg.reinvite(agent.sdp(7100))
+    await asyncio.sleep(0.5)
+    assert 491 not in agent.statuses()
+    second = await second_address(rig)
+    same_invite_again(rig, first, cseq=2, sender=second)
+    await asyncio.sleep(0.5)
+    acknowledge(rig, second.response(200), second)
+    await asyncio.sleep(0.5)
+    assert agent.statuses()[-1] == 491
+    await asyncio.sleep(5)
+    assert second.requests("INVITE")  # asked again, as RFC 3261 §14.1 wants
+    agent.leg.hangup()
+    await asyncio.sleep(1)
+    assert second.requests("BYE")
+
+
+@in_virtual_time
 async def test_a_cancelled_call_is_no_answer_and_the_waiting_retry_is_served_anew(rig: Rig):
     agent = await rig.agent(lambda leg: leg.ring())
     rig.line(agent)
