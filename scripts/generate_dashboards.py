@@ -568,6 +568,31 @@ ROUTING = Dashboard(
             width=12,
         ),
         Panel(
+            "Changes not taken over yet",
+            "What Redis has and a gateway does not serve by, as of its last heartbeat.",
+            (Query(f"routing_revisions_behind{{{NODE}}}", "{{instance}}"),),
+            width=12,
+        ),
+        Panel(
+            "Gateways",
+            "Up, and gone without a goodbye in the last 15 minutes.",
+            (Query(f"max by (state) (gateway_nodes{{{NODE}}})", "{{state}}"),),
+            width=12,
+        ),
+        Panel(
+            "Redis in trouble",
+            "1 while it is; the alert's page says what to do about each kind.",
+            (Query(f"max by (kind) (gateway_redis_trouble{{{NODE}}}) > 0", "{{kind}}"),),
+            width=12,
+        ),
+        Panel(
+            "Places at agents with max_calls",
+            "Calls that asked for one: granted, full, or alone (Redis did not answer in time).",
+            (Query(rate("gateway_agent_places_total", by="answer"), "{{answer}}"),),
+            unit="reqps",
+            width=12,
+        ),
+        Panel(
             "Numbers in memory",
             "All nodes should agree.",
             (Query(f"routing_numbers{{{NODE}}}", "{{instance}}"),),

@@ -53,8 +53,9 @@ def routes(node: dict[str, Any]) -> str:
 
 
 def span(seconds: float) -> str:
-    """A length of time in its two largest units."""
+    """A length of time in its two largest units; a clock that is behind makes none of it."""
+    seconds = max(0.0, seconds)
     minutes, hours, days = int(seconds // 60), int(seconds // 3600), int(seconds // 86_400)
     if days:
         return f"{days} d {hours % 24} h"
-    return f"{hours} h {minutes % 60} min" if hours else f"{max(0, minutes)} min"
+    return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min"

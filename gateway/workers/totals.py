@@ -29,6 +29,7 @@ SENSES: Final[dict[str, Sense]] = {
     "gateway_ready": "max",
     "gateway_recordings_bytes": "max",
     "gateway_recordings_files": "max",
+    "gateway_redis_trouble": "max",
     "gateway_registration_up": "max",
     "gateway_tls_certificate_expiry_seconds": "min",
     "routing_numbers": "min",

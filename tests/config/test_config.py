@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config import ConfigError, Settings, keys, known_keys, load, variable
+from gateway.redis_access import redis_place
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -59,6 +60,50 @@ def test_faults_name_the_key_and_the_fix(tmp_path: Path, text: str, told: str) -
         load(path, {})
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('[redis]\nurl = "http://u:hunter2@h"', "redis.url: write it as one of redis://"),
+        ('[redis]\nurl = "redis+sentinel://u:hunter2@h"', "redis.url: after the Sentinels write /NAME"),
+        ('[redis]\nca_file = "ca.pem"', "only of use with rediss"),
+        ('[redis]\nurl = "redis://h"\ncertificate = "c.pem"', "only of use with rediss"),
+        ('[redis]\nurl = "rediss://h"\nkey = "k.pem"', "redis.certificate: needed with redis.key"),
+        ('[redis]\nurl = "redis://h"\nsentinel_password = "hunter2"', "only of use with redis+sentinel"),
+        ('[node]\nregion = "EU West"', "node.region"),
+        ('[api]\ndatabase_replica_urls = "postgresql://h/n"', "api.database_url: needed with"),
+        (
+            '[api]\ndatabase_url = "postgresql://h/n"\ndatabase_replica_urls = "'
+            + "postgresql://h/n," * 17
+            + '"',
+            "name at most 16",
+        ),
+    ],
+)
+def test_what_many_nodes_need_is_checked_before_anything_starts(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(written(tmp_path, text + "\n"), {})
+    assert told in str(caught.value)
+    assert "hunter" not in str(caught.value)
+
+
+def test_where_redis_is_and_as_whom_we_come(tmp_path: Path) -> None:
+    text = """
+[redis]
+url = "rediss+sentinel://gw:hunter2@s1,s2/main"
+ca_file = "ca.pem"
+certificate = "own.pem"
+sentinel_username = "sentinel"
+sentinel_password = "hunter3"
+"""
+    place = redis_place(load(written(tmp_path, text), {}))
+    assert (place.kind, place.name, place.files.key) == ("sentinel", "main", Path("own.pem"))
+    assert (place.password, place.sentinel_password) == ("hunter2", "hunter3")
+    assert "hunter" not in repr(place)
+    private = redis_place(load(written(tmp_path, "[node]\nregion = 'eu-west'\n"), {}))
+    assert private.kind == "single"
+    assert private.shown.endswith("redis.sock")
 
 
 def test_emails_may_go_to_numbers_addresses_alone(tmp_path: Path) -> None:

@@ -10,9 +10,13 @@ from collections.abc import Awaitable, Callable
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from routing.health import EndpointHealth
 from routing.leases import LAST_CLAIMS_SECONDS, TICK, WATCHED_SECONDS, Leases, Place
-from routing.redis_clients import HOT_TIMEOUT
+from routing.ledger import Ledger, endpoint_tag
+from routing.models import Agent, Endpoint
+from routing.redis_clients import HOT_TIMEOUT, connect
 from routing.share import LIFETIME, RENEWAL, Claim
+from tests.routing.conftest import RedisServer
 from tests.routing.ledger_model import LedgerModel
 from tests.simulation import virtual_time
 
@@ -293,3 +297,42 @@ async def storm(seed: int) -> None:
 def test_storms() -> None:
     for seed in range(60):
         virtual_time.run(storm(seed))
+
+
+async def test_two_gateways_on_a_real_redis_share_an_agent_fairly_and_never_oversell(
+    redis: RedisServer,
+) -> None:
+    agent = Agent("agt", "Agent", (Endpoint("sip:a@h", max_calls=6), Endpoint("sip:b@h", max_calls=6)))
+    loop = asyncio.get_running_loop()
+    clients = [connect(redis.url, HOT_TIMEOUT) for _ in range(2)]
+    shared = [
+        Leases(Ledger(client, name), Ledger(client, name), lambda: 2, loop.time)
+        for client, name in zip(clients, ("one#a", "two#b"), strict=True)
+    ]
+    gateways = [EndpointHealth(loop.time, random.Random(5), places=leases) for leases in shared]
+    here = Counter[str]()
+    full = 0
+
+    async def call(health: EndpointHealth) -> None:
+        nonlocal full
+        for endpoint in health.order(agent):
+            lease = await health.acquire(agent, endpoint)
+            if lease is not None:
+                here[endpoint.url] += 1
+                assert here[endpoint.url] <= 6
+                await asyncio.sleep(0.01)
+                here[endpoint.url] -= 1
+                lease.release()
+                return
+        full += 1
+
+    await asyncio.gather(*(call(gateways[number % 2]) for number in range(100)))
+    assert full > 0, "more came than there were places"
+    assert sum(here.values()) == 0
+    for leases in shared:
+        await leases.stop()
+    tags = [endpoint_tag("agt", endpoint.url) for endpoint in agent.endpoints]
+    for tag in tags:
+        assert await Ledger(clients[0], "other").claim(tag, Claim(1, 0, 0, 6, 0.0)) == (0, 0)
+    for client in clients:
+        await client.aclose()
