@@ -143,9 +143,6 @@ async def test_who_changes_the_session_while_the_caller_is_taken_over_may_ask_ag
     assert agent.statuses()[-1] == 491
     await asyncio.sleep(5)
     assert second.requests("INVITE")  # asked again, as RFC 3261 §14.1 wants
-    agent.leg.hangup()
-    await asyncio.sleep(1)
-    assert second.requests("BYE")
 
 
 @in_virtual_time
