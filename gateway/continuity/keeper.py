@@ -118,10 +118,6 @@ class Keeper:
                 await self.flush()
         except FAILURES as error:
             self._failed(error)
-        else:
-            if self._complaint:
-                self._complaint = ""
-                self._on_error("")
 
     async def flush(self) -> None:
         """Write what was noted. Raises one of `FAILURES`; then it is written anew once that is over."""
@@ -162,6 +158,9 @@ class Keeper:
         elif self._behind:
             await self._catch_up()
         self._alive = True
+        if self._complaint:
+            self._complaint = ""
+            self._on_error("")
 
     async def _after_absence(self) -> None:
         """Our lease had run out: calls that others have taken over meanwhile are theirs."""

@@ -32,8 +32,13 @@ class Lifelines:
     def hold(self) -> None:
         """Take ours, until we end. Raises OSError."""
         self._directory.mkdir(parents=True, exist_ok=True)
-        self._held = self._path(self._owner).open("wb")
-        fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file = self._path(self._owner).open("wb")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            raise
+        self._held = file
 
     def let_go(self) -> None:
         """We end in good order. Idempotent."""
