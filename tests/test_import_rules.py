@@ -21,7 +21,16 @@ ALLOWED = {
     "traces": {"traces", "sip", "media", "routing"},
     "workers": {"workers", "sip"},
     "calls": {"calls", "destinations", "admission", "recordings", "routing", *LEAVES},
-    "continuity": {"continuity", "calls", "destinations", "admission", "routing", "sip", "telemetry"},
+    "continuity": {
+        "continuity",
+        "calls",
+        "destinations",
+        "admission",
+        "routing",
+        "sip",
+        "media",
+        "telemetry",
+    },
     "web": {"web", "telemetry", "traces", "calls", "admission", "routing", "build"},
     "demo": {"demo", *LEAVES},
 }

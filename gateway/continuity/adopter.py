@@ -15,11 +15,13 @@ from gateway.calls.identity import CallerIdentity
 from gateway.calls.orphan import Orphan
 from gateway.calls.records import CallRecord
 from gateway.continuity.kept_call import KeptAgent, KeptCall, tried
-from gateway.destinations.audio_path import DirectPath
+from gateway.destinations.audio_path import AudioPath, DirectPath
 from gateway.destinations.base import Destination, ignore
 from gateway.destinations.bridge import Bridge
 from gateway.destinations.connected_agent import ConnectedAgent
+from gateway.destinations.engine_path import EnginePath
 from gateway.destinations.trunk import Lease, NobodysLease, Trunk
+from gateway.media.rtpengine import EngineCall
 from gateway.sip.leg import Leg, LegStateError, Listener
 from gateway.sip.leg_state import LegState
 from gateway.sip.rebuilt_legs import RebuiltInboundLeg, RebuiltLeg
@@ -85,8 +87,9 @@ class Adopter:
         caller, agent = legs
         found, connect = kept.agent, None
         if agent is not None and found is not None:
-            if kept.lives:
-                connect = partial(self._connected, leg=agent, kept=found)
+            engine_call = self._engine_call(found) if kept.lives else None
+            if kept.lives and (found.engine is None or engine_call is not None):
+                connect = partial(self._connected, leg=agent, kept=found, engine_call=engine_call)
             else:
                 agent.hangup(reason_header(503, GATEWAY_DIED))
         self._take_up(
@@ -130,14 +133,28 @@ class Adopter:
             return None
         return caller, agent
 
-    async def _connected(self, call: Call, leg: Leg, kept: KeptAgent) -> Destination:
+    def _engine_call(self, kept: KeptAgent) -> EngineCall | None:
+        """Where its audio goes, if that is an instance of rtpengine that is configured here, too."""
+        engine, engines = kept.engine, self._trunk.engines
+        if engine is None or engines is None:
+            return None
+        return engines.taken_up(engine.address, engine.id, engine.to_agent, engine.to_caller)
+
+    async def _connected(
+        self, call: Call, leg: Leg, kept: KeptAgent, engine_call: EngineCall | None
+    ) -> Destination:
         """The agent as it had the call."""
-        path = DirectPath(call.audio)
         leg.listener = call.deliver
+        path: AudioPath = DirectPath(call.audio)
         try:
+            if engine_call is not None:
+                path = EnginePath.taken_up(call.audio, engine_call, kept.answered)
             lease = await self._lease(kept, leg)
-        except asyncio.CancelledError:
+        except BaseException:
             leg.hangup()
+            path.close()
+            if engine_call is not None:
+                engine_call.close()
             raise
         bridge = Bridge(
             call,

@@ -20,9 +20,22 @@ FORM: Final = 1
 """Of the record; one of another form is of another version of the program, and is not understood."""
 
 
+class KeptEngine(Struct, frozen=True, array_like=True):
+    """Where audio goes through rtpengine; see `gateway.media.rtpengine.EngineCall`.
+
+    address: of the instance, as it is configured; id: of the call there.
+    """
+
+    address: str
+    id: str
+    to_agent: bytes
+    to_caller: bytes
+
+
 class KeptAgent(Struct, frozen=True, array_like=True):
     """The agent that has the call; see `gateway.destinations.base.Connection`.
 
+    engine: None with direct media.
     talked_at: when it took the call, in seconds since the epoch.
     """
 
@@ -30,6 +43,7 @@ class KeptAgent(Struct, frozen=True, array_like=True):
     agent_id: str
     endpoint: str
     leg: LegState
+    engine: KeptEngine | None
     offered: bytes
     answered: bytes
     talked_at: float
@@ -151,11 +165,15 @@ def dialogs_of(caller: LegState, agent: KeptAgent | None) -> tuple[str, ...]:
 
 
 def _agent(connection: Connection, wall_time: float, theirs: bytes, *, described: bool) -> KeptAgent:
+    media = connection.media
     return KeptAgent(
         connection.role,
         connection.agent_id,
         connection.endpoint,
         connection.leg.state._replace(described=b""),
+        None
+        if isinstance(media, str)
+        else KeptEngine(str(media.engine.address), media.id, media.to_agent, media.to_caller),
         _unless_same(connection.offered, theirs) if described else b"",
         connection.answered if described else b"",
         wall_time - connection.talked,

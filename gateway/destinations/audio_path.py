@@ -17,6 +17,7 @@ from gateway.media.ports import PacketSink
 from gateway.media.reception import PortStats
 from gateway.media.relay import Relay
 from gateway.media.rtp_port import discard
+from gateway.media.rtpengine import EngineCall
 from gateway.media.stream_transcoder import StreamTranscoder
 from gateway.sip.sdes import SECURE
 from gateway.sip.sdp import Codec, SdpError, make_offer, with_media_address
@@ -35,6 +36,10 @@ class AudioPath(Protocol):
     relayed: bool
     through_port: bool
     agent_stats: PortStats | None
+
+    @property
+    def engine_call(self) -> EngineCall | None:
+        """Where packets pass through a relay that outlives this process; None if none does that."""
 
     def offer(self) -> bytes:
         """The body of the INVITE; empty if the offer is left to the agent.
@@ -97,6 +102,7 @@ class DirectPath:
 
     relayed = through_port = False
     agent_stats: PortStats | None = None
+    engine_call: EngineCall | None = None
 
     def __init__(self, audio: CallerAudio) -> None:
         self._audio = audio
@@ -186,6 +192,7 @@ class RelayedPath:
     )
 
     relayed = through_port = True
+    engine_call: EngineCall | None = None
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ from gateway.destinations.caller_audio import CallerAudio
 from gateway.destinations.remote_control import Target
 from gateway.destinations.waiting_sound import WaitingSound
 from gateway.media.reception import PortStats
+from gateway.media.rtpengine import EngineCall
 from gateway.sip.inbound_leg import InboundLeg
 from gateway.sip.leg import HeaderList, Leg
 
@@ -103,7 +104,8 @@ class Connection:
 
     role, agent_id, endpoint: whose turn it is, and where; endpoint: its URL.
     leg: its leg, answered.
-    media: ``"direct"``: audio goes from caller to agent without this process; ``"here"``: through it.
+    media: ``"direct"``: audio goes from caller to agent; ``"here"``: through this process; else where it goes
+        that outlives this process.
     offered: what the agent has from us, answered: what we have from it: session descriptions.
     talked: seconds since it took the call.
     """
@@ -112,7 +114,7 @@ class Connection:
     agent_id: str
     endpoint: str
     leg: Leg
-    media: Literal["direct", "here"]
+    media: Literal["direct", "here"] | EngineCall
     offered: bytes
     answered: bytes
     talked: float

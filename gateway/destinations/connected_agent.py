@@ -111,7 +111,7 @@ class ConnectedAgent:
             self.name,
             self._endpoint,
             self._leg,
-            "here" if self._path.relayed else "direct",
+            self._path.engine_call or ("here" if self._path.relayed else "direct"),
             bridge.offered,
             bridge.answered,
             bridge.talked,

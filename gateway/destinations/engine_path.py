@@ -83,6 +83,20 @@ class EnginePath:
             found.close()
             raise
 
+    @classmethod
+    def taken_up(cls, audio: CallerAudio, engine_call: EngineCall, answered: bytes) -> EnginePath:
+        """Go on with a path that another process had opened; nothing is told to the instance.
+
+        answered: the agent's latest description.
+
+        Raises:
+            SdpError: what is known of it makes no sense.
+
+        """
+        path = cls(audio, engine_call)
+        path._asked, path._agents = audio.theirs, answered
+        return path
+
     def offer(self) -> bytes:
         """See `AudioPath`."""
         if self._audio.theirs:

@@ -305,6 +305,15 @@ class RtpEngines:
                 fault = str(error)
         raise EngineUnavailable(fault)
 
+    def taken_up(self, address: str, call_id: str, to_agent: bytes, to_caller: bytes) -> EngineCall | None:
+        """Go on with what another process opened, by what it knew; None if the instance is not ours."""
+        engine = next((each for each in self.engines if str(each.address) == address), None)
+        return (
+            None
+            if engine is None
+            else self._taken(EngineCall(engine, call_id, to_agent, to_caller, self._over))
+        )
+
     async def close(self) -> None:
         """Stop; what is being given back is given back, for as long as an answer may take."""
         if self._pinging is not None:
@@ -328,8 +337,10 @@ class RtpEngines:
         except BaseException:  # a caller who has left among them
             _in_background(delete(engine, call_id))
             raise
-        call = EngineCall(engine, call_id, asked, answered, self._over)
-        engine.calls += 1
+        return self._taken(EngineCall(engine, call_id, asked, answered, self._over))
+
+    def _taken(self, call: EngineCall) -> EngineCall:
+        call.engine.calls += 1
         self._calls.add(call)
         return call
 

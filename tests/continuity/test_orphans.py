@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from types import SimpleNamespace
 
 from gateway.continuity.orphans import GRACE, MAX_LOOKUPS
+from gateway.media.rtpengine import EngineCall
 from gateway.sip.events import HungUp
 from gateway.sip.message import Response
+from gateway.sip.sdp import with_media_address
 from tests.continuity.rig import CLAIMED, FIRST, KEPT, SECOND, Rig, in_virtual_time
-from tests.simulation.nodes import LEASE
+from tests.simulation.nodes import LEASE, Node
 
 
 @in_virtual_time
@@ -68,6 +72,68 @@ async def test_a_call_whose_audio_died_is_ended_on_both_sides(rig: Rig):
         assert said.reason_header == 'SIP;cause=503;text="the gateway of this call has died"'
     (record,) = again.records
     assert (record.outcome, record.cause) == ("agent", "the gateway of this call has died")
+
+
+class Engines:
+    """What a node asks of rtpengine, which itself outlives it."""
+
+    def __init__(self, calls: dict[str, EngineCall], known: str = "192.0.2.9:2223") -> None:
+        self.calls = calls
+        self.known = known
+        self.closed: list[str] = []
+        self.told: list[tuple[str, dict[str, object]]] = []
+
+    async def open(self, call_id: str, offer: bytes, answer: bytes, *, ipv6: bool = False) -> EngineCall:
+        to_agent, to_caller = (with_media_address(offer, "192.0.2.9", port) for port in (40_000, 40_002))
+        return self._call(call_id, to_agent, to_caller)
+
+    def taken_up(self, address: str, call_id: str, to_agent: bytes, to_caller: bytes) -> EngineCall | None:
+        return self._call(call_id, to_agent, to_caller) if address == self.known else None
+
+    def _call(self, call_id: str, to_agent: bytes, to_caller: bytes) -> EngineCall:
+        engine = SimpleNamespace(address="192.0.2.9:2223", up=False, command=self._command)
+        call = EngineCall(engine, call_id, to_agent, to_caller, lambda call: self.closed.append(call.id))
+        self.calls[call_id] = call
+        return call
+
+    async def _command(self, name: str, **fields: object) -> dict[str, object]:
+        self.told.append((name, fields))
+        return {}
+
+
+async def _with_engines(rig: Rig, known: str = "192.0.2.9:2223") -> tuple[Engines, Node]:
+    """A call through rtpengine, whose node is killed and started again."""
+    calls: dict[str, EngineCall] = {}
+    rig.first.dispatcher._trunk = replace(rig.first.dispatcher._trunk, engines=Engines(calls))
+    await rig.call(parameters="")
+    await rig.first.kill()
+    engines = Engines(calls, known)
+    again = await rig.node("first", FIRST, [rig.first.owner])
+    again.orphans._adopt.__self__._trunk = replace(again.dispatcher._trunk, engines=engines)
+    return engines, again
+
+
+@in_virtual_time
+async def test_a_call_through_rtpengine_lives_on(rig: Rig):
+    engines, again = await _with_engines(rig)
+    await asyncio.sleep(2.0)
+    assert again.results == {"adopted": 1}
+    rig.carrier.leg.reinvite(rig.carrier.sdp(version=7))
+    await asyncio.sleep(1.0)
+    assert b"192.0.2.9" in rig.agent.requests("INVITE")[-1].body  # its ports are still those of the relay
+    assert ("offer", rig.carrier.sdp(version=7)) in [(name, told.get("sdp")) for name, told in engines.told]
+    rig.carrier.leg.hangup()
+    await asyncio.sleep(1.0)
+    assert rig.agent.kinds()[-1] == "HungUp"
+    assert engines.closed == list(engines.calls)
+
+
+@in_virtual_time
+async def test_a_call_through_somebody_elses_rtpengine_is_ended(rig: Rig):
+    _, again = await _with_engines(rig, known="elsewhere:2223")
+    await asyncio.sleep(2.0)
+    assert again.results == {"ended": 1}
+    assert rig.carrier.kinds()[-1] == rig.agent.kinds()[-1] == "HungUp"
 
 
 @in_virtual_time

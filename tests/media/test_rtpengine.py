@@ -154,6 +154,30 @@ async def test_nothing_passes_while_it_is_blocked(engines: RtpEngines, peer: Cal
     call.close()
 
 
+async def test_another_process_goes_on_with_a_call(
+    daemon: RtpEngineDaemon, engines: RtpEngines, peer: Callable[[int], Peer]
+):
+    caller, agent = peer(7), peer(8)
+    call = await engines.open("call-outlives", sdp(caller.port), NOBODY)
+    call.follow(sdp(caller.port), sdp(agent.port))
+    await told(call)
+    other = RtpEngines([EngineAddress(*daemon.address)], timeout=2.0)
+    assert other.taken_up("192.0.2.1:2223", call.id, call.to_agent, call.to_caller) is None
+    mine = other.taken_up(daemon.name, call.id, call.to_agent, call.to_caller)
+    assert mine is not None and other.engines[0].calls == 1
+    moved = peer(8)
+    mine.follow(sdp(caller.port), sdp(moved.port))  # a change is told to the same ports
+    await told(mine)
+    caller.say(port_in(mine.to_caller))
+    assert (await moved.hears()).ssrc == 7
+    assert await mine.look() and mine.caller.packets_in == 1
+    mine.close()
+    await until(lambda: not rtpengine._background)
+    assert not await call.look()  # it is over for everybody
+    call.close()
+    await other.close()
+
+
 async def test_an_agent_that_speaks_before_its_answer_is_heard(
     engines: RtpEngines, peer: Callable[[int], Peer]
 ):
