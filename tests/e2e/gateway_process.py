@@ -79,7 +79,12 @@ class GatewayProcess:
         def led() -> bool:
             return any(line["event"] == "ready" and "workers" in line for line in taking.log_lines())
 
-        wait_until(led, "it has taken over", 30)
+        try:
+            wait_until(led, "it has taken over", 90)
+        except AssertionError:
+            taking._process.kill()
+            taking._process.wait()
+            raise
         return taking
 
     @property
