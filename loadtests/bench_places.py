@@ -54,16 +54,19 @@ async def run(calls: int) -> None:
             for _ in range(calls):
                 await _one(health, agent)
                 if agent is limited:
-                    await asyncio.sleep(0.0005)  # until the place is given back: each asks anew
+                    await asyncio.sleep(0.0005)  # calls have other things to do in between
 
         async def together() -> None:
             for _ in range(calls // BURST):
                 await asyncio.gather(*(_one(health, limited) for _ in range(BURST)))
 
+        keeping = asyncio.create_task(leases.run())
         await _one(health, limited)
         await _measured("without max_calls", calls, lambda: apart(free))
         await _measured("with max_calls, one after the other", calls, lambda: apart(limited))
         await _measured(f"with max_calls, {BURST} at a time", calls, together)
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
         await leases.stop()
         await client.aclose()
         await server.stop()
