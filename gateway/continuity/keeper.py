@@ -23,8 +23,8 @@ PAUSE: Final = 0.2
 BEAT_SECONDS: Final = 1.0
 """Between signs of life; no lease may be shorter than three."""
 
-BATCH: Final = 100
-"""Calls written in one go: their encoding holds the event loop for a millisecond or two."""
+BATCH: Final = 25
+"""Calls written in one go: that holds the event loop for a millisecond or two, and then lets it go."""
 
 RENEW_SECONDS: Final = RECORD_SECONDS / 2
 """After which every record is written anew, so that none of a long call expires."""

@@ -26,10 +26,10 @@ LOOK_SECONDS: Final = 1.0
 GRACE: Final = 2.0
 """Seconds that a lease must have been seen run out: longer than twice the pause between signs of life."""
 
-BATCH: Final = 100
-"""Calls taken over in one go."""
+BATCH: Final = 25
+"""Calls taken over in one go: that holds the event loop for some milliseconds."""
 
-PAUSE: Final = 0.2
+PAUSE: Final = 0.05
 """Seconds between batches: a node of 2,000 calls has other owners within five, and no peer is flooded."""
 
 MAX_LOOKUPS: Final = 100

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from routing.cache import META, RoutingCache
 from routing.call_events import CallStarted
 from routing.event_stream import EventReader, EventWriter
+from routing.kept_calls import Kept, KeptCalls
 from routing.leases import Leases
 from routing.ledger import Ledger, endpoint_tag
 from routing.nodes import NodeRegistry, NodeWords
@@ -130,6 +131,29 @@ async def test_events_nodes_and_places(client: Redis) -> None:
     for number in range(6):  # on all the servers of a cluster
         tag = endpoint_tag("agt", f"sip:{number}@h")
         assert await ledger.claim(tag, Claim(1, 0, 2, 1, 0.0)) == (1, 1)
+
+
+async def test_calls_are_kept_and_claimed(client: Redis) -> None:
+    dead, heir = KeptCalls(client, "dead:5060#1", 0.001), KeptCalls(client, "heir:5060#2", 300.0)
+    calls = [Kept(f"call-{number}", b"record", (f"a-{number}@h", f"b-{number}")) for number in range(20)]
+    await dead.beat()
+    await heir.beat()
+    await dead.write(calls, [])
+    await dead.write([], calls[10:])
+    async with asyncio.timeout(PATIENCE):
+        while not await _late(heir):  # noqa: ASYNC110 - only Redis knows when
+            await asyncio.sleep(0.01)
+    assert await heir.find("b-3", [dead.owner]) == (dead.owner, "call-3")
+    claimed = await heir.claim(dead.owner, 100)
+    assert claimed is not None and len(claimed) == 10
+    assert await heir.settle(dead.owner, [call_id for call_id, _ in claimed])
+    assert (await dead.away()).others == {f"call-{number}" for number in range(10)}
+    await heir.bury(dead.owner)
+    await heir.leave()
+
+
+async def _late(heir: KeptCalls) -> bool:
+    return await heir.late() == ["dead:5060#1"]
 
 
 async def test_a_task_that_waits_there_ends_when_it_is_cancelled(place: RedisPlace) -> None:
