@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import ssl
 import time
+import weakref
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import Any, Final, cast
 
@@ -153,9 +154,31 @@ class _ClusterRedis(RedisCluster):
 
     def __init__(self, connection: type[Connection], **options: Any) -> None:
         super().__init__(**options)
-        self.connection_kwargs["connection_class"] = connection  # the dictionary is shared with all it makes
+        self._made: weakref.WeakSet[Connection] = weakref.WeakSet()
+
+        def make(**arguments: Any) -> Connection:
+            made = connection(**arguments)
+            self._made.add(made)
+            return made
+
+        self.connection_kwargs["connection_class"] = make  # the dictionary is shared with all it makes
         for node in self.startup_nodes:
-            node.connection_class = connection
+            node.connection_class = make  # type: ignore[assignment]  # it is only ever called
+
+    async def initialize(self, *args: Any, **kwargs: Any) -> RedisCluster:
+        try:
+            return await super().initialize(*args, **kwargs)
+        except BaseException:
+            await self._disconnect()  # servers that it had heard of, and did not come to remember
+            raise
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        await self._disconnect()
+
+    async def _disconnect(self) -> None:
+        for connection in list(self._made):
+            await connection.disconnect(nowait=True)
 
     async def execute_command(self, *args: Any, **kwargs: Any) -> Any:
         with _told_as_redis_does():
