@@ -54,9 +54,11 @@ load: setup-test            ## SIPp at rising rates, then 100,000 calls watching
 flood: setup-test           ## ten times its capacity from strangers and from a mad carrier, calls of another beside it
 	@$(bin)/python loadtests/flood.py
 
-load-media: setup-test      ## calls with audio on one core: over WebSocket, and relayed; CPU, late frames, memory
-	@$(bin)/python loadtests/load_media.py stream --calls 50 200
-	@$(bin)/python loadtests/load_media.py relay --calls 100 300
+load-media: setup-test      ## calls with audio on one core: over WebSocket, relayed, to voicemail; CPU, late frames, memory
+	@$(bin)/python -m loadtests.load_media
+
+growth: setup-test          ## what a call costs with 10 to 10,000 held, to a million routes, over a million calls: make growth FULL=1
+	@$(bin)/python -m loadtests.growth $(if $(FULL),--full)
 
 bench: setup-test           ## the same calls through the gateway and through Kamailio: table, plot, data in docs/data
 	@$(bin)/python -m loadtests.bench_peers
