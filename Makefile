@@ -1,5 +1,5 @@
 # `make run` answers calls, `make test` proves it. Everything else is for people who work on the code.
-.PHONY: run test check compiled format soak fuzz coverage mutation load flood load-media bench bench-latency bench-parts bench-api test-fresh-clone docs site setup-run setup-test
+.PHONY: run test check compiled format soak fuzz coverage mutation load flood faults load-media bench bench-latency bench-parts bench-api test-fresh-clone docs site setup-run setup-test
 .DEFAULT_GOAL := run
 bin := .venv/bin
 
@@ -53,6 +53,9 @@ load: setup-test            ## SIPp at rising rates, then 100,000 calls watching
 
 flood: setup-test           ## ten times its capacity from strangers and from a mad carrier, calls of another beside it
 	@$(bin)/python loadtests/flood.py
+
+faults: setup-test          ## hosts as network namespaces, and everything dies: make faults SEED=7 SECONDS=60 FAULTS=25
+	@$(bin)/python -m loadtests.faults --seed $(or $(SEED),1) --seconds $(or $(SECONDS),60) --faults $(or $(FAULTS),25)
 
 load-media: setup-test      ## calls with audio on one core: over WebSocket, relayed, to voicemail; CPU, late frames, memory
 	@$(bin)/python -m loadtests.load_media

@@ -260,12 +260,7 @@ class Gateway:
             each.registration is not None and each.registration.over_tls for each in self.carriers
         )
         if self.seat is not None:
-            self._post = WorkerPost(
-                self.seat,
-                lambda data: self.sip.knows(data),
-                lambda flow, data: self.sip.send_through(flow, data),
-                self.metrics,
-            )
+            self._post = WorkerPost(self.seat, lambda data: self.sip.knows(data), self.metrics)
         self.sip = SipEndpoint(
             listen=settings.sip.listen,
             agent_listen=settings.sip.agent_listen,
@@ -311,7 +306,6 @@ class Gateway:
                 ),
                 self.certificates.tls,
                 () if self.seat is None else self.seat.shared,
-                None if self._post is None else self._post.lend,
             ),
         )
         self.registrations = (
@@ -1007,6 +1001,7 @@ class Gateway:
         """Bring the gauges up to date; called at each scrape."""
         metrics = self.metrics
         metrics.transactions(self.sip.user_agent.transaction_counts)
+        metrics.media_ports.set(self.ports.in_use)
         metrics.ready.set(not self.obstacles())
         metrics.sync_age.set(self.replica.age)
         metrics.remote_age.set(self._remote.age if self._remote is not None else 0)

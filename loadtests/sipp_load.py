@@ -65,13 +65,12 @@ class SippLoad:
             self._process.wait(seconds)
         return self.stop()
 
-    def stop(self, patience: float = 3.0) -> Outcome:
-        """patience: seconds for the calls that are under way."""
+    def stop(self) -> Outcome:
         elapsed = time.monotonic() - self._started
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGUSR1)  # finish what is under way, write the statistics, end
             try:
-                self._process.wait(patience)
+                self._process.wait(3)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()

@@ -164,10 +164,13 @@ class KeptCalls:
         return Away({each.decode() for each in mine}, {each.decode() for each in others})
 
     async def drop(self, call_ids: Iterable[str]) -> None:
-        """Forget records of ours whose calls are unknown."""
+        """Forget records of ours whose calls are unknown, and all dialogs: what lives is kept anew."""
         ids = list(call_ids)
-        if ids:
-            await self._redis.hdel(self._own.calls, *ids)
+        async with self._redis.pipeline(transaction=False) as pipe:
+            if ids:
+                pipe.hdel(self._own.calls, *ids)
+            pipe.delete(self._own.dialogs)
+            await pipe.execute()
 
     async def leave(self) -> None:
         """We end in good order, with no call left."""
@@ -227,8 +230,9 @@ class KeptCalls:
             return not (await pipe.execute())[-1]
 
     async def bury(self, owner: str) -> None:
-        """An owner that lives no more has no calls left."""
+        """An owner that lives no more has no calls left, and so no dialogs."""
         await self._redis.zrem(OWNERS, owner)
+        await self._redis.delete(_Keys(owner).dialogs)
 
 
 class _Keys:

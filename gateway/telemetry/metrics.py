@@ -127,6 +127,11 @@ class Metrics:
         self.sip_transactions = Gauge(
             "gateway_sip_transactions", "SIP transactions alive.", ("kind",), registry=registry
         )
+        self.media_ports = Gauge(
+            "gateway_media_ports",
+            "Pairs of media ports in use, one for each leg whose audio passes us; resting ones do not count.",
+            registry=registry,
+        )
         self.rtp_packets = Counter("gateway_rtp_packets", "RTP packets.", ("direction",), registry=registry)
         self.rtp_lost = Counter(
             "gateway_rtp_lost_packets", "RTP packets that never came, by sequence numbers.", registry=registry

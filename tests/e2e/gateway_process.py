@@ -22,8 +22,6 @@ _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 Section = Mapping[str, object]
 
-PROGRAM = Path(sys.executable).with_name("voice-gateway")
-
 
 def to_toml(settings: Mapping[str, Section]) -> str:
     """One table a section; JSON's strings, numbers, booleans and arrays are TOML's."""
@@ -52,7 +50,6 @@ class GatewayProcess:
         sip: Address,
         http: Address,
         patience: float = 20.0,
-        program: Path = PROGRAM,
     ) -> None:
         self.sip, self.http = sip, http
         self.data = Path(str(settings["data"]["dir"]))
@@ -60,7 +57,7 @@ class GatewayProcess:
         self._log = directory / "gateway.log"
         config = directory / "gateway.toml"
         config.write_text(to_toml(settings))
-        command = [str(program), "serve", "--config", str(config)]
+        command = [str(Path(sys.executable).with_name("voice-gateway")), "serve", "--config", str(config)]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=directory
@@ -79,12 +76,7 @@ class GatewayProcess:
         def led() -> bool:
             return any(line["event"] == "ready" and "workers" in line for line in taking.log_lines())
 
-        try:
-            wait_until(led, "it has taken over", 90)
-        except AssertionError:
-            taking._process.kill()
-            taking._process.wait()
-            raise
+        wait_until(led, "it has taken over", 30)
         return taking
 
     @property

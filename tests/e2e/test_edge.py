@@ -59,6 +59,7 @@ class Nodes:
             [f"sip:{each.hostport}" for each in self.both],
             carriers=[carriers.TWILIO_HOST],
             node_patience=PATIENCE,
+            call_patience=PATIENCE,
             probe_seconds=probe_seconds,
             **settings,
         )

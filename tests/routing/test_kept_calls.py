@@ -50,6 +50,7 @@ async def _a_call_is_kept_found_and_dropped(redis, first, second):
     assert await second.find("caller-1@host", owners) is None
     assert await first.away() == Away({"call-2"}, set())
     await first.drop(["call-2"])
+    assert await second.find("agent-2", owners) is None  # a write that got lost had them, too
     await first.drop([])
     assert await first.away() == Away(set(), set())
 

@@ -88,6 +88,7 @@ class SimulatedKeptCalls:
         await self._redis.answer()
         for call_id in call_ids:
             self._redis.calls[self.owner].pop(call_id, None)
+        self._redis.dialogs[self.owner].clear()
 
     async def leave(self) -> None:
         await self._redis.answer()
@@ -131,3 +132,4 @@ class SimulatedKeptCalls:
     async def bury(self, owner: str) -> None:
         await self._redis.answer()
         self._redis.owners.pop(owner, None)
+        self._redis.dialogs.pop(owner, None)
