@@ -1,6 +1,6 @@
 """What a call costs in one process, and in two workers that hand each other what is theirs.
 
-    .venv/bin/python loadtests/bench_workers.py                       # 100 calls/s for 10 s, rounds alternating
+    .venv/bin/python loadtests/bench_workers.py                  # 100 calls/s for 10 s, rounds alternating
     .venv/bin/python loadtests/bench_workers.py --rate 300 --seconds 20 --rounds 3
 
 Set-up: as `load_signalling.py`, SIPp sending every call from one port, so that half of what two workers

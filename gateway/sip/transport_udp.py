@@ -24,6 +24,9 @@ MAX_DATAGRAM = 65_535
 DATAGRAMS_A_WAKEUP = 32
 """Datagrams read before timers and media get their turn: some 5 ms of work, a quarter of an audio frame."""
 
+LAST_DATAGRAMS = 1024
+"""Datagrams read when a shared port is closed: what comes in a tenth of a second at most."""
+
 RECEIVE_BUFFER = 4 * 1024 * 1024
 """Bytes asked of the kernel: some 3,000 INVITEs wait out a pause of the process instead of being lost."""
 
@@ -52,6 +55,7 @@ class UdpTransport:
         "_receive_queue",
         "_receiver",
         "_sendto",
+        "_shared",
         "_socket",
     )
 
@@ -65,6 +69,7 @@ class UdpTransport:
 
         """
         self._loop = asyncio.get_running_loop()
+        self._shared = shared
         self._socket = _bound(address, shared=shared)
         self._sendto = self._socket.sendto
         name = self._socket.getsockname()
@@ -103,8 +108,13 @@ class UdpTransport:
             self._send(flow, data)
 
     def close(self) -> None:
-        """Close the socket; what waits to be sent is lost."""
+        """Close the socket; what waits to be sent is lost.
+
+        What waits to be read is told to the receiver of a shared port, which may know whose it is.
+        """
         if not self._closed:
+            if self._shared:
+                self._read_last()
             self._closed = True
             self._readiness.close()
             self._queue.clear()
@@ -162,6 +172,14 @@ class UdpTransport:
                 self._receiver.message_received(data, Flow("udp", peer[0], peer[1], self._channel))
         if not received:
             self._report_errors()
+
+    def _read_last(self) -> None:
+        for _ in range(LAST_DATAGRAMS):
+            try:
+                data, peer = self._socket.recvfrom(MAX_DATAGRAM)
+            except OSError:  # nothing is left
+                return
+            self._receiver.message_received(data, Flow("udp", peer[0], peer[1], self._channel))
 
     def _report_errors(self) -> bool:
         found = False

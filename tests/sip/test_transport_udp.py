@@ -56,6 +56,17 @@ async def test_datagrams_arrive_with_their_sender_and_the_listeners_number(peer:
     transport.close()
 
 
+@pytest.mark.parametrize("shared", [True, False])
+async def test_what_waits_at_a_shared_port_is_told_before_it_is_closed(
+    peer: socket.socket, shared: bool
+) -> None:
+    recorder = Recorder()
+    transport = UdpTransport(("127.0.0.1", 0), CHANNEL, recorder, shared=shared)
+    peer.sendto(DATA, transport.address)
+    transport.close()  # before the loop has had a turn
+    assert recorder.messages == ([(DATA, to(peer))] if shared else [])
+
+
 async def test_sending_goes_out_of_the_bound_port(peer: socket.socket) -> None:
     transport = opened(Recorder())
     transport.send(to(peer), DATA)
