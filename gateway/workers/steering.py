@@ -141,14 +141,17 @@ class Steering:
 
     def handed(self, handed: Handed) -> None:
         """Another worker gave us a message."""
-        if handed.purpose is Purpose.LAST:
-            self._deliver(handed.data, handed.flow)
-        elif handed.purpose is Purpose.TAKE:
-            self._take(handed.data, handed.flow)
-        elif self._knows(handed.data):
+        if handed.purpose is Purpose.KNOWN:
+            if self._knows(handed.data):
+                self._deliver(handed.data, handed.flow)
+            else:
+                self._pass_on(handed)
+        elif self.retired and slot_of(handed.data) is None:
+            self._new(handed.data, handed.flow)  # it was on its way to us when others took our place
+        elif handed.purpose is Purpose.LAST:
             self._deliver(handed.data, handed.flow)
         else:
-            self._pass_on(handed)
+            self._take(handed.data, handed.flow)
 
     def _new(self, data: bytes, flow: Flow) -> None:
         if not self._members or not self._hears(flow.host):

@@ -9,7 +9,7 @@ from zlib import crc32
 import pytest
 
 from gateway.sip.flow import Flow
-from gateway.workers.steering import ASKING_SECONDS, MAX_STOOD_IN, Handed, Steering
+from gateway.workers.steering import ASKING_SECONDS, MAX_STOOD_IN, Handed, Purpose, Steering
 
 CARRIER = Flow("udp", "192.0.2.1", 5060, 1)
 STRANGER = Flow("udp", "203.0.113.9", 5060, 1)
@@ -209,6 +209,17 @@ class TestUpgrade:
         house.workers[reader].steering.received(message("OPTIONS", "probe"), CARRIER)
         [holder] = house.holders(message("OPTIONS", "probe"))
         assert holder in (3, 4)
+
+    @pytest.mark.parametrize("purpose", [Purpose.TAKE, Purpose.LAST])
+    def test_what_was_on_its_way_to_the_old_version_goes_on_to_the_new_one(self, purpose: Purpose) -> None:
+        house = self.house()
+        data = message("INVITE", "late")
+        house.workers[2].steering.handed(Handed(purpose, 2, (), CARRIER, data))
+        [holder] = house.holders(data)
+        assert holder in (3, 4)
+        [known] = house.holders(self.before[0])
+        house.workers[known].steering.handed(Handed(purpose, known, (), CARRIER, self.before[0]))
+        assert house.holders(self.before[0]) == [known, known]
 
     def test_the_old_version_is_gone(self) -> None:
         house = self.house()
