@@ -29,6 +29,7 @@ from gateway.admission.limits import AdmissionLimits
 from gateway.admission.overload import OverloadControl
 from gateway.admission.source_rates import SourceRates
 from gateway.admission.trusted_proxies import TrustedProxies
+from gateway.build import BUILD
 from gateway.calls.announcing import CallAnnouncer, recording_available
 from gateway.calls.dispatcher import Dispatcher
 from gateway.calls.keeping import CallKeeper
@@ -1106,7 +1107,12 @@ async def serve(settings: Settings, on_ready: Callable[[Gateway], None] = lambda
     loop.add_signal_handler(signal.SIGHUP, asked_to_reload)
     on_ready(gateway)
     log.info(
-        "ready", sip=gateway.sip.carrier_addresses, tls=gateway.sip.tls_addresses, web=gateway.web.address
+        "ready",
+        version=BUILD.version,
+        build=BUILD.kind,
+        sip=gateway.sip.carrier_addresses,
+        tls=gateway.sip.tls_addresses,
+        web=gateway.web.address,
     )
     await stop.wait()
     log.info("draining", calls=len(gateway.registry), timeout=settings.drain.timeout)

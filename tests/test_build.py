@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 import tomllib
@@ -25,6 +26,27 @@ def listed() -> list[str]:
 def test_what_is_to_be_compiled_is_there_and_in_order() -> None:
     assert [module for module in listed() if not (ROOT / module).is_file()] == []
     assert listed() == sorted(set(listed()))
+
+
+def test_whoever_inherits_from_what_is_compiled_is_compiled() -> None:
+    """Python's own classes cannot inherit from those of mypyc."""
+    compiled = {module.removesuffix(".py").replace("/", ".") for module in listed()}
+    for path in sorted({*ROOT.glob("gateway/**/*.py"), *ROOT.glob("routing/**/*.py")}):
+        if path.relative_to(ROOT).as_posix() in listed():
+            continue
+        tree = ast.parse(path.read_text())
+        named = {
+            alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.module in compiled
+            for alias in node.names
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                bases = {base.id for base in node.bases if isinstance(base, ast.Name)}
+                assert not bases & named, (
+                    f"{path.relative_to(ROOT)}: {node.name} inherits from {bases & named}"
+                )
 
 
 def test_this_build_is_what_its_parser_is() -> None:

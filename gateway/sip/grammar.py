@@ -88,11 +88,15 @@ def parse_params(text: str) -> tuple[tuple[str, str | None], ...]:
 
     text: what follows the first semicolon. Raises SipParseError (400).
     """
+    if ";" not in text:  # as most often
+        name, _, value = text.partition("=")
+        if name in _USUAL_PARAMS and value:
+            return ((name, value.strip()),)
     params: list[tuple[str, str | None]] = []
     for part in split_outside(text, ";") if '"' in text else text.split(";"):
         name, equals, value = part.partition("=")
-        if name in _USUAL_PARAMS and equals:
-            params.append((name, value.strip()))
+        if name in _USUAL_PARAMS:
+            params.append((name, value.strip() if equals else None))
             continue
         name = name.strip().lower()
         if not name:
@@ -101,6 +105,14 @@ def parse_params(text: str) -> tuple[tuple[str, str | None], ...]:
             raise SipParseError(400, "Parameter without a name")
         params.append((name, value.strip() if equals else None))
     return tuple(params)
+
+
+def param_of(params: tuple[tuple[str, str | None], ...], name: str) -> str | None:
+    """The value of a parameter; empty for a flag, None if absent."""
+    for key, value in params:
+        if key == name:
+            return value or ""
+    return None
 
 
 def format_params(params: tuple[tuple[str, str | None], ...]) -> str:

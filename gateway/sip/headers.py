@@ -1,9 +1,9 @@
-"""Header values as frozen values: parse and str round-trip (RFC 3261 §20)."""
+"""Header values that nobody changes: parse and str round-trip (RFC 3261 §20)."""
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
 from gateway.sip.grammar import (
     TOKEN,
@@ -11,6 +11,7 @@ from gateway.sip.grammar import (
     format_host,
     format_params,
     is_token,
+    param_of,
     parse_host_port,
     parse_params,
 )
@@ -32,20 +33,25 @@ MAX_REMEMBERED_ADDRESS: Final = 256
 _PLAIN_TAG: Final = TOKEN.fullmatch
 
 
-class Via(NamedTuple):
+class Via:
     """One hop of the path back (§20.42).
 
     transport: upper case: UDP, TCP, TLS, …
     host, port: sent-by; IPv6 without brackets; port None if not given.
+    branch: the transaction's name at this hop.
     """
 
-    transport: str
-    host: str
-    port: int | None
-    params: Params = ()
+    __slots__ = ("branch", "host", "params", "port", "transport")
 
-    @classmethod
-    def parse(cls, text: str) -> Via:
+    def __init__(self, transport: str, host: str, port: int | None, params: Params = ()) -> None:
+        self.transport: Final = transport
+        self.host: Final = host
+        self.port: Final = port
+        self.params: Final = params
+        self.branch: Final = param_of(params, "branch")
+
+    @staticmethod
+    def parse(text: str) -> Via:
         """One via-parm. Raises SipParseError (400)."""
         protocol, semicolon, params = text.partition(";")
         head, _, sent_by = protocol.partition(" ")
@@ -53,10 +59,10 @@ class Via(NamedTuple):
         if transport is None:
             transport, sent_by = _via_protocol(protocol)
         host, port = parse_host_port(sent_by)
-        return cls(transport, host, port, parse_params(params) if semicolon else ())
+        return Via(transport, host, port, parse_params(params) if semicolon else ())
 
-    @classmethod
-    def salvage(cls, text: str) -> Via:
+    @staticmethod
+    def salvage(text: str) -> Via:
         """What a malformed Via line still says of its sender: sent-by, and the parameters that are whole.
 
         Any protocol version will do (§8.2.6: whoever cannot be served can be told so).
@@ -71,50 +77,61 @@ class Via(NamedTuple):
                 whole += parse_params(part)
             except SipParseError:
                 continue
-        return cls(transport, *parse_host_port(sent_by), tuple(whole))
+        host, port = parse_host_port(sent_by)
+        return Via(transport, host, port, tuple(whole))
 
     def param(self, name: str) -> str | None:
         """The value of a parameter; empty for a flag, None if absent."""
-        for key, value in self.params:
-            if key == name:
-                return value or ""
-        return None
+        return param_of(self.params, name)
 
-    @property
-    def branch(self) -> str | None:
-        """The transaction's name at this hop."""
-        return self.param("branch")
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Via) and (
+            (self.transport, self.host, self.port, self.params)
+            == (other.transport, other.host, other.port, other.params)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.transport, self.host, self.port, self.params))
+
+    def __repr__(self) -> str:
+        return f"Via({self})"
 
     def __str__(self) -> str:
         port = "" if self.port is None else f":{self.port}"
         return f"SIP/2.0/{self.transport} {format_host(self.host)}{port}{format_params(self.params)}"
 
 
-class NameAddr(NamedTuple):
+class NameAddr:
     """From, To, Contact, Route, …: a URI with a display name and parameters (§20.10).
 
     display: without quotes and escapes; empty if there is none.
     uri: as written, without angle brackets.
+    tag: the dialog's tag on this side.
     """
 
-    display: str
-    uri: str
-    params: Params = ()
+    __slots__ = ("display", "params", "tag", "uri")
 
-    @classmethod
-    def parse(cls, text: str) -> NameAddr:
+    def __init__(self, display: str, uri: str, params: Params = ()) -> None:
+        self.display: Final = display
+        self.uri: Final = uri
+        self.params: Final = params
+        self.tag: Final = param_of(params, "tag")
+
+    @staticmethod
+    def parse(text: str) -> NameAddr:
         """A name-addr or addr-spec with parameters. Raises SipParseError (400)."""
-        return _remembered(text) if len(text) <= MAX_REMEMBERED_ADDRESS else cls._parse(text)
+        return _remembered(text) if len(text) <= MAX_REMEMBERED_ADDRESS else NameAddr.parse_afresh(text)
 
-    @classmethod
-    def _parse(cls, text: str) -> NameAddr:
+    @staticmethod
+    def parse_afresh(text: str) -> NameAddr:
+        """As `parse`, and nothing is remembered."""
         if text[:5] == "<sip:":  # how most write it: no display name, and at most one parameter
             uri, _, tail = text[1:].partition(">")
             if "<" not in uri and " " not in uri and "\t" not in uri:
                 if not tail and text[-1] == ">":
-                    return cls("", uri)
+                    return NameAddr("", uri)
                 if tail[:5] == ";tag=" and _PLAIN_TAG(tail, 5) is not None:
-                    return cls("", uri, (("tag", tail[5:]),))
+                    return NameAddr("", uri, (("tag", tail[5:]),))
         text = text.strip()
         if text.startswith('"'):
             display, rest = _quoted(text)
@@ -132,7 +149,7 @@ class NameAddr(NamedTuple):
                     raise SipParseError(400, "Bad address")
                 if "?" in uri:
                     raise SipParseError(400, "Address with ? needs angle brackets")
-                return cls("", uri, parse_params(params) if semicolon else ())
+                return NameAddr("", uri, parse_params(params) if semicolon else ())
             display = before.strip()
             if '"' in display or "," in display or ";" in display:
                 raise SipParseError(400, "Bad display name")
@@ -143,22 +160,25 @@ class NameAddr(NamedTuple):
             raise SipParseError(400, "Bad address")
         tail = tail.strip()
         if not tail:
-            return cls(display, uri)
+            return NameAddr(display, uri)
         if not tail.startswith(";"):
             raise SipParseError(400, "Text after an address")
-        return cls(display, uri, parse_params(tail[1:]))
-
-    @property
-    def tag(self) -> str | None:
-        """The dialog's tag on this side."""
-        return self.param("tag")
+        return NameAddr(display, uri, parse_params(tail[1:]))
 
     def param(self, name: str) -> str | None:
         """The value of a parameter; empty for a flag, None if absent."""
-        for key, value in self.params:
-            if key == name:
-                return value or ""
-        return None
+        return param_of(self.params, name)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, NameAddr) and (
+            (self.display, self.uri, self.params) == (other.display, other.uri, other.params)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.display, self.uri, self.params))
+
+    def __repr__(self) -> str:
+        return f"NameAddr({self})"
 
     def __str__(self) -> str:
         if not self.display:
@@ -167,7 +187,7 @@ class NameAddr(NamedTuple):
         return f'"{escaped}" <{self.uri}>{format_params(self.params)}'
 
 
-_remembered = lru_cache(MAX_REMEMBERED_ADDRESSES)(NameAddr._parse)
+_remembered = lru_cache(MAX_REMEMBERED_ADDRESSES)(NameAddr.parse_afresh)
 
 
 def _via_protocol(protocol: str, *, any_version: bool = False) -> tuple[str, str]:

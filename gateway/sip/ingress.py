@@ -148,7 +148,7 @@ class CarrierIngress:
         if self._is_edge is not None and self._is_edge(flow.host):
             self._from_edge(data, flow)
             return
-        peer = (self._named(flow.name) if flow.name else None) or self._admit(flow.host)
+        peer: object | None = (self._named(flow.name) if flow.name else None) or self._admit(flow.host)
         if peer is not None:
             if (
                 data.startswith(_CONTINUES)

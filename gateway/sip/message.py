@@ -113,7 +113,7 @@ def _request(start: str, headers: Headers, body: bytes, fault: SipParseError | N
             raise SipParseError(400, "Bad request line")
         if not uri or " " in uri or "\t" in uri or "<" in uri or ">" in uri:
             raise SipParseError(400, "Bad Request-URI")
-        _check_common(request)
+        request.read_common()
         if request.cseq_method != method:
             raise SipParseError(400, "CSeq method does not match the request")
         request.body = _exact_body(headers, body)
@@ -133,16 +133,9 @@ def _response(start: str, headers: Headers, body: bytes, fault: SipParseError | 
     if len(code) != 3 or not (code.isascii() and code.isdigit()) or not "100" <= code <= "699":
         raise SipParseError(400, "Bad status code")
     response = Response(int(code), reason, headers, body)
-    _check_common(response)
+    response.read_common()
     response.body = _exact_body(headers, body)
     return response
-
-
-def _check_common(message: Message) -> None:
-    """Read the five headers without which nothing can be matched."""
-    if not message.call_id:
-        raise SipParseError(400, "Empty Call-ID")
-    _ = message.via, message.from_, message.to, message.cseq
 
 
 def _answerable(request: Request) -> bool:

@@ -13,13 +13,15 @@ class Headers:
 
     Names are canonical (`Via`, never `v`); values are as written, without the line's leading and trailing
     white space, one entry a header line.
+
+    first: the value on the first line of each name. Read only.
     """
 
-    __slots__ = ("_first", "_items")
+    __slots__ = ("_items", "first")
 
     def __init__(self, items: Iterable[tuple[str, str]] = ()) -> None:
         self._items: list[tuple[str, str]] = [(canonical_name(name), value) for name, value in items]
-        self._first: dict[str, str] | None = None
+        self.first: dict[str, str] = dict(reversed(self._items))
 
     @classmethod
     def from_canonical(cls, items: list[tuple[str, str]], first: dict[str, str] | None = None) -> Headers:
@@ -29,15 +31,12 @@ class Headers:
         """
         headers = cls()
         headers._items = items
-        headers._first = first
+        headers.first = dict(reversed(items)) if first is None else first
         return headers
 
     def get(self, name: str) -> str | None:
         """The value on the first line of that name."""
-        first = self._first
-        if first is None:
-            first = self._first = dict(reversed(self._items))
-        value = first.get(name)
+        value = self.first.get(name)
         if value is not None or name in CANONICAL_NAMES:
             return value
         wanted = canonical_name(name).lower()
@@ -48,9 +47,14 @@ class Headers:
 
     def get_all(self, name: str) -> list[str]:
         """The values of all lines of that name, one entry a line."""
-        found = [value for key, value in self._items if key == name]
-        if found or name in CANONICAL_NAMES:
-            return found
+        first = self.first
+        value = first.get(name)
+        if value is not None:
+            if len(first) == len(self._items):
+                return [value]
+            return [value for key, value in self._items if key == name]
+        if name in CANONICAL_NAMES:
+            return []
         wanted = canonical_name(name).lower()
         return [value for key, value in self._items if key.lower() == wanted]
 
@@ -66,10 +70,10 @@ class Headers:
 
     def replace_first(self, name: str, value: str) -> None:
         """Put another value on the first line of that canonical name."""
-        self._first = None
         for index, (key, _) in enumerate(self._items):
             if key == name:
                 self._items[index] = (name, value)
+                self.first[name] = value
                 return
 
     def items(self) -> list[tuple[str, str]]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from gateway.sip.grammar import SipParseError, checked, split_outside
 from gateway.sip.headers import NameAddr, Via, parse_cseq, parse_number
 from gateway.sip.message_headers import Headers
+
+_COMMON: Final = ("Call-ID", "Via", "From", "To", "CSeq")
 
 
 class Message:
@@ -30,12 +34,26 @@ class Message:
             raise SipParseError(400, f"Missing {name} header")
         return value
 
+    def read_common(self) -> None:
+        """Read the five headers without which nothing can be matched. Raises SipParseError (400)."""
+        get = self.headers.first.get
+        call_id, via, from_ = get("Call-ID"), get("Via"), get("From")
+        to, cseq = get("To"), get("CSeq")
+        if call_id is None or via is None or from_ is None or to is None or cseq is None:
+            missing = next(name for name in _COMMON if name not in self.headers)
+            raise SipParseError(400, f"Missing {missing} header")
+        if not call_id:
+            raise SipParseError(400, "Empty Call-ID")
+        self._via = _top_via(via)
+        self._from = NameAddr.parse(from_)
+        self._to = NameAddr.parse(to)
+        self._cseq = parse_cseq(cseq)
+
     @property
     def via(self) -> Via:
         """The top Via. Raises SipParseError (400)."""
         if self._via is None:
-            line = self._mandatory("Via")
-            self._via = Via.parse(split_outside(line, ",")[0] if "," in line else line)
+            self._via = _top_via(self._mandatory("Via"))
         return self._via
 
     @property
@@ -157,3 +175,7 @@ class Response(Message):
 
     def __repr__(self) -> str:
         return f"Response({self.status})"
+
+
+def _top_via(line: str) -> Via:
+    return Via.parse(split_outside(line, ",")[0] if "," in line else line)

@@ -52,32 +52,23 @@ def check_request(
         return Refusal(405 if method in KNOWN_METHODS else 501, None, (ALLOW,))
     if not in_dialog and isinstance(parse_uri(request.uri), OtherUri):
         return Refusal(416)
-    required: list[str] = []
-    content_type = None
-    accepted: list[str] = []
-    timed = False
-    for name, value in request.headers.items():
-        # One pass, since most of these headers are absent and each search would read all of them.
-        if name == "Max-Forwards":
-            if request.max_forwards == 0:
-                return Refusal(483)
-        elif name == "Require":
-            required.append(value)
-        elif name == "Session-Expires" or name == "Min-SE":
-            timed = True
-        elif name == "Accept":
-            accepted.append(value)
-        elif name == "Content-Type":
-            content_type = value
-        elif name == "Content-Encoding" and value.strip().lower() != "identity":
-            return Refusal(415, "Unsupported Content-Encoding", (("Accept-Encoding", "identity"),))
-    if required and (unknown := _unsupported(required, extensions)):
+    headers = request.headers
+    first = headers.first  # most of these headers are absent
+    if request.max_forwards == 0:
+        return Refusal(483)
+    if "Content-Encoding" in first and _encoded(headers.get_all("Content-Encoding")):
+        return Refusal(415, "Unsupported Content-Encoding", (("Accept-Encoding", "identity"),))
+    if "Require" in first and (unknown := _unsupported(headers.get_all("Require"), extensions)):
         return Refusal(420, None, (("Unsupported", ", ".join(unknown)),))
-    if timed and (refusal := _check_timer(request, extensions)) is not None:
+    if ("Session-Expires" in first or "Min-SE" in first) and (refusal := _check_timer(request, extensions)) is not None:
         return refusal
     if method == "INVITE":
-        return _check_invite(request, content_type, accepted)
-    return _check_body(request, content_type) if method in {"UPDATE", "PRACK"} else None
+        return _check_invite(request)
+    return _check_body(request) if method in {"UPDATE", "PRACK"} else None
+
+
+def _encoded(values: list[str]) -> bool:
+    return any(value.strip().lower() != "identity" for value in values)
 
 
 def _unsupported(required: list[str], extensions: Extensions) -> list[str]:
@@ -94,17 +85,19 @@ def _check_timer(request: Request, extensions: Extensions) -> Refusal | None:
     return None
 
 
-def _check_invite(request: Request, content_type: str | None, accepted: list[str]) -> Refusal | None:
+def _check_invite(request: Request) -> Refusal | None:
     if request.contact is None:
         return Refusal(400, "Missing Contact header")
+    accepted = request.headers.get_all("Accept")
     if accepted and not _takes_sdp(accepted):
         return Refusal(406, "A session description is not accepted")
-    return _check_body(request, content_type)
+    return _check_body(request)
 
 
-def _check_body(request: Request, content_type: str | None) -> Refusal | None:
+def _check_body(request: Request) -> Refusal | None:
     if not request.body:
         return None
+    content_type = request.headers.get("Content-Type")
     if content_type is None:
         return Refusal(400, "Missing Content-Type header")
     if content_type.partition(";")[0].strip().lower() != SDP_TYPE:

@@ -11,6 +11,9 @@ from gateway.sip.reasons import reason_phrase
 from gateway.sip.request_writer import header_lines, one_line
 from gateway.sip.response_path import stamped
 
+CRLF_VIA = "\r\nVia: "
+"""Between two Via values."""
+
 
 class ResponseWriter:
     """Writes any number of responses to one request (RFC 3261 §8.2.6).
@@ -25,36 +28,23 @@ class ResponseWriter:
     __slots__ = ("_head", "_record_route", "_tag", "_tail", "_timestamp")
 
     def __init__(self, request: Request, source: Flow, to_tag: str) -> None:
-        vias: list[str] = []
-        routes: list[str] = []
-        from_ = to = call_id = cseq = timestamp = ""
-        for name, value in request.headers.items():
-            if name == "Via":
-                vias.append(f"Via: {value}\r\n")
-            elif name == "From":
-                from_ = value
-            elif name == "To":
-                to = value
-            elif name == "Call-ID":
-                call_id = value
-            elif name == "CSeq":
-                cseq = value
-            elif name == "Record-Route":
-                routes.append(f"Record-Route: {value}\r\n")
-            elif name == "Timestamp":
-                timestamp = f"Timestamp: {value}\r\n"
+        headers = request.headers
+        get = headers.first.get
+        vias = headers.get_all("Via")
         if (top := stamped(request.via, source)) is not None:
-            first = vias[0][5:-2]
-            rest = split_outside(first, ",")[1:] if "," in first else []
-            vias[0] = f"Via: {', '.join([str(top), *rest])}\r\n"
-        self._head = f"{''.join(vias)}From: {from_}\r\nTo: {to}"
+            rest = split_outside(vias[0], ",")[1:] if "," in vias[0] else []
+            vias[0] = ", ".join([str(top), *rest])
+        to, call_id = get("To", ""), get("Call-ID", "")
+        self._head = f"Via: {CRLF_VIA.join(vias)}\r\nFrom: {get('From', '')}\r\nTo: {to}"
         # Compared as text, since a malformed request is answered as well.
         tagged = ";tag=" in to.rpartition(">")[2].lower().replace(" ", "")
         self._tag = "" if tagged or not to_tag else f";tag={to_tag}"
         repeated = f"Call-ID: {call_id}\r\n" if call_id else ""  # a malformed request may have none
-        self._tail = f"\r\n{repeated}CSeq: {cseq}\r\n"
-        self._record_route = "".join(routes)
-        self._timestamp = timestamp
+        self._tail = f"\r\n{repeated}CSeq: {get('CSeq', '')}\r\n"
+        routes = headers.get_all("Record-Route")
+        self._record_route = "".join([f"Record-Route: {route}\r\n" for route in routes]) if routes else ""
+        timestamp = get("Timestamp")
+        self._timestamp = "" if timestamp is None else f"Timestamp: {timestamp}\r\n"
 
     def write(
         self,

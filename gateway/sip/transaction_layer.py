@@ -51,8 +51,9 @@ class TransactionLayer:
         self._tokens = tokens
         self._clients: dict[ClientKey, InviteClient | Client] = {}
         self._servers: dict[ServerKey, InviteServer | Server] = {}
-        # Clients by the peer they wait for, since a dead connection must not cost a walk through all of them.
-        self._unanswered: dict[tuple[str, str, int], set[ClientTransaction]] = {}
+        # Clients by the peer they wait for, since a dead connection must not cost a walk through all of them;
+        # told in the order they were sent, so that a simulation goes the same way in every build.
+        self._unanswered: dict[tuple[str, str, int], dict[ClientTransaction, None]] = {}
         self.timers = timers
         self.counts = dict.fromkeys(("invite_client", "invite_server", "client", "server"), 0)
 
@@ -163,7 +164,12 @@ class TransactionLayer:
 
     def await_answer(self, transaction: ClientTransaction) -> None:
         """Tell this transaction when its flow fails, until something has been answered."""
-        self._unanswered.setdefault(transaction.flow[:3], set()).add(transaction)
+        peer = transaction.flow[:3]
+        waiting = self._unanswered.get(peer)
+        if waiting is None:
+            self._unanswered[peer] = {transaction: None}
+        else:
+            waiting[transaction] = None
 
     def forget_client(self, transaction: ClientTransaction) -> None:
         """Drop a transaction that has terminated."""
@@ -180,7 +186,7 @@ class TransactionLayer:
         peer = transaction.flow[:3]
         waiting = self._unanswered.get(peer)
         if waiting is not None:
-            waiting.discard(transaction)
+            waiting.pop(transaction, None)
             if not waiting:
                 del self._unanswered[peer]
 
