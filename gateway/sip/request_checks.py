@@ -60,7 +60,8 @@ def check_request(
         return Refusal(415, "Unsupported Content-Encoding", (("Accept-Encoding", "identity"),))
     if "Require" in first and (unknown := _unsupported(headers.get_all("Require"), extensions)):
         return Refusal(420, None, (("Unsupported", ", ".join(unknown)),))
-    if ("Session-Expires" in first or "Min-SE" in first) and (refusal := _check_timer(request, extensions)) is not None:
+    timed = "Session-Expires" in first or "Min-SE" in first
+    if timed and (refusal := _check_timer(request, extensions)) is not None:
         return refusal
     if method == "INVITE":
         return _check_invite(request)
