@@ -10,7 +10,7 @@ from collections.abc import Callable
 import structlog
 
 from gateway.api_service import PUBLISHING_FAILURES, ApiService, ApiStartError, make_service
-from gateway.app import web_address
+from gateway.composition.addresses import web_address
 from gateway.config import Settings
 from gateway.faults import StartError
 from gateway.redis_access import redis_place

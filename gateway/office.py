@@ -28,7 +28,7 @@ from aiohttp import web
 
 from gateway.admission.carriers import CarriersError, CarrierTable
 from gateway.admission.carriers_file import load_carriers
-from gateway.app import web_address, with_public_address
+from gateway.composition.addresses import web_address, with_public_address
 from gateway.config import Settings
 from gateway.faults import StartError
 from gateway.node import node_name

@@ -100,6 +100,13 @@ def test_the_gateway_meets_the_api_in_one_place() -> None:
             assert path.relative_to(ROOT).as_posix() == DOOR_TO_THE_API
 
 
+def test_the_parts_of_the_service_do_not_know_the_whole() -> None:
+    files = sorted((ROOT / "gateway" / "composition").glob("*.py"))
+    assert files, "the room is gone: correct this test"
+    for path in files:
+        assert "gateway.app" not in set(imports(path)), f"{path.relative_to(ROOT)} imports gateway.app"
+
+
 def test_only_the_configuration_reads_the_environment() -> None:
     for path in sorted(
         path for part in ("api", "gateway", "routing", "storage") for path in (ROOT / part).rglob("*.py")
