@@ -122,8 +122,14 @@ def test_a_contact_that_says_nothing_changes_nothing(contact: str | None) -> Non
     "extra", ["Record-Route: nonsense", f"Record-Route: {','.join(ROUTES[:1] * (MAX_ROUTES + 1))}"]
 )
 def test_a_route_that_cannot_be_kept_makes_no_dialog_for_a_caller(extra: str) -> None:
-    with pytest.raises(SipParseError):
+    with pytest.raises(SipParseError) as refused:
         answering(extra=extra)
+    assert refused.value.status == 400
+
+
+def test_as_many_routes_are_kept_as_are_allowed() -> None:
+    dialog = answering(extra=f"Record-Route: {','.join(ROUTES[:1] * MAX_ROUTES)}")
+    assert len(dialog.routes) == MAX_ROUTES == 30
 
 
 def test_an_answer_with_a_bad_route_or_contact_still_makes_a_dialog() -> None:
