@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from gateway.admission.tn_auth_list import speaks_for
+
 MAX_IDENTITY: Final = 8192
 """Characters of one Identity header: a SHAKEN PASSporT takes about 700."""
 
@@ -112,11 +114,15 @@ class Passport:
     def verify(
         self, chain: Sequence[x509.Certificate], roots: Sequence[x509.Certificate], now: datetime
     ) -> None:
-        """Verify the signature and whose it is. Raises IdentityError (437, 438).
+        """Verify the signature, whose it is, and that its owner may sign for this number (RFC 8226).
+
+        Raises IdentityError (437, 438).
 
         chain: the signer's certificate first, then those that vouch for it.
         """
         _trusted(chain, roots, now)
+        if not speaks_for(chain[0], self.origin):
+            raise IdentityError(437, "Unsupported Credential")
         key = chain[0].public_key()
         if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
             raise IdentityError(437, "Unsupported Credential")
