@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from gateway.admission.doorkeeper import TurnedAway
-from gateway.api_service import StoreUnavailable
 from gateway.calls.explain import Step, explain
 from gateway.calls.keeping import state_of
+from gateway.kept_history import KeptHistory
 from gateway.media.quality import stream_mos
 from gateway.node import GatewayNode
-from gateway.web.console.desk import HistoryAway, LiveRow, NodesAway
+from gateway.web.console.desk import LiveRow, NodesAway
 from routing.call_records import CallShown, TraceRung, mask_number
 from routing.heartbeat import FAILURES as NODE_FAILURES
 from routing.models import Agent, Endpoint, PhoneNumber
@@ -29,7 +29,7 @@ TURN: Final = 100
 """Calls looked at without letting anybody else run: a millisecond."""
 
 
-class ConsoleDesk:
+class ConsoleDesk(KeptHistory):
     """See `gateway.web.console.desk.Desk`.
 
     Args:
@@ -49,9 +49,9 @@ class ConsoleDesk:
         mask: bool,
         nodes: NodeRegistry | None = None,
     ) -> None:
+        super().__init__(calls)
         self._gateway = gateway
         self._node = node
-        self._calls = calls
         self._nodes = nodes
         self._mask = mask
         self.name = node.name
@@ -67,22 +67,6 @@ class ConsoleDesk:
     async def rows(self) -> list[LiveRow]:
         """See `Desk`."""
         return await live_rows(self._gateway.registry, self._mask)
-
-    async def find(self, call_id: str) -> CallShown | None:
-        """See `Desk`."""
-        try:
-            return await self._calls.find(call_id)
-        except StoreUnavailable as error:
-            raise HistoryAway(str(error)) from None
-
-    async def search(
-        self, text: str, *, refused: bool, cursor: str, limit: int
-    ) -> tuple[list[CallShown], str]:
-        """See `Desk`."""
-        try:
-            return await self._calls.search(text, refused=refused, cursor=cursor, limit=limit)
-        except StoreUnavailable as error:
-            raise HistoryAway(str(error)) from None
 
     async def trace(self, call: CallShown) -> Sequence[TraceRung]:
         """See `Desk`."""

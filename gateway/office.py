@@ -16,8 +16,7 @@ import errno
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -29,6 +28,7 @@ from aiohttp import web
 from gateway.admission.carriers import CarriersError, CarrierTable
 from gateway.admission.carriers_file import load_carriers
 from gateway.composition.addresses import web_address, with_public_address
+from gateway.composition.background import Background
 from gateway.config import Settings
 from gateway.faults import StartError
 from gateway.node import node_name
@@ -115,8 +115,8 @@ class Office:
         self._up = {slot: self.metrics.worker_up.labels(str(slot)) for slot in claimed.slots}
         self._restarts = {slot: self.metrics.worker_restarts.labels(str(slot)) for slot in claimed.slots}
         # What another office takes over, and what stays until the last worker has ended.
-        self._only_one = contextlib.AsyncExitStack()
-        self._exit = contextlib.AsyncExitStack()
+        self._only_one = Background()
+        self._exit = Background()
 
     async def start(self) -> None:
         """Start everything, or take it over.
@@ -156,7 +156,7 @@ class Office:
         if not self.supervisor.running:
             await self.supervisor.start()
         await self._look()
-        self._run_in(self._exit, self._keep_looking, "worker-states")
+        self._exit.run(self._keep_looking, "worker-states")
         lag = LoopLagMonitor(self.metrics.loop_lag.observe)
         lag.start()
         self._exit.callback(lag.stop)
@@ -178,7 +178,7 @@ class Office:
             self.node,
             self._nodes,
             stack,
-            partial(self._run_in, stack),
+            stack.run,
         )
         await self._sources.start()
         self.api = self._sources.api
@@ -362,7 +362,7 @@ class Office:
         except STORE_FAILURES as error:
             raise StartError(f"data.dir: calls.sqlite: {error}") from error
         self._only_one.push_async_callback(self._calls.close)
-        self._run_in(self._only_one, self._calls.run, "history")
+        self._only_one.run(self._calls.run, "history")
         return self._calls
 
     async def _install_console(self, app: web.Application, service: ApiService | CallsService) -> None:
@@ -402,23 +402,6 @@ class Office:
 
         app.router.add_get(twilio_calls.PATH, serve)
         app.router.add_post(twilio_calls.PATH, serve)
-
-    def _run_in(
-        self, stack: contextlib.AsyncExitStack, work: Callable[[], Awaitable[None]], name: str
-    ) -> None:
-        async def guarded() -> None:
-            try:
-                await work()
-            except Exception:
-                log.exception("background task failed", task=name)
-
-        task = asyncio.create_task(guarded(), name=name)
-
-        async def end() -> None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-        stack.push_async_callback(end)
 
 
 def claim_slots(settings: Settings) -> Claim:

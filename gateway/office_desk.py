@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from gateway.admission.carriers import CarrierTable
 from gateway.admission.doorkeeper import MAX_AWAY, TurnedAway
 from gateway.admission.limits import AdmissionLimits
-from gateway.api_service import StoreUnavailable
 from gateway.calls.explain import Step, explain
 from gateway.config import Settings
-from gateway.web.console.desk import HistoryAway, LiveRow, NodesAway
+from gateway.kept_history import KeptHistory
+from gateway.web.console.desk import LiveRow, NodesAway
 from gateway.worker_client import FAILURES, WorkerClient, of_each
 from gateway.worker_web import State
 from routing.call_records import CallShown, TraceRung, mask_number
@@ -114,7 +114,7 @@ def _told_as_os_error() -> Iterator[None]:
         raise OSError(0, f"the worker that has it does not answer: {error}") from None
 
 
-class OfficeDesk:
+class OfficeDesk(KeptHistory):
     """See `gateway.web.console.desk.Desk`.
 
     Args:
@@ -139,10 +139,10 @@ class OfficeDesk:
         nodes: NodeRegistry,
         carriers: Callable[[], CarrierTable],
     ) -> None:
+        super().__init__(calls)
         self._node = node
         self._workers = workers
         self._states = states
-        self._calls = calls
         self._settings = settings
         self._replica = replica
         self._nodes = nodes
@@ -166,22 +166,6 @@ class OfficeDesk:
         answers = await of_each(self._workers, WorkerClient.rows)
         rows = [row for _, told in answers for row in told]
         return sorted(rows, key=lambda row: row.began, reverse=True)
-
-    async def find(self, call_id: str) -> CallShown | None:
-        """See `Desk`."""
-        try:
-            return await self._calls.find(call_id)
-        except StoreUnavailable as error:
-            raise HistoryAway(str(error)) from None
-
-    async def search(
-        self, text: str, *, refused: bool, cursor: str, limit: int
-    ) -> tuple[list[CallShown], str]:
-        """See `Desk`."""
-        try:
-            return await self._calls.search(text, refused=refused, cursor=cursor, limit=limit)
-        except StoreUnavailable as error:
-            raise HistoryAway(str(error)) from None
 
     async def nodes(self) -> Sequence[NodeShown]:
         """See `Desk`."""
