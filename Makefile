@@ -41,7 +41,7 @@ fuzz: setup-test            ## what peers can reach, guided by coverage, for a b
 
 coverage: setup-test        ## branches of gateway/sip that its tests run through
 	@$(bin)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/coverage.lock
-	@$(bin)/python -m coverage run --branch --source=gateway/sip -m pytest tests/sip tests/fuzz tests/calls
+	@$(bin)/python -m coverage run --branch --source=gateway/sip -m pytest tests/sip tests/fuzz tests/calls tests/admission tests/workers tests/continuity
 	@$(bin)/python -m coverage report --sort=cover --skip-covered
 
 mutation: setup-test        ## small mistakes in the transaction and dialog machines that tests notice: make mutation COUNT=198
