@@ -65,6 +65,22 @@ def test_the_numbers_of_rfc_7616(algorithm: str, expected: str) -> None:
     assert not verifies(replace(credentials, response=expected), "GET", "circle of life")
 
 
+@pytest.mark.parametrize("opaque", [None, 'an "opaque" word'])
+def test_credentials_are_read_as_they_are_written(opaque: str | None) -> None:
+    written = replace(MUFASA, opaque=opaque, response="0" * 32)
+    read = read_credentials(str(written))
+    assert read is not None
+    assert (read.username, read.nonce, read.count, read.cnonce) == (
+        written.username,
+        written.nonce,
+        written.count,
+        written.cnonce,
+    )
+    assert ("opaque=" in str(written)) == (opaque is not None)
+    old = str(replace(written, qop=""))  # RFC 2069's, as an old server asks for them
+    assert "qop=" not in old and "cnonce=" not in old
+
+
 def test_the_numbers_of_rfc_2617_without_qop() -> None:
     old = Credentials(
         "Mufasa", "testrealm@host.com", "dcd98b7102dd2f0e8b11d0f600bfb0c093", "/dir/index.html", ""

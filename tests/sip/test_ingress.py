@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.sip import ingress
+from gateway.sip.digest_client import DigestClient
+from gateway.sip.digest_server import MAX_JUDGED_A_SECOND, Authenticator
 from gateway.sip.flow import Flow
 from gateway.sip.ingress import CalledHosts, CarrierIngress
-from tests.sip.rig import PEER
+from gateway.sip.message import Request, Response, parse_message
+from tests.sip.rig import PEER, FakeClock, request, response
 
 STRANGER = Flow("udp", "203.0.113.9", 5060)
 
@@ -216,3 +221,85 @@ def test_nothing_that_an_edge_sends_raises(data: bytes) -> None:
     door.ingress.message_received(data, EDGE)
     door.ingress.message_received(b"INVITE \r\nX-Edge-Source:" + data, EDGE)
     assert len(door.delivered) + len(door.refused) == 2
+
+
+class DigestDoor(Door):
+    """A door at which strangers may know a password."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        numbers = itertools.count(1)
+
+        def tokens() -> str:
+            return f"{next(numbers):016x}"
+
+        self.client = DigestClient("alice", "a password", tokens)
+        self.challenges: list[tuple[tuple[str, str], ...]] = []
+        self.clock = FakeClock()
+        self.ingress = CarrierIngress(
+            self,
+            lambda host: None,
+            self.called,
+            within_rate=self._within_rate,
+            may_refuse=lambda: self.may_refuse,
+            reject_unknown=True,
+            authenticator=Authenticator(
+                "example.com",
+                ("MD5",),
+                bytes(32),
+                lambda name: ("trunk", "a password") if name == "alice" else None,
+                lambda: True,
+                self.clock,
+                tokens,
+            ),
+        )
+
+    def refuse(self, data: bytes, flow: Flow, status: int, headers: tuple[tuple[str, str], ...]) -> None:
+        super().refuse(data, flow, status, headers)
+        self.challenges.append(headers)
+
+    def proves_itself(self) -> bytes:
+        """An INVITE with what its challenge asks for."""
+        self.ingress.message_received(request(), STRANGER)
+        asked = parse_message(request())
+        assert isinstance(asked, Request)
+        extra = "\r\n".join(f"{name}: {value}" for name, value in self.challenges[-1])
+        challenge = parse_message(response(asked, 401, extra=extra))
+        assert isinstance(challenge, Response)
+        self.client.challenged(challenge)
+        ((name, value),) = self.client.headers("INVITE", asked.uri)
+        return request(extra=f"{name}: {value}")
+
+
+def test_a_stranger_who_knows_the_password_is_heard_and_so_is_what_it_goes_on_with() -> None:
+    door = DigestDoor()
+    door.ingress.message_received(message("ACK"), STRANGER)
+    invite = door.proves_itself()
+    assert (door.refused, door.drops) == ([401], ["unknown_source", "challenged"])
+    door.ingress.message_received(invite, STRANGER)
+    going_on = [message("ACK"), message("INFO", "To: <sip:x>;tag=1")]
+    for data in going_on:
+        door.ingress.message_received(data, STRANGER)
+    assert door.delivered == [(data, "trunk") for data in (invite, *going_on)]
+
+
+def test_strangers_who_prove_nothing_are_dropped() -> None:
+    door = DigestDoor()
+    for data in (b"nonsense", b"SIP/2.0 200 OK\r\n\r\n", message("OPTIONS")):
+        door.ingress.message_received(data, STRANGER)
+    assert not (door.delivered or door.refused)
+    assert len(door.drops) == 3
+
+
+def test_only_so_many_strangers_are_judged_in_a_second() -> None:
+    door = DigestDoor()
+    for _ in range(MAX_JUDGED_A_SECOND + 1):
+        door.ingress.message_received(b"INVITE nonsense", STRANGER)
+    assert door.drops[-1] == "digest_flood" != door.drops[-2]
+
+
+def test_a_host_that_we_called_answers_though_it_is_a_stranger() -> None:
+    door = Door()
+    door.called.add(STRANGER.host)
+    door.ingress.message_received(b"SIP/2.0 200 OK\r\n\r\n", STRANGER)
+    assert door.delivered == [(b"SIP/2.0 200 OK\r\n\r\n", None)]

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.sip.offer_answer import with_codecs, with_more_codecs
 from gateway.sip.sdp import (
     Answer,
     Codec,
@@ -275,3 +276,31 @@ def test_any_offer_is_answered_moved_and_restricted_or_refused(lines: list[str])
         assert audio_of(moved).rtp_address == HERE
     except SdpError as error:
         assert error.status in {400, 488}
+
+
+NO_AUDIO = (
+    b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=image 6000 udptl t38\r\n"
+)
+AND_A_FAX = (
+    b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n"
+    b"m=audio 6000 RTP/AVP 0\r\nm=image 6002 udptl t38\r\n"
+)
+SPEEX = Codec(97, "speex", 8000)
+
+
+def test_a_description_without_audio_takes_no_codecs() -> None:
+    with pytest.raises(SdpError):
+        restrict_to(NO_AUDIO, SPEEX, None)
+    with pytest.raises(SdpError):
+        with_codecs(NO_AUDIO, [SPEEX])
+    with pytest.raises(SdpError):
+        with_more_codecs(NO_AUDIO, [], [SPEEX])
+    with pytest.raises(SdpError):
+        with_more_codecs(AND_A_FAX.replace(b"audio 6000", b"audio 0"), [], [SPEEX])  # refused audio is none
+
+
+def test_further_codecs_are_described_where_their_audio_ends() -> None:
+    session = SessionDescription.parse(with_more_codecs(AND_A_FAX, [SPEEX], []))
+    audio, fax = session.media
+    assert [codec.name for codec in audio.codecs] == ["speex", "PCMU"]
+    assert not fax.attributes
