@@ -75,6 +75,7 @@ MORE = {
     "gateway_nodes": ("state",),
     "gateway_redis_trouble": ("kind",),
     "gateway_worker_up": ("worker",),
+    "gateway_media_ports": (),
     "gateway_worker_restarts": ("worker",),
     "gateway_sip_handed_messages": ("result",),
     "routing_revisions_behind": (),
