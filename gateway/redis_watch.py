@@ -9,7 +9,7 @@ import structlog
 from gateway.telemetry.metrics import Metrics
 from routing.nodes import Neighbours
 from routing.redis_clients import HOT_TIMEOUT
-from routing.redis_trouble import Kind, Trouble, trouble_of
+from routing.redis_trouble import KINDS, Kind, Trouble, trouble_of
 
 SLOW_BEATS: Final = 2
 """Heartbeats in a row that took longer than a call would wait: one may be a moment's load."""
@@ -27,6 +27,8 @@ class RedisWatch:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        for kind in KINDS:
+            metrics.redis_trouble.labels(kind).set(0)
         self._told: Kind | None = None
         self._slow = 0
 

@@ -582,7 +582,7 @@ ROUTING = Dashboard(
         Panel(
             "Redis in trouble",
             "1 while it is; the alert's page says what to do about each kind.",
-            (Query(f"max by (kind) (gateway_redis_trouble{{{NODE}}}) > 0", "{{kind}}"),),
+            (Query(f"max by (kind) (gateway_redis_trouble{{{NODE}}})", "{{kind}}"),),
             width=12,
         ),
         Panel(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -67,10 +68,16 @@ def test_both_hear_each_other_by_way_of_its_ports_through_a_hold_and_a_key(
             lambda: relayed.gateway.metric("gateway_rtpengine_calls", relay=daemon.name) == 0, "given back"
         )
         assert relayed.gateway.metric("gateway_rtp_packets_total", direction="in") > before + 80
-        ended = [line for line in relayed.gateway.log_lines() if line.get("event") == "call ended"][-1]
+        wait_until(lambda: bool(ended_calls(relayed)), "its line is written")
+        ended = ended_calls(relayed)[-1]
         legs = {leg["leg"]: leg for leg in ended["legs"]}
         assert legs["caller"]["packets_in"] > 40 and legs[ends.line.primary]["packets_in"] > 40
         assert legs["caller"].get("mos") is None  # nobody reported any loss, and none was counted
+
+
+def ended_calls(relayed: Exchange) -> list[dict[str, Any]]:
+    """What the log tells of calls that are over; it is written a moment after they are."""
+    return [line for line in relayed.gateway.log_lines() if line.get("event") == "call ended"]
 
 
 def test_an_agent_that_falls_silent_leaves_its_caller_to_voicemail_at_our_own_port(

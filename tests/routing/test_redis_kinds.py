@@ -228,6 +228,7 @@ async def test_a_fail_over_under_calls_loses_no_call_and_no_change(sentinels: Se
     calling = asyncio.create_task(call())
     old = sentinels.primary()
     other = next(each for each in sentinels.servers if each is not old)
+    await asyncio.to_thread(old.say, "WAIT", "1", "20000")  # a replica has all that was written so far
     with other.frozen():
         old.say("CLIENT", "KILL", "TYPE", "replica")  # what is written now, the next primary will never know
         await cache.write(put(a_number(1)))
