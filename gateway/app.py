@@ -200,7 +200,12 @@ class Gateway:
             each.registration is not None and each.registration.over_tls for each in self.carriers
         )
         if self.seat is not None:
-            self._post = WorkerPost(self.seat, lambda data: self.sip.knows(data), self.metrics)
+            self._post = WorkerPost(
+                self.seat,
+                lambda data: self.sip.knows(data),
+                lambda flow, data: self.sip.send_through(flow, data),
+                self.metrics,
+            )
         self.sip = SipEndpoint(
             listen=settings.sip.listen,
             agent_listen=settings.sip.agent_listen,
@@ -246,6 +251,7 @@ class Gateway:
                 ),
                 self.certificates.tls,
                 () if self.seat is None else self.seat.shared,
+                None if self._post is None else self._post.lend,
             ),
         )
         self.registrations = (

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from gateway.sip.flow import Flow
 from gateway.sip.ingress import CarrierIngress
-from gateway.sip.network import Receiver
+from gateway.sip.network import LENT_SHIFT, Receiver
 from gateway.telemetry.metrics import Metrics
 from gateway.worker_seat import Seat
 from gateway.workers.handover import Handover
 from gateway.workers.steered import SteeredIngress
-from gateway.workers.steering import Handed, Steering
+from gateway.workers.steering import Handed, Purpose, Steering
 
 RESULTS = ("taken", "asked", "stood_in")
 """What becomes of a message that belongs elsewhere, for the metrics."""
@@ -20,16 +21,27 @@ RESULTS = ("taken", "asked", "stood_in")
 class WorkerPost:
     """See above.
 
+    A message that has come by a connection is answered by it, so what belongs to a sibling goes there with
+    the connection's number and ours; what it answers comes back, and leaves from here.
+
     Args:
         seat: of this worker.
         knows: whether what an INVITE or a CANCEL is about is here.
+        send: sends through a connection of this process, if it is still there.
         metrics: counts.
 
     """
 
-    def __init__(self, seat: Seat, knows: Callable[[bytes], bool], metrics: Metrics) -> None:
+    def __init__(
+        self,
+        seat: Seat,
+        knows: Callable[[bytes], bool],
+        send: Callable[[Flow, bytes], None],
+        metrics: Metrics,
+    ) -> None:
         self._seat = seat
         self._knows = knows
+        self._send = send
         self._counters = {result: metrics.handed.labels(result) for result in RESULTS}
         self._handover = Handover(seat.directory, seat.slot, self._take, metrics.dropped)
         self._steered: SteeredIngress | None = None
@@ -45,7 +57,7 @@ class WorkerPost:
                 order.elders,
                 deliver=deliver,
                 hears=hears,
-                hand=self._handover.hand,
+                hand=self._hand,
                 knows=self._knows,
                 clock=time.monotonic,
                 restarted=order.restarted,
@@ -72,6 +84,28 @@ class WorkerPost:
         if self._steered is not None:
             self._steered.steering.retire(successors)
 
+    def lend(self, flow: Flow, data: bytes) -> bool:
+        """Send through a sibling's connection; see `gateway.sip.transport.SocketNetwork`."""
+        holder = flow.channel >> LENT_SHIFT
+        return self._handover.hand(holder, Handed(Purpose.SEND, self._seat.slot, (), _of_holder(flow), data))
+
+    def _hand(self, slot: int, handed: Handed) -> bool:
+        flow = handed.flow
+        if flow.reliable and not flow.channel >> LENT_SHIFT:
+            lent = flow.channel | self._seat.slot << LENT_SHIFT
+            handed = handed._replace(flow=flow._replace(channel=lent))
+        return self._handover.hand(slot, handed)
+
     def _take(self, handed: Handed) -> None:
+        if handed.purpose is Purpose.SEND:
+            self._send(handed.flow, handed.data)
+            return
+        if handed.flow.channel >> LENT_SHIFT == self._seat.slot:  # it has come home
+            handed = handed._replace(flow=_of_holder(handed.flow))
         if self._steered is not None:
             self._steered.steering.handed(handed)
+
+
+def _of_holder(flow: Flow) -> Flow:
+    """The flow as the process knows it that has the connection."""
+    return flow._replace(channel=flow.channel & ((1 << LENT_SHIFT) - 1))

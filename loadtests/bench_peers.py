@@ -5,9 +5,9 @@
 SIPp places calls over UDP (INVITE, 180, 200, ACK, BYE; the audio passes both by) to 1,000 numbers that are
 kept in Redis; four SIPp agents take them, and a probe times 20 calls a second in microseconds. Kamailio (5.6
 or later, with `ndb_redis`; `loadtests/peers/kamailio.cfg`) relays statefully after a lookup in Redis; the
-gateway does what it always does: a B2BUA with its plan, metrics, records and logs. Rounds alternate between
-the systems, so that what else the machine does meets both. A system is not asked for more after a rate at
-which it lost one call in ten.
+gateway does what it always does: a B2BUA with its plan, metrics, records and logs, as one process, as two
+workers, and compiled if `make compiled` has been there. Rounds alternate between the systems, so that what
+else the machine does meets all. A system is not asked for more after a rate at which it lost one call in ten.
 
 Writes `docs/data/peers.json` and the plot `docs/data/peers.svg`, and prints the table for
 `docs/performance.md`.
@@ -34,9 +34,13 @@ from loadtests.plot import Line, plot
 from loadtests.systems import kamailio, voice_gateway
 
 ROOT: Final = Path(__file__).parent.parent
+WORKERS_PORT: Final = 25_100
 DATA: Final = ROOT / "docs" / "data"
+COMPILED: Final = ROOT / ".venv-compiled" / "bin" / "voice-gateway"
 SYSTEMS: Final[dict[str, Starter]] = {
     "voice-gateway": voice_gateway,
+    **({"voice-gateway, compiled": partial(voice_gateway, program=COMPILED)} if COMPILED.exists() else {}),
+    "voice-gateway, 2 workers": partial(voice_gateway, workers={"count": 2, "port": WORKERS_PORT}),
     "Kamailio": partial(kamailio, children=1),
     "Kamailio, 2 workers": partial(kamailio, children=2),
 }
@@ -129,6 +133,7 @@ def machine() -> dict[str, str]:
         "cores": said("nproc"),
         "kernel": platform.release(),
         "python": platform.python_version(),
+        "gateway": said(str(Path(sys.executable).with_name("voice-gateway")), "--version"),
         "kamailio": said("kamailio", "-v").partition("\n")[0],
         "sipp": said("sipp", "-v").partition("\n")[0],
         "commit": said("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"),

@@ -65,12 +65,13 @@ class SippLoad:
             self._process.wait(seconds)
         return self.stop()
 
-    def stop(self) -> Outcome:
+    def stop(self, patience: float = 3.0) -> Outcome:
+        """patience: seconds for the calls that are under way."""
         elapsed = time.monotonic() - self._started
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGUSR1)  # finish what is under way, write the statistics, end
             try:
-                self._process.wait(3)
+                self._process.wait(patience)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()

@@ -16,6 +16,7 @@ from typing import Final
 from loadtests import process_meter
 from loadtests.sipp_load import free_port
 from tests.e2e.exchange import Exchange
+from tests.e2e.gateway_process import PROGRAM
 
 Address = tuple[str, int]
 Rows = Sequence[tuple[str, str]]
@@ -59,14 +60,15 @@ def voice_gateway(
     rows: Rows,
     *,
     prepare: Callable[[Exchange], None] = lambda exchange: None,
+    program: Path = PROGRAM,
     **sections: dict[str, object],
 ) -> System:
     """One process of ours, its embedded Redis not measured.
 
-    prepare: may declare more numbers; sections: further settings.
+    prepare: may declare more numbers; program: the command, of whichever build; sections: further settings.
     """
     sections.setdefault("drain", {"timeout": 2.0})  # beyond its capacity calls are left behind unfinished
-    exchange = Exchange(directory, logs={"level": "warning"}, **sections)
+    exchange = Exchange(directory, program=program, logs={"level": "warning"}, **sections)
     gateway = stack.enter_context(exchange.gateway)
     exchange.load(rows)
     prepare(exchange)

@@ -30,6 +30,9 @@ NUMBERS = 50
 SETTLE_SECONDS = 3.0
 """Of load before the first upgrade, between two, and after the last one."""
 
+LONGEST_SECONDS = 1800
+"""Of load, if nobody ends it before."""
+
 
 def main(options: argparse.Namespace) -> int:
     """Run it, and print what came of it as JSON."""
@@ -44,7 +47,14 @@ def main(options: argparse.Namespace) -> int:
             "tls_port": 19_000,
         }
         exchange = Exchange(
-            directory, logs={"level": "info"}, workers=workers, drain={"timeout": options.talk + 30.0}
+            directory,
+            logs={"level": "info"},
+            workers=workers,
+            drain={"timeout": options.talk + 30.0},
+            dispatch={
+                "response_timeout": 10.0,
+                "ring_timeout": 20.0,
+            },  # starting takes all of a small machine
         )
         gateways = [exchange.gateway]
         stack.callback(lambda: gateways[-1].stop())
@@ -52,14 +62,12 @@ def main(options: argparse.Namespace) -> int:
         exchange.load([(number, agent.agent_uri) for number in numbers])
         listed = directory / "numbers.csv"
         listed.write_text("SEQUENTIAL\n" + "\n".join(numbers) + "\n")
-        seconds = options.upgrades * (options.talk + 12) + 2 * SETTLE_SECONDS
-        calls = round(options.rate * seconds)
         caller = sipp_load.caller(
             directory,
             exchange.gateway.sip,
             listed,
             rate=options.rate,
-            calls=calls,
+            calls=options.rate * LONGEST_SECONDS,
             talk_ms=round(options.talk * 1000),
         )
         time.sleep(SETTLE_SECONDS)
@@ -67,7 +75,7 @@ def main(options: argparse.Namespace) -> int:
         for number in range(options.upgrades):
             upgrades.append(_upgrade(gateways, directory / f"version-{number + 2}", options.talk + 40.0))
             time.sleep(SETTLE_SECONDS)
-        outcome = caller.wait(seconds + options.talk + 30)
+        outcome = caller.stop(options.talk + 5.0)
         told = {
             "workers": options.workers,
             "calls": outcome.succeeded + outcome.failed,

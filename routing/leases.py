@@ -69,8 +69,8 @@ class Place:
 
     def release(self) -> None:
         """Give it back, once."""
-        self._endpoint.share.give_back()
-        self._leases.say(self._endpoint)
+        if self._endpoint.share.give_back():
+            self._leases.say(self._endpoint)
 
 
 class Leases:
@@ -237,6 +237,7 @@ class Leases:
         now = self._clock()
         due: list[tuple[_Endpoint, Claim]] = []
         for key, endpoint in list(self._endpoints.items()):
+            endpoint.share.look()
             watched = now - endpoint.used_at < WATCHED_SECONDS
             if not watched and endpoint.share.idle and len(self._endpoints) > 1:
                 del self._endpoints[key]
@@ -272,6 +273,7 @@ class Leases:
         for endpoint in self._endpoints.values():
             if endpoint.share.under_way is not None:  # its sender was stopped
                 endpoint.share.unanswered()
+            endpoint.share.look()  # nothing is kept for later
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_CLAIMS_SECONDS):
                 await self.look()

@@ -8,6 +8,9 @@ grows. So one message takes places, gives them back, renews them and mends whate
 the way; the last one that arrives is the truth. There is one claim on its way at a time, and calls that come
 meanwhile share the next one.
 
+Places that are free again are kept for the next calls, as many as were in use at once since the last look,
+and given back soon after; at once where an endpoint is nearly full, since others may want them.
+
 Without an answer the share stands alone, and takes no more than its part: the places divided by the gateways
 that were known, rounded up.
 """
@@ -33,6 +36,10 @@ FULL_SECONDS: Final = 0.25
 """For which the ledger's no is believed: calls on an endpoint that is full ask four times a second."""
 
 
+CROWDED: Final = 0.8
+"""Of the places, in use everywhere: from there on nobody keeps any for later."""
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """What goes to the ledger.
@@ -54,7 +61,7 @@ class Share:
 
     limit: of the endpoint, as the last call said. numbers: of claims, one after the other; shared by all
         shares of one owner, so that one that was forgotten goes on where it was.
-    held: in use here. waiting: calls that wait for one.
+    held: in use here; peak: at once since the last look. waiting: calls that wait for one.
     granted: what the ledger counts for us at least; until `trusted_until`, by our clock.
     total: in use everywhere as of `asked_at`, by our clock.
     """
@@ -62,6 +69,7 @@ class Share:
     limit: int
     numbers: Iterator[int]
     held: int = 0
+    peak: int = 0
     waiting: int = 0
     granted: int = 0
     trusted_until: float = float("-inf")
@@ -74,7 +82,7 @@ class Share:
     def take_spare(self, now: float) -> bool:
         """Take a place that the ledger has given us and nobody uses; tells whether there was one."""
         if self.held < self.granted and now < self.trusted_until and self.held < self.limit:
-            self.held += 1
+            self._use(1)
             return True
         return False
 
@@ -88,19 +96,39 @@ class Share:
             part = max(part, min(self.granted, self.limit))
         if self.held >= part:
             return False
-        self.held += 1
+        self._use(1)
         self._unsaid = True
         return True
 
     def hold(self) -> None:
         """Count a call that is there already, whatever the limit says: it was taken over from another."""
-        self.held += 1
+        self._use(1)
         self._unsaid = True
 
-    def give_back(self) -> None:
-        """One call is over."""
+    def give_back(self) -> bool:
+        """One call is over; tells whether that is to be said at once."""
         self.held -= 1
-        self._unsaid = True
+        self._unsaid = self._unsaid or self.crowded
+        return self._unsaid
+
+    @property
+    def crowded(self) -> bool:
+        """Whether others may want what is free here."""
+        return self.total > CROWDED * self.limit
+
+    def look(self) -> None:
+        """Stop keeping more than was in use at once since the last look."""
+        if self.granted > max(self.peak, self.held):
+            self._unsaid = True
+        self.peak = self.held
+
+    def _use(self, places: int) -> None:
+        self.held += places
+        self.peak = max(self.peak, self.held)
+
+    @property
+    def _kept(self) -> int:
+        return 0 if self.crowded else min(self.granted, self.peak)
 
     def claim(self, now: float) -> Claim | None:
         """The next message to the ledger, if there is anything to say and none is under way."""
@@ -116,7 +144,8 @@ class Share:
         if self.under_way is not None:
             return None
         self._unsaid = False
-        claim = Claim(next(self.numbers), self.held, self.held + self.waiting, self.limit, now)
+        wanted = max(self.held + self.waiting, self._kept)
+        claim = Claim(next(self.numbers), self.held, wanted, self.limit, now)
         self.granted = min(self.granted, claim.wanted)  # what is given back is not ours any more
         self.under_way = claim
         return self.under_way
@@ -137,13 +166,13 @@ class Share:
         self.granted, self.total = granted, total
         self.asked_at, self.trusted_until = claim.sent_at, claim.sent_at + TRUSTED
         placed = min(self.waiting, max(0, min(granted, self.limit) - self.held))
-        self.held += placed
+        self._use(placed)
         self.waiting -= placed
         refused = self.waiting if granted < claim.wanted else 0
         self.waiting -= refused
         if refused:
             self.full_until = now + FULL_SECONDS
-        if granted != self.held:
+        if granted != self.held and self.crowded:
             self._unsaid = True
         return placed, refused
 

@@ -149,7 +149,7 @@ class Adopter:
         try:
             if engine_call is not None:
                 path = EnginePath.taken_up(call.audio, engine_call, kept.answered)
-            lease = await self._lease(kept, leg)
+            lease = self._lease(kept, leg)
         except BaseException:
             leg.hangup()
             path.close()
@@ -169,15 +169,15 @@ class Adopter:
             call, kept.role, kept.agent_id, kept.endpoint, leg, path, bridge, lease, lease.failed
         )
 
-    async def _lease(self, kept: KeptAgent, leg: Leg) -> Lease:
-        """The call's place at its endpoint, if that is still known, and who we are there."""
+    def _lease(self, kept: KeptAgent, leg: Leg) -> Lease:
+        """The call's place at its endpoint, full or not, if that is still known; and who we are there."""
         found = self._endpoint(kept)
         if found is None:
             return NobodysLease()
         agent, endpoint = found
         if endpoint.auth_token is not None:
             leg.digest = self._trunk.sip.account(endpoint.username, endpoint.auth_token)
-        return await self._trunk.health.acquire(agent, endpoint) or NobodysLease()
+        return self._trunk.health.hold(agent, endpoint)
 
     def _endpoint(self, kept: KeptAgent) -> tuple[Agent, Endpoint] | None:
         agent = self._agents().get(kept.agent_id)

@@ -83,6 +83,9 @@ class Health(Protocol):
     async def acquire(self, agent: Agent, endpoint: Endpoint) -> Lease | None:
         """Take a place at an endpoint, within 200 ms; None when it is full or its circuit has opened."""
 
+    def hold(self, agent: Agent, endpoint: Endpoint) -> Lease:
+        """Take a place for a call that goes on there already, however full it is: it was taken over."""
+
 
 class NobodysHealth:
     """Fulfils `Health` for endpoints that are no agent's: tried whenever asked for, and not remembered."""
@@ -92,6 +95,10 @@ class NobodysHealth:
         return agent.endpoints
 
     async def acquire(self, agent: Agent, endpoint: Endpoint) -> Lease | None:
+        """See `Health`."""
+        return NobodysLease()
+
+    def hold(self, agent: Agent, endpoint: Endpoint) -> Lease:
         """See `Health`."""
         return NobodysLease()
 

@@ -342,6 +342,12 @@ class SipEndpoint:
         """Whether an INVITE or a CANCEL is about an INVITE that is here; see `UserAgent.knows`."""
         return self.user_agent.knows(data)
 
+    def send_through(self, flow: Flow, data: bytes) -> None:
+        """Send what another process of ours says through a connection of this one, if it is still there."""
+        listener = self._listeners.of(flow)
+        if listener is not None and listener.transport.is_open(flow):
+            listener.transport.send(flow, data)
+
     def waited(self) -> float:
         """Seconds that messages wait until we read them; see `gateway.sip.network.Transport`."""
         return max((listener.transport.waited() for listener in self._listeners), default=0.0)

@@ -9,6 +9,7 @@ says through which listener a message came and must leave:
 
     channel = listener                                     UDP, or "a new connection" for a stream
     channel = listener | connection << LISTENER_BITS       a stream's connection, counted from 1
+    channel = … | worker << LENT_SHIFT                     the same, held by another process of ours
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ LISTENER_BITS = 6
 """Room for 63 listeners, more addresses than a node has; the rest of the integer counts connections."""
 
 LISTENER_MASK = (1 << LISTENER_BITS) - 1
+
+LENT_SHIFT = 48
+"""Leaves 42 bits to count connections with: 4 trillion."""
 
 Address: TypeAlias = tuple[str, int]
 """An IP literal (IPv6 without brackets) and a port."""

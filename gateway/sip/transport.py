@@ -9,7 +9,7 @@ from collections.abc import Collection
 from gateway.sip.addresses import KNOWN_HOSTS
 from gateway.sip.network import Address, Receiver, Transport
 from gateway.sip.tls import Tls
-from gateway.sip.transport_stream import StreamLimits, StreamTransport
+from gateway.sip.transport_stream import Lend, StreamLimits, StreamTransport
 from gateway.sip.transport_tls import TlsTransport
 from gateway.sip.transport_udp import UdpTransport
 
@@ -26,6 +26,7 @@ class SocketNetwork:
     Args:
         tls: what TLS is spoken with; None where it is not.
         shared: addresses that other processes of ours listen on as well.
+        lend: sends through a connection which one of them holds, by the flow that came with its message.
 
     """
 
@@ -34,10 +35,12 @@ class SocketNetwork:
         stream_limits: StreamLimits | None = None,
         tls: Tls | None = None,
         shared: Collection[Address] = (),
+        lend: Lend | None = None,
     ) -> None:
         self._stream_limits = stream_limits or StreamLimits()
         self._tls = tls
         self._shared = frozenset(shared)
+        self._lend = lend
         self._routes: dict[str, tuple[float, str]] = {}
 
     async def open(self, transport: str, address: Address, channel: int, receiver: Receiver) -> Transport:
@@ -47,9 +50,13 @@ class SocketNetwork:
             return UdpTransport(address, channel, receiver, shared=shared)
         streams: StreamTransport | None = None
         if transport == "tcp":
-            streams = StreamTransport(address, channel, receiver, self._stream_limits, shared=shared)
+            streams = StreamTransport(
+                address, channel, receiver, self._stream_limits, shared=shared, lend=self._lend
+            )
         elif transport == "tls" and self._tls is not None:
-            streams = TlsTransport(address, channel, receiver, self._stream_limits, self._tls, shared=shared)
+            streams = TlsTransport(
+                address, channel, receiver, self._stream_limits, self._tls, shared=shared, lend=self._lend
+            )
         if streams is not None:
             await streams.listen()
             return streams

@@ -9,18 +9,22 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 from gateway.sip.addresses import is_ip_literal, is_wildcard
 from gateway.sip.connection import Connection
 from gateway.sip.flow import Flow
-from gateway.sip.network import LISTENER_BITS, Address, Receiver
+from gateway.sip.network import LENT_SHIFT, LISTENER_BITS, Address, Receiver
 from gateway.sip.tls import fault_of
 
 BACKLOG = 256
 """Connections that the kernel completes while we are busy; a carrier's edge opens a few."""
+
+
+Lend: TypeAlias = Callable[[Flow, bytes], bool]
+"""Sends a message through a connection of another process; False if that is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,7 @@ class StreamTransport:
         "_channel",
         "_closed",
         "_last_number",
+        "_lend",
         "_limits",
         "_loop",
         "_opening",
@@ -83,13 +88,16 @@ class StreamTransport:
         limits: StreamLimits,
         *,
         shared: bool = False,
+        lend: Lend | None = None,
     ) -> None:
+        """lend: sends through a connection that another process holds; see `SocketNetwork`."""
         self._loop = asyncio.get_running_loop()
         self._address = address
         self._channel = channel
         self._receiver = receiver
         self._limits = limits
         self._shared = shared
+        self._lend = lend
         self._closed = False
         self._server: asyncio.Server | None = None
         self._last_number = 0
@@ -118,8 +126,8 @@ class StreamTransport:
         return self._address
 
     def is_open(self, flow: Flow) -> bool:
-        """Whether the flow names a connection that is there."""
-        return flow.channel in self._by_number
+        """Whether the flow names a connection that is there, here or in another process."""
+        return flow.channel in self._by_number or flow.channel >> LENT_SHIFT > 0
 
     def waited(self) -> float:
         """Nothing is known."""
@@ -134,6 +142,11 @@ class StreamTransport:
         connection = self._by_number.get(flow.channel) or self._by_peer.get(_peer(flow))
         if connection is None:
             if self._closed:
+                return
+            if flow.channel >> LENT_SHIFT and self._lend is not None:
+                if not self._lend(flow, data):
+                    reason = "the process that has the connection is gone"
+                    self._loop.call_soon(self._receiver.flow_failed, flow, reason)
                 return
             fault = self._cannot_open(flow)
             if fault is not None:

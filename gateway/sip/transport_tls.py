@@ -19,7 +19,7 @@ from gateway.sip.ingress import UNKNOWN_SOURCE
 from gateway.sip.network import Address, Receiver
 from gateway.sip.peer_identity import certificate_names
 from gateway.sip.tls import Tls, fault_of
-from gateway.sip.transport_stream import BACKLOG, StreamLimits, StreamTransport, bound_socket
+from gateway.sip.transport_stream import BACKLOG, Lend, StreamLimits, StreamTransport, bound_socket
 
 ACCEPTS_A_WAKEUP: Final = 16
 """Connections taken from the kernel before others get their turn."""
@@ -50,8 +50,9 @@ class TlsTransport(StreamTransport):
         tls: Tls,
         *,
         shared: bool = False,
+        lend: Lend | None = None,
     ) -> None:
-        super().__init__(address, channel, receiver, limits, shared=shared)
+        super().__init__(address, channel, receiver, limits, shared=shared, lend=lend)
         self._tls = tls
         self._gate = HandshakeGate(self._loop.time)
         self._greeting: set[asyncio.Task[None]] = set()

@@ -36,11 +36,8 @@ class SteeredIngress:
         self.dropped = ingress.dropped
 
     def message_received(self, data: bytes, flow: Flow) -> None:
-        """Steer a datagram. A connection is of this process, and so is what comes by it."""
-        if flow.transport == "udp":
-            self._received(data, flow)
-        else:
-            self._ingress.message_received(data, flow)
+        """Take it, or have it taken by the worker that it belongs to."""
+        self._received(data, flow)
 
     @property
     def asks_certificates(self) -> bool:

@@ -53,6 +53,8 @@ class Purpose(Enum):
     """Take it if you know what it is about, else pass it on."""
     LAST = "last"
     """Take it: everybody has been asked."""
+    SEND = "send"
+    """Send it: the connection that it is to go by is there."""
 
 
 class Handed(NamedTuple):

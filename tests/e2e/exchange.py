@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e import carriers, edge
-from tests.e2e.gateway_process import GatewayProcess, Section, wait_until
+from tests.e2e.gateway_process import PROGRAM, GatewayProcess, Section, wait_until
 from tests.e2e.sipp import free_port
 from tests.e2e.wire import Address
 
@@ -91,7 +91,7 @@ class Line:
 class Exchange:
     """The numbers file of one gateway, and that gateway."""
 
-    def __init__(self, directory: Path, **overrides: Section) -> None:
+    def __init__(self, directory: Path, *, program: Path = PROGRAM, **overrides: Section) -> None:
         self._directory = directory
         self._agents: list[dict[str, Any]] = []
         self._numbers: list[dict[str, Any]] = []
@@ -104,7 +104,7 @@ class Exchange:
         for section, values in overrides.items():
             whole.setdefault(section, {}).update(values)
         self._settings = whole
-        self.gateway = GatewayProcess(directory, whole, sip=sip, http=http, patience=60.0)
+        self.gateway = GatewayProcess(directory, whole, sip=sip, http=http, patience=60.0, program=program)
 
     def start_again(self) -> GatewayProcess:
         """Another process of the same gateway, the first one having ended."""
@@ -184,7 +184,7 @@ class Exchange:
         self._write()
         self.gateway.reload()
         count = len(self._numbers)
-        wait_until(lambda: self.gateway.metric("routing_numbers") == count, f"{count} numbers are routed")
+        wait_until(lambda: self.gateway.metric("routing_numbers") == count, f"{count} numbers are routed", 30)
 
     def _write(self) -> None:
         """All at once: a half-written file must never be read."""

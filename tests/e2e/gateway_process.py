@@ -22,6 +22,8 @@ _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 Section = Mapping[str, object]
 
+PROGRAM = Path(sys.executable).with_name("voice-gateway")
+
 
 def to_toml(settings: Mapping[str, Section]) -> str:
     """One table a section; JSON's strings, numbers, booleans and arrays are TOML's."""
@@ -50,6 +52,7 @@ class GatewayProcess:
         sip: Address,
         http: Address,
         patience: float = 20.0,
+        program: Path = PROGRAM,
     ) -> None:
         self.sip, self.http = sip, http
         self.data = Path(str(settings["data"]["dir"]))
@@ -57,7 +60,7 @@ class GatewayProcess:
         self._log = directory / "gateway.log"
         config = directory / "gateway.toml"
         config.write_text(to_toml(settings))
-        command = [str(Path(sys.executable).with_name("voice-gateway")), "serve", "--config", str(config)]
+        command = [str(program), "serve", "--config", str(config)]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=directory
@@ -76,7 +79,12 @@ class GatewayProcess:
         def led() -> bool:
             return any(line["event"] == "ready" and "workers" in line for line in taking.log_lines())
 
-        wait_until(led, "it has taken over", 30)
+        try:
+            wait_until(led, "it has taken over", 90)
+        except AssertionError:
+            taking._process.kill()
+            taking._process.wait()
+            raise
         return taking
 
     @property

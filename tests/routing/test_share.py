@@ -120,6 +120,7 @@ class World:
         self.ledger.now += passed
         self.forgotten()
         for gateway in self.gateways:  # as the background does
+            gateway.share.look()
             if gateway.share.under_way is None and not gateway.cut:
                 claim = gateway.share.claim(gateway.now(self.time))
                 if claim is not None:
@@ -267,6 +268,24 @@ def test_a_spare_place_is_taken_without_asking_while_it_is_surely_ours() -> None
     assert not share.take_spare(10.0 + TRUSTED)
 
 
+def test_what_was_in_use_lately_is_kept_unless_others_may_want_it() -> None:
+    share = Share(10, itertools.count(1))
+    share.waiting = 2
+    share.claim(0.0)
+    share.answered(2, 2, 0.0)
+    assert not share.give_back()
+    assert not share.give_back()
+    share.look()
+    assert share.claim(0.5) is None, "kept: two were in use since the last look"
+    assert share.take_spare(0.6)
+    share.look()
+    claim = share.claim(1.0)
+    assert claim is not None
+    assert (claim.held, claim.wanted) == (1, 1), "one was, since then"
+    share.answered(1, 9, 1.0)
+    assert share.give_back(), "nine of ten are in use: at once"
+
+
 def test_what_is_held_is_renewed_and_a_lost_answer_is_mended() -> None:
     share = Share(2, itertools.count(1))
     share.waiting = 1
@@ -277,6 +296,8 @@ def test_what_is_held_is_renewed_and_a_lost_answer_is_mended() -> None:
     share.unanswered()
     assert share.granted == 1
     share.give_back()
+    share.look()
+    share.look()
     assert share.claim(RENEWAL + 0.1) is not None
     share.unanswered()
     assert share.granted == 0, "it may have been taken back"

@@ -157,7 +157,7 @@ async def test_a_silent_dns_and_its_late_answer(dns: DnsServer, make: Make) -> N
         await resolver.resolve("sip:a@agents.example:5060")
     dns.silent = False  # its client asks again after a second
     for _ in range(100):
-        if resolver._memory.fresh("agents.example", "A"):
+        if all(resolver._memory.fresh("agents.example", kind) is not None for kind in ("A", "AAAA")):
             break
         await asyncio.sleep(0.05)
     assert shown(await resolver.resolve("sip:a@agents.example:5060")) == ["udp 127.0.0.7 5060"]

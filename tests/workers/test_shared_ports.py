@@ -14,52 +14,47 @@ import pytest
 from gateway.sip.endpoint import random_tokens
 from gateway.sip.events import AckReceived
 from gateway.sip.inbound_leg import InboundLeg
-from gateway.sip.ingress import CarrierIngress
-from gateway.sip.network import Receiver
 from gateway.sip.transport import SocketNetwork
-from gateway.workers.handover import Handover
+from gateway.telemetry.metrics import Metrics
+from gateway.worker_post import WorkerPost
+from gateway.worker_seat import Order, Seat
 from gateway.workers.marks import marked
-from gateway.workers.steered import SteeredIngress
-from gateway.workers.steering import Steering
 from tests.e2e.sipp import free_port
 from tests.sip.recorder import until
 from tests.sip.test_endpoint import ANSWER, OFFER, House
 
 pytestmark = pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"])
 
-SLOTS = (1, 2)
-
 
 class Sharing:
     """One of the two."""
 
     def __init__(self, directory: Path, slot: int, port: int) -> None:
-        self.slot = slot
-        self.steered: SteeredIngress
-        self.handover = Handover(directory, slot, lambda handed: self.steered.steering.handed(handed))
+        order = Order(
+            slot=slot,
+            members=[1, 2],
+            elders=[],
+            restarted=False,
+            redis_url="",
+            advertised_host="",
+            events=False,
+            draining=False,
+        )
+        shared = [("127.0.0.1", port)]
+        self.post = WorkerPost(
+            Seat(order, directory, shared, (), ()),
+            lambda data: self.house.endpoint.knows(data),
+            lambda flow, data: self.house.endpoint.send_through(flow, data),
+            Metrics(),
+        )
         self.house = House(
             listen=[f"127.0.0.1:{port}"],
             own_listen=["127.0.0.1:0"],
-            network=SocketNetwork(shared=[("127.0.0.1", port)]),
+            network=SocketNetwork(shared=shared, lend=self.post.lend),
             tokens=marked(random_tokens(), slot),
-            steer=self._steer,
+            steer=self.post.steer,
         )
         self.house.on_invite = self._answer
-
-    def _steer(self, ingress: CarrierIngress) -> Receiver:
-        self.steered = SteeredIngress(
-            ingress,
-            lambda deliver, hears: Steering(
-                self.slot,
-                SLOTS,
-                deliver=deliver,
-                hears=hears,
-                hand=self.handover.hand,
-                knows=lambda data: self.house.endpoint.knows(data),
-                clock=time.monotonic,
-            ),
-        )
-        return self.steered
 
     def _answer(self, leg: InboundLeg) -> None:
         if leg.call_id.startswith("answered"):
@@ -77,15 +72,20 @@ class Carrier:
         self._hostport = "{}:{}".format(*self.socket.getsockname())
 
     def send(self, method: str, call: str, *, to: str = "", cseq: int = 1, branch: str = "") -> None:
+        self.socket.sendto(self.written(method, call, to=to, cseq=cseq, branch=branch), self._us)
+
+    def written(
+        self, method: str, call: str, *, to: str = "", cseq: int = 1, branch: str = "", transport: str = "UDP"
+    ) -> bytes:
         body = OFFER if method == "INVITE" else b""
         head = (
             f"{method} sip:+14155550100@gateway SIP/2.0\r\n"
-            f"Via: SIP/2.0/UDP {self._hostport};branch=z9hG4bK{branch or call}\r\n"
+            f"Via: SIP/2.0/{transport} {self._hostport};branch=z9hG4bK{branch or call}\r\n"
             f"From: <sip:carrier@example.com>;tag=theirs\r\nTo: <sip:+14155550100@gateway>{to}\r\n"
             f"Call-ID: {call}\r\nCSeq: {cseq} {method}\r\nContact: <sip:{self._hostport}>\r\n"
             f"Max-Forwards: 70\r\nContent-Type: application/sdp\r\nContent-Length: {len(body)}\r\n\r\n"
         )
-        self.socket.sendto(head.encode() + body, self._us)
+        return head.encode() + body
 
     async def heard(self, status: int, method: str) -> str:
         """The next response of that kind; it must come from where the request went."""
@@ -112,14 +112,14 @@ async def sharing(tmp_path: Path) -> AsyncIterator[tuple[Sharing, Sharing, Carri
     port = free_port("127.0.0.1")
     both = Sharing(tmp_path, 1, port), Sharing(tmp_path, 2, port)
     for each in both:
-        await each.handover.open()
+        await each.post.open()
         await each.house.endpoint.start()
     carrier = Carrier(port)
     yield *both, carrier
     carrier.socket.close()
     for each in both:
         await each.house.endpoint.stop()
-        each.handover.close()
+        each.post.close()
         assert not each.house.errors
 
 
@@ -179,3 +179,35 @@ async def test_requests_of_ours_leave_from_the_own_port_so_that_their_answers_co
         text, source = await carrier.receive()
     assert source[1] != carrier._us[1]
     assert f"Via: SIP/2.0/UDP 127.0.0.1:{source[1]};branch=z9hG4bK" in text
+
+
+async def test_calls_of_one_connection_reach_both_and_all_answers_come_by_it(
+    sharing: tuple[Sharing, Sharing, Carrier],
+) -> None:
+    one, two, carrier = sharing
+    reader, writer = await asyncio.open_connection(*carrier._us)
+    for number in range(16):
+        writer.write(carrier.written("INVITE", f"answered-{number}", transport="TCP"))
+    heard = b""
+    async with asyncio.timeout(5):
+        while heard.count(b"SIP/2.0 200 OK") < 16:
+            heard += await reader.read(65_536)
+    assert min(len(one.house.legs), len(two.house.legs)) >= 3
+    for each in (one, two):
+        for leg in each.house.legs:
+            tag = f";tag={leg.local_tag}"
+            writer.write(
+                carrier.written("ACK", leg.call_id, to=tag, branch=f"{leg.call_id}a", transport="TCP")
+            )
+    await until(
+        lambda: (
+            sum(isinstance(event, AckReceived) for each in (one, two) for event in each.house.events) == 16
+        )
+    )
+    for each in (one, two):
+        for leg in each.house.legs:
+            leg.hangup()
+    async with asyncio.timeout(5):
+        while heard.count(b"BYE sip:") < 16:
+            heard += await reader.read(65_536)
+    writer.close()
