@@ -440,7 +440,7 @@ class Gateway:
         self._start_cluster(place)
         self._redis_place = place
         self._sources = RouteSources(
-            settings, place, self.metrics, self.node, self.cluster.registry, self._exit, self._exit.run
+            settings, place, self.metrics, self.node, self.cluster.registry, self._exit
         )
         await self._sources.start()
         self.api = self._sources.api

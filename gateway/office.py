@@ -178,7 +178,6 @@ class Office:
             self.node,
             self._nodes,
             stack,
-            stack.run,
         )
         await self._sources.start()
         self.api = self._sources.api

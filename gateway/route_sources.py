@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from redis.asyncio import Redis
 
+from gateway.composition.background import Background
 from gateway.config import Settings
 from gateway.faults import StartError
 from gateway.operator_key import operator_key
@@ -35,13 +35,6 @@ FIRST_LOOK_SECONDS: Final = 10.0
 log = structlog.get_logger("gateway")
 
 
-class Runner(Protocol):
-    """Starts what runs in the background until its stack is closed."""
-
-    def __call__(self, work: Callable[[], Awaitable[None]], name: str) -> None:
-        """Start it."""
-
-
 class RouteSources:
     """The one that this gateway has.
 
@@ -50,8 +43,7 @@ class RouteSources:
         redis: where the routes go.
         metrics: counts.
         node: the gateway, as the API speaks of it; nodes: who knows all of them.
-        stack: what is opened is closed by it.
-        run: starts what runs in the background.
+        background: closes what is opened, and runs what goes on.
 
     Attributes:
         api: the API, if it is served here.
@@ -65,8 +57,7 @@ class RouteSources:
         metrics: Metrics,
         node: LiveGateway,
         nodes: NodeRegistry,
-        stack: contextlib.AsyncExitStack,
-        run: Runner,
+        background: Background,
     ) -> None:
         self.api: ApiService | None = None
         self._settings = settings
@@ -74,11 +65,9 @@ class RouteSources:
         self._metrics = metrics
         self._node = node
         self._nodes = nodes
-        self._stack = stack
-        self._run = run
+        self._background = background
         self._file: FileSync | None = None
         self._remote: RemoteSync | None = None
-        self._replica: Replica | None = None
 
     @property
     def remote_age(self) -> float:
@@ -98,11 +87,11 @@ class RouteSources:
             self._file = FileSync(
                 settings.routing.numbers_file,
                 RoutingCache(self._writer()),
-                on_synced=log_synced,
+                on_synced=_log_synced,
                 on_error=lambda text: log.error("numbers file", detail=text, key="routing.numbers_file"),
             )
             await self._first_sync(self._file)
-            self._run(partial(self._file.watch, settings.routing.reload_interval), "numbers-file")
+            self._background.run(partial(self._file.watch, settings.routing.reload_interval), "numbers-file")
         elif settings.api.serve and not settings.api.remote_url:
             await self._start_api(self._writer())
 
@@ -110,9 +99,8 @@ class RouteSources:
         """Look at a remote API, if there is one; what is served already is not given up lightly."""
         if not self._settings.api.remote_url:
             return
-        self._replica = replica
         self._remote = self._remote_sync(self._writer(), replica)
-        self._run(self._remote.run, "remote-api")
+        self._background.run(self._remote.run, "remote-api")
         if not replica.loaded:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(FIRST_LOOK_SECONDS):
@@ -146,10 +134,10 @@ class RouteSources:
             await self.api.open()
         except ApiStartError as error:
             raise StartError(str(error)) from error
-        self._stack.push_async_callback(self.api.close)
+        self._background.push_async_callback(self.api.close)
         self.api.admit(await asyncio.to_thread(operator_key, self._settings.data.dir))
         publisher = self.api.publisher(writer)
-        self._run(partial(self.api.run, publisher, self.api.intake(writer)), "api")
+        self._background.run(partial(self.api.run, publisher, self.api.intake(writer)), "api")
         with contextlib.suppress(TimeoutError):  # Redis may be away: then there may be a snapshot
             async with asyncio.timeout(FIRST_SYNC_SECONDS):
                 await publisher.synced.wait()
@@ -162,14 +150,14 @@ class RouteSources:
             interval=api.remote_interval,
             deletion_limit=api.remote_deletion_limit,
             serving=lambda: len(replica.view),
-            on_synced=log_synced,
+            on_synced=_log_synced,
             on_error=_log_remote,
             on_looked=lambda result: self._metrics.remote_looks.labels(result).inc(),
         )
 
     def _writer(self) -> Redis:
         writer = connect(self._redis, BACKGROUND_TIMEOUT)
-        self._stack.push_async_callback(writer.aclose)
+        self._background.push_async_callback(writer.aclose)
         return writer
 
 
@@ -180,8 +168,7 @@ def _log_remote(text: str) -> None:
         log.info("remote API is well again")
 
 
-def log_synced(synced: Synced) -> None:
-    """Tell of routes that were brought to Redis."""
+def _log_synced(synced: Synced) -> None:
     log.info(
         "routes synchronised",
         numbers=synced.numbers,

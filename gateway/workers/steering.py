@@ -122,10 +122,6 @@ class Steering:
         self._members = tuple(successors)
         self._elders = ()
 
-    def accompany(self, elders: Sequence[int]) -> None:
-        """These finish their calls beside us."""
-        self._elders = tuple(elders)
-
     def received(self, data: bytes, flow: Flow) -> None:
         """A message was read from a shared port."""
         slot = slot_of(data)
