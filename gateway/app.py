@@ -36,6 +36,7 @@ from gateway.cluster import Cluster
 from gateway.composition.addresses import web_address, with_public_address
 from gateway.composition.background import Background
 from gateway.composition.call_events import CallEvents, start_events
+from gateway.composition.call_history import open_call_history
 from gateway.composition.calling import (
     load_trust,
     load_waiting_sounds,
@@ -46,8 +47,10 @@ from gateway.composition.calling import (
 )
 from gateway.composition.media import start_media
 from gateway.composition.observing import Wire, on_trying, start_tracer, start_watching_the_wire
+from gateway.composition.private_redis import start_private_redis
 from gateway.composition.recorders import start_recorders
 from gateway.composition.speech import start_speech
+from gateway.composition.start_failures import start_error
 from gateway.config import Settings
 from gateway.continuity.adopter import Adopter
 from gateway.continuity.service import CallContinuity
@@ -56,7 +59,6 @@ from gateway.destinations.waiting_sound import WaitingSounds
 from gateway.faults import StartError
 from gateway.garbage import collect_in_quiet, settle
 from gateway.node import GatewayNode, node_name
-from gateway.operator_key import operator_key
 from gateway.recordings_place import local_directory
 from gateway.redis_access import redis_place
 from gateway.registrations import Registrations
@@ -67,11 +69,9 @@ from gateway.sip.endpoint import SipEndpoint, random_tokens
 from gateway.sip.extensions import Extensions
 from gateway.sip.inbound_leg import InboundLeg
 from gateway.sip.leg import HeaderList
-from gateway.sip.listeners import ListenError
 from gateway.sip.resolver import Resolver
 from gateway.sip.transport import SocketNetwork
 from gateway.sip.transport_stream import StreamLimits
-from gateway.speech.errors import SpeechError
 from gateway.telemetry.disk_space import watch_disk_space
 from gateway.telemetry.gc_pauses import GcPauses
 from gateway.telemetry.loop_lag import INTERVAL, LoopLagMonitor
@@ -79,7 +79,7 @@ from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.refusal_log import RefusalLog
 from gateway.telemetry.spans import Tracer
 from gateway.web import twilio_calls
-from gateway.web.server import PortTaken, WebServer, make_app
+from gateway.web.server import WebServer, make_app
 from gateway.worker_history import WorkerHistory
 from gateway.worker_post import WorkerPost
 from gateway.worker_seat import Seat
@@ -88,10 +88,8 @@ from gateway.workers.marks import marked
 from gateway.workers.slots import web_socket
 from routing.call_events import CallRecorded
 from routing.health import EndpointHealth
-from routing.numbers_file import NumbersFileError
 from routing.redis_clients import BACKGROUND_TIMEOUT, HOT_TIMEOUT, connect
 from routing.redis_place import RedisPlace
-from routing.redis_server import EmbeddedRedis, RedisUnavailable
 from routing.replica import Replica
 
 if TYPE_CHECKING:
@@ -158,21 +156,10 @@ class Gateway:
         """
         try:
             await self._start()
-        except (
-            CarriersError,
-            ListenError,
-            PortTaken,
-            RedisUnavailable,
-            NumbersFileError,
-            SpeechError,
-        ) as error:
+        except BaseException as error:
             await self._exit.aclose()
-            raise StartError(str(error)) from error
-        except OSError as error:
-            await self._exit.aclose()
-            raise StartError(f"{error.filename or 'data.dir'}: {error.strerror or error}") from error
-        except BaseException:
-            await self._exit.aclose()
+            if (told := start_error(error)) is not None:
+                raise told from error
             raise
 
     async def _start(self) -> None:
@@ -309,7 +296,13 @@ class Gateway:
     async def _make_web(self) -> WebServer:
         app = make_app(self.metrics.registry, self.obstacles, self.refresh)
         twilio_calls.install(app, RemoteCalls(self.streams.controls, self.dispatcher))
-        service = self.api or await self._start_calls()
+        service: ApiService | CallsService
+        if self.api is not None:
+            service = self.api
+        else:
+            service = self._calls = await open_call_history(
+                self.settings, self.metrics.registry, self.node, self.cluster.registry, self._exit
+            )
         await service.install(app)
         await self._install_console(app, service)
         return WebServer(app, *web_address(self.settings.web.listen))
@@ -434,9 +427,7 @@ class Gateway:
         settings = self.settings
         place = redis_place(settings)
         if not settings.redis.url.get_secret_value():
-            server = EmbeddedRedis(settings.data.dir, lambda text: log.warning("redis", detail=text))
-            await server.start()
-            self._exit.push_async_callback(server.stop)
+            await start_private_redis(settings, self._exit)
         self._start_cluster(place)
         self._redis_place = place
         self._sources = RouteSources(
@@ -501,23 +492,6 @@ class Gateway:
             self._events.writer.put(event)
         if self._calls is not None:
             self._calls.put(event.call)
-
-    async def _start_calls(self) -> CallsService:
-        """The operations on calls, where no API has them."""
-        from gateway.api_service import FAILURES as STORE_FAILURES
-        from gateway.api_service import make_calls_service
-
-        key = await asyncio.to_thread(operator_key, self.settings.data.dir)
-        self._calls = make_calls_service(
-            self.settings, self.metrics.registry, self.node, key, self.cluster.registry
-        )
-        try:
-            await self._calls.open()
-        except STORE_FAILURES as error:
-            raise StartError(f"data.dir: calls.sqlite: {error}") from error
-        self._exit.push_async_callback(self._calls.close)
-        self._exit.run(self._calls.run, "history")
-        return self._calls
 
     async def _install_console(self, app: web.Application, service: ApiService | CallsService) -> None:
         if not self.settings.web.console:

@@ -9,3 +9,8 @@ class ConfigError(Exception):
 
 class StartError(Exception):
     """The gateway cannot start; the message is one line that names the key and the fix."""
+
+
+def file_fault(error: OSError) -> str:
+    """What the system said of a file, naming it; one without a name is in the data directory."""
+    return f"{error.filename or 'data.dir'}: {error.strerror or error}"

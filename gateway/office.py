@@ -29,13 +29,15 @@ from gateway.admission.carriers import CarriersError, CarrierTable
 from gateway.admission.carriers_file import load_carriers
 from gateway.composition.addresses import web_address, with_public_address
 from gateway.composition.background import Background
+from gateway.composition.call_history import open_call_history
+from gateway.composition.private_redis import start_private_redis
+from gateway.composition.start_failures import start_error
 from gateway.config import Settings
-from gateway.faults import StartError
+from gateway.faults import StartError, file_fault
 from gateway.node import node_name
 from gateway.office_desk import OfficeDesk, OfficeNode
 from gateway.office_metrics import OfficeMetrics
 from gateway.office_web import Hello, make_office_app
-from gateway.operator_key import operator_key
 from gateway.redis_access import redis_place
 from gateway.route_sources import RouteSources
 from gateway.sip.addresses import AddressError, parse_address
@@ -43,17 +45,16 @@ from gateway.sip.network import Address
 from gateway.telemetry.loop_lag import LoopLagMonitor
 from gateway.telemetry.metrics import Metrics
 from gateway.web import twilio_calls
-from gateway.web.server import PortTaken, WebServer, make_app
+from gateway.web.server import WebServer, make_app
 from gateway.worker_client import FAILURES, WorkerClient, of_each
 from gateway.worker_seat import Order, encode_order
 from gateway.worker_web import PrivateServer, State, Successors
-from gateway.workers.nursery import Nursery, NurseryGone
+from gateway.workers.nursery import Nursery
 from gateway.workers.slots import Claim, NoSlotLeft, claim, run_directory, web_socket
-from gateway.workers.supervisor import Process, Supervisor, WorkerFailed
+from gateway.workers.supervisor import Process, Supervisor
 from routing.nodes import NodeRegistry
-from routing.numbers_file import NumbersFileError
 from routing.redis_clients import BACKGROUND_TIMEOUT, connect
-from routing.redis_server import EmbeddedRedis, RedisUnavailable, socket_url
+from routing.redis_server import socket_url
 from routing.replica import Replica
 
 if TYPE_CHECKING:
@@ -67,16 +68,6 @@ YIELD_SECONDS: Final = 60.0
 
 READY_LOOK_SECONDS: Final = 0.05
 """Between two looks whether a worker that is being started answers."""
-
-START_FAILURES: Final = (
-    CarriersError,
-    PortTaken,
-    RedisUnavailable,
-    NumbersFileError,
-    WorkerFailed,
-    NurseryGone,
-)
-"""What an operator can mend: each message names the key and the fix."""
 
 log = structlog.get_logger("office")
 
@@ -131,10 +122,8 @@ class Office:
         except BaseException as error:
             await self._only_one.aclose()
             await self._exit.aclose()
-            if isinstance(error, START_FAILURES):
-                raise StartError(str(error)) from error
-            if isinstance(error, OSError):
-                raise StartError(f"{error.filename or 'data.dir'}: {error.strerror or error}") from error
+            if (told := start_error(error)) is not None:
+                raise told from error
             raise
 
     async def _start(self) -> None:
@@ -164,9 +153,7 @@ class Office:
     async def _open_what_only_one_has(self, *, private_redis: bool) -> None:
         settings, stack = self.settings, self._only_one
         if private_redis:
-            server = EmbeddedRedis(settings.data.dir, lambda text: log.warning("redis", detail=text))
-            await server.start()
-            stack.push_async_callback(server.stop)
+            await start_private_redis(settings, stack)
         place = redis_place(settings)
         redis = connect(place, BACKGROUND_TIMEOUT)
         stack.push_async_callback(redis.aclose)
@@ -190,7 +177,13 @@ class Office:
         await replica.start()
         stack.push_async_callback(replica.stop)
         await self._sources.follow(replica)
-        service = self.api or await self._start_calls()
+        service: ApiService | CallsService
+        if self.api is not None:
+            service = self.api
+        else:
+            service = self._calls = await open_call_history(
+                settings, self.metrics.registry, self.node, self._nodes, stack
+            )
         app = make_app(self.page.registry, self.obstacles, self.page.refresh)
         await service.install(app)
         self._forward_twilio_calls(app)
@@ -349,21 +342,6 @@ class Office:
         paths = [Path(name) for name in self.settings.admission.carriers_files]
         return await asyncio.to_thread(load_carriers, paths)
 
-    async def _start_calls(self) -> CallsService:
-        """The operations on calls, where no API has them."""
-        from gateway.api_service import FAILURES as STORE_FAILURES
-        from gateway.api_service import make_calls_service
-
-        key = await asyncio.to_thread(operator_key, self.settings.data.dir)
-        self._calls = make_calls_service(self.settings, self.metrics.registry, self.node, key, self._nodes)
-        try:
-            await self._calls.open()
-        except STORE_FAILURES as error:
-            raise StartError(f"data.dir: calls.sqlite: {error}") from error
-        self._only_one.push_async_callback(self._calls.close)
-        self._only_one.run(self._calls.run, "history")
-        return self._calls
-
     async def _install_console(self, app: web.Application, service: ApiService | CallsService) -> None:
         if not self.settings.web.console:
             return
@@ -410,7 +388,7 @@ def claim_slots(settings: Settings) -> Claim:
     except NoSlotLeft as error:
         raise StartError(str(error)) from None
     except OSError as error:
-        raise StartError(f"{error.filename or 'data.dir'}: {error.strerror or error}") from None
+        raise StartError(file_fault(error)) from None
     if not claimed.others:
         _check_ports(settings)
     return claimed

@@ -25,10 +25,12 @@ from gateway.certificates import CertificateError, Certificates, read_certificat
 from gateway.cli import redis_check
 from gateway.cli.errors import UsageError
 from gateway.cli.routes import find_routes
+from gateway.composition.speech import configured_engine
 from gateway.config import Settings
 from gateway.destinations import stream_probe
 from gateway.destinations.prober import SILENT, UNREACHABLE, fault_of
 from gateway.destinations.stream_trunk import TrustError, trust
+from gateway.faults import file_fault
 from gateway.media.rtpengine import EngineAddress, EngineUnavailable, RtpEngine
 from gateway.media.sound_file import SoundFileError, load_sound
 from gateway.nat.discovery import DiscoveryError, discover
@@ -40,7 +42,6 @@ from gateway.sip.endpoint import SipEndpoint
 from gateway.sip.registration import Registration
 from gateway.sip.resolver import Resolver
 from gateway.sip.transport import SocketNetwork
-from gateway.speech.engine import make_engine
 from gateway.speech.errors import SpeechError
 from gateway.telemetry.unobserved import Unobserved
 from routing.models import Agent, Endpoint
@@ -290,7 +291,7 @@ async def _api(settings: Settings) -> list[Finding]:
         return [Finding("api", False, str(error), "see docs/backup.md")]
     except OSError as error:
         fix = "make it readable for this user alone: chmod 600"
-        return [Finding("api", False, f"{error.filename or 'data.dir'}: {error.strerror or error}", fix)]
+        return [Finding("api", False, file_fault(error), fix)]
 
 
 async def _remote(url: str, key: str) -> Finding:
@@ -370,14 +371,7 @@ async def _speech(settings: Settings) -> list[Finding]:
     speech = settings.speech
     fix = 'set speech.engine to one that is installed ("espeak" comes with the package)'
     try:
-        engine = make_engine(
-            speech.engine,
-            voice=speech.voice,
-            url=speech.url,
-            key=speech.api_key.get_secret_value(),
-            model=speech.model,
-            timeout=speech.timeout,
-        )
+        engine = configured_engine(settings)
         try:
             async with asyncio.timeout(SPEECH_SECONDS):
                 pcm = await engine.render(settings.voicemail.default_message)

@@ -17,7 +17,7 @@ from gateway import app
 from gateway.cli.first_key import FIRST_KEY
 from gateway.config import Settings, shares_ports
 from gateway.demo.agent import DemoAgent
-from gateway.faults import StartError
+from gateway.faults import StartError, file_fault
 from gateway.sip.addresses import AddressError, parse_address
 from gateway.sip.listeners import ListenError
 from gateway.speech.errors import SpeechError
@@ -114,7 +114,7 @@ async def _demo_agent(settings: Settings) -> AsyncIterator[None]:
     except SpeechError as error:
         raise StartError(str(error)) from error
     except OSError as error:
-        raise StartError(f"{error.filename or 'data.dir'}: {error.strerror or error}") from error
+        raise StartError(file_fault(error)) from error
     try:
         yield
     finally:
@@ -133,7 +133,7 @@ def _with_demo_key(settings: Settings) -> Settings:
             path.write_text(f"oi_sk_{secrets.token_urlsafe(32)}\n")
         key = path.read_text().strip()
     except OSError as error:
-        raise StartError(f"{error.filename or 'data.dir'}: {error.strerror or error}") from error
+        raise StartError(file_fault(error)) from error
     return settings.model_copy(
         update={"api": settings.api.model_copy(update={"bootstrap_key": SecretStr(key)})}
     )

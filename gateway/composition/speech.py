@@ -61,15 +61,7 @@ async def start_speech(settings: Settings, background: Background) -> Speech:
         SpeechError: the engine cannot.
 
     """
-    speech, directory = settings.speech, settings.data.dir
-    engine = make_engine(
-        speech.engine,
-        voice=speech.voice,
-        url=speech.url,
-        key=speech.api_key.get_secret_value(),
-        model=speech.model,
-        timeout=speech.timeout,
-    )
+    directory, engine = settings.data.dir, configured_engine(settings)
     try:
         store = await asyncio.to_thread(open_store, settings)
     except StorageError as error:
@@ -83,6 +75,19 @@ async def start_speech(settings: Settings, background: Background) -> Speech:
     )
     started.spoken.prerender(settings.voicemail.default_message)
     return started
+
+
+def configured_engine(settings: Settings) -> Engine:
+    """The engine of `[speech]`; nothing is loaded or contacted yet. Raises SpeechError."""
+    speech = settings.speech
+    return make_engine(
+        speech.engine,
+        voice=speech.voice,
+        url=speech.url,
+        key=speech.api_key.get_secret_value(),
+        model=speech.model,
+        timeout=speech.timeout,
+    )
 
 
 async def _start_cache(
