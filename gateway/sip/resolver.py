@@ -19,7 +19,7 @@ from gateway.sip.dns_memory import DnsMemory
 from gateway.sip.dns_records import Dns, DnsError, Kind
 from gateway.sip.flow import Flow
 from gateway.sip.hosts_file import HostsFile
-from gateway.sip.server_location import answers, servers, usual_server
+from gateway.sip.server_location import Server, answers, servers, usual_server
 from gateway.sip.uri import SipUri, UriError, parse_uri
 
 TIMEOUT = 2.0
@@ -125,13 +125,7 @@ class Resolver:
         else:
             places = await servers(target, self._memory, self._chance)
         found = await self._addresses([place.host for place in places[:MAX_SERVERS]])
-        # A TLS server must prove the name that was asked for, not what DNS makes of it (RFC 5922 §7.3).
-        name = target.host.lower().rstrip(".")
-        return [
-            Flow(place.transport, address, place.port, 0, name if place.transport == "tls" else "")
-            for place in places
-            for address in found[place.host]
-        ]
+        return [_flow(target, place, address) for place in places for address in found[place.host]]
 
     async def _addresses(self, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """The addresses of each name. Raises DnsError if that is all there is to say."""
@@ -188,12 +182,14 @@ def _routed(address: str) -> bool:
 @lru_cache(KNOWN_NAMES)
 def _stated(uri: str) -> Flow | None:
     target = _destination(uri)
-    host = (target.param("maddr") or target.host).lower().rstrip(".")
-    if not is_ip_literal(host):
-        return None
     place = usual_server(target)
-    name = target.host.lower().rstrip(".")
-    return Flow(place.transport, place.host, place.port, 0, name if place.transport == "tls" else "")
+    return _flow(target, place, place.host) if is_ip_literal(place.host) else None
+
+
+def _flow(target: SipUri, place: Server, address: str) -> Flow:
+    # A TLS server must prove the name that was asked for, not what DNS makes of it (RFC 5922 §7.3).
+    name = target.host.lower().rstrip(".") if place.transport == "tls" else ""
+    return Flow(place.transport, address, place.port, 0, name)
 
 
 @lru_cache(KNOWN_NAMES)

@@ -48,11 +48,7 @@ class Tally(Collector):
 
     def add(self, labels: Labels, count: float = 1) -> None:
         """Count; labels: their values, in the order of the names."""
-        counts = self.counts
-        if labels in counts:
-            counts[labels] += count
-        else:
-            counts[labels] = count
+        self.counts[labels] = self.counts.get(labels, 0) + count
 
     def describe(self) -> Iterator[Metric]:
         """The family without its series: the registry looks whether its name is taken."""
