@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
 from gateway.cli.api_client import ApiClient, ApiTarget, Refused, ask, ask_all, with_api
 from gateway.cli.errors import UsageError
 from gateway.cli.options import ConfigOption, GreetingOption, JsonOption, KeyOption, Recording, UrlOption
-from gateway.cli.output import complain, print_fields, print_json, print_table, say
+from gateway.cli.output import complain, print_list, print_one, say
 
 app = typer.Typer(help="Agents: list, get, add, update, remove.", no_args_is_help=True)
 
@@ -49,11 +50,8 @@ def list_agents(
 ) -> None:
     """List agents."""
     agents = ask_all(ApiTarget(config, url, key), "/agents")
-    if as_json:
-        print_json({"items": agents})
-        return
-    rows = ((each["id"], each["name"], _endpoints(each), each["numbers"]) for each in agents)
-    print_table(("id", "name", "endpoints", "numbers"), rows, caption=f"{len(agents)} agents")
+    columns = ("id", "name", "endpoints", "numbers")
+    print_list(agents, columns, _row, caption=f"{len(agents)} agents", as_json=as_json)
 
 
 @app.command("get")
@@ -65,7 +63,7 @@ def get_agent(
     as_json: JsonOption = False,
 ) -> None:
     """Show one agent."""
-    _show(ask(ApiTarget(config, url, key), "GET", f"/agents/{agent_id}"), as_json=as_json)
+    print_one(ask(ApiTarget(config, url, key), "GET", _path(agent_id)), _fields, as_json=as_json)
 
 
 @app.command("add")
@@ -96,7 +94,7 @@ def add_agent(
     body: dict[str, Any] = {field: value for field, value in fields.items() if value is not None}
     body["endpoints"] = _ranked(endpoint or [], _stream_fields(protocol, option, auth_token_stdin), region)
 
-    _show(ask(ApiTarget(config, url, key), "POST", "/agents", body), as_json=as_json)
+    print_one(ask(ApiTarget(config, url, key), "POST", "/agents", body), _fields, as_json=as_json)
 
 
 @app.command("update")
@@ -141,7 +139,8 @@ def update_agent(
     if not patch:
         raise UsageError("nothing to change: give --name, --endpoint, --voicemail-message or others")
 
-    _show(ask(ApiTarget(config, url, key), "PATCH", f"/agents/{agent_id}", patch), as_json=as_json)
+    changed = ask(ApiTarget(config, url, key), "PATCH", _path(agent_id), patch)
+    print_one(changed, _fields, as_json=as_json)
 
 
 @app.command("remove")
@@ -157,7 +156,7 @@ def remove_agent(
     """Delete an agent."""
 
     async def work(api: ApiClient) -> Any:
-        return await api.request("DELETE", f"/agents/{agent_id}", force="true" if force else None)
+        return await api.request("DELETE", _path(agent_id), force="true" if force else None)
 
     try:
         with_api(ApiTarget(config, url, key), work)
@@ -196,30 +195,31 @@ def _stream_fields(protocol: str | None, options: list[str] | None, token_stdin:
     return fields
 
 
+def _path(agent_id: str) -> str:
+    return f"/agents/{quote(agent_id, safe='')}"
+
+
+def _row(agent: dict[str, Any]) -> tuple[object, ...]:
+    return (agent["id"], agent["name"], _endpoints(agent), agent["numbers"])
+
+
 def _endpoints(agent: dict[str, Any]) -> str:
     return ", ".join(each["url"] for each in sorted(agent["endpoints"], key=lambda one: one["priority"]))
 
 
-def _show(agent: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        print_json(agent)
-        return
-    print_fields(
-        (
-            ("id", agent["id"]),
-            ("name", agent["name"]),
-            *(
-                (
-                    "endpoint",
-                    f"{each['url']} (priority {each['priority']}, weight {each['weight']}"
-                    f"{', region ' + each['region'] if each['region'] else ''})",
-                )
-                for each in agent["endpoints"]
-            ),
-            ("voicemail", agent["voicemail_message"]),
-            ("greeting", agent["voicemail_greeting"]),
-            ("recording", agent["recording"]),
-            ("numbers", agent["numbers"]),
-            ("updated", agent["updated_at"]),
-        )
+def _fields(agent: dict[str, Any]) -> tuple[tuple[str, object], ...]:
+    return (
+        ("id", agent["id"]),
+        ("name", agent["name"]),
+        *(("endpoint", _endpoint(each)) for each in agent["endpoints"]),
+        ("voicemail", agent["voicemail_message"]),
+        ("greeting", agent["voicemail_greeting"]),
+        ("recording", agent["recording"]),
+        ("numbers", agent["numbers"]),
+        ("updated", agent["updated_at"]),
     )
+
+
+def _endpoint(endpoint: dict[str, Any]) -> str:
+    place = f", region {endpoint['region']}" if endpoint["region"] else ""
+    return f"{endpoint['url']} (priority {endpoint['priority']}, weight {endpoint['weight']}{place})"

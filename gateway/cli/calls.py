@@ -10,7 +10,7 @@ import typer
 from gateway.cli.api_client import ApiClient, ApiTarget
 from gateway.cli.gateway_client import with_gateway
 from gateway.cli.options import ConfigOption, JsonOption, KeyOption, UrlOption
-from gateway.cli.output import print_fields, print_json, print_table, say
+from gateway.cli.output import print_list, print_one, say
 
 app = typer.Typer(help="Calls: list and search them, show one, hang one up.", no_args_is_help=True)
 
@@ -71,12 +71,10 @@ def list_calls(
         return await api.request("GET", "/calls", limit=limit, **wanted)
 
     page = with_gateway(ApiTarget(config, url, key), work)
-    if as_json:
-        print_json({"items": page["items"]})
-        return
+    items = page["items"][:limit]
     more = "; there are older ones: --limit shows more" if page.get("has_more") else ""
-    rows = [row(call_of(each)) for each in page["items"][:limit]]
-    print_table(COLUMNS, rows, caption=f"{len(rows)} calls{more}")
+    caption = f"{len(items)} calls{more}"
+    print_list(items, COLUMNS, lambda each: row(call_of(each)), caption=caption, as_json=as_json)
 
 
 @app.command("show")
@@ -97,10 +95,7 @@ def show_call(
         return await api.request("GET", f"/calls/{quote(await call_id(api, call), safe='')}")
 
     found = with_gateway(ApiTarget(config, url, key), work)
-    if as_json:
-        print_json(found)
-        return
-    print_fields(fields(call_of(found)))
+    print_one(found, lambda each: fields(call_of(each)), as_json=as_json)
 
 
 @app.command("hangup")

@@ -12,7 +12,7 @@ from gateway.cli.api_client import ApiClient, ApiTarget, Refused, ask, ask_all, 
 from gateway.cli.downloads import save_audio
 from gateway.cli.errors import UsageError
 from gateway.cli.options import ConfigOption, JsonOption, KeyOption, UrlOption
-from gateway.cli.output import complain, print_fields, print_json, print_table, say
+from gateway.cli.output import complain, print_list, print_one, say
 
 app = typer.Typer(help="Voicemail greetings: upload, list, get, download, delete.", no_args_is_help=True)
 
@@ -42,7 +42,7 @@ def upload_greeting(
     async def work(api: ApiClient) -> Any:
         return await api.upload("/greetings", data, content_type, name=name or file.stem)
 
-    _show(with_api(ApiTarget(config, url, key), work), as_json=as_json)
+    print_one(with_api(ApiTarget(config, url, key), work), _fields, as_json=as_json)
 
 
 @app.command("list")
@@ -51,14 +51,8 @@ def list_greetings(
 ) -> None:
     """List greetings."""
     greetings = ask_all(ApiTarget(config, url, key), "/greetings")
-    if as_json:
-        print_json({"items": greetings})
-        return
-    rows = (
-        (each["id"], each["name"], f"{each['duration_seconds']:.1f} s", each["created_at"])
-        for each in greetings
-    )
-    print_table(("id", "name", "length", "uploaded"), rows, caption=f"{len(greetings)} greetings")
+    columns = ("id", "name", "length", "uploaded")
+    print_list(greetings, columns, _row, caption=f"{len(greetings)} greetings", as_json=as_json)
 
 
 @app.command("get")
@@ -70,7 +64,7 @@ def get_greeting(
     as_json: JsonOption = False,
 ) -> None:
     """Show one greeting."""
-    _show(ask(ApiTarget(config, url, key), "GET", _path(greeting_id)), as_json=as_json)
+    print_one(ask(ApiTarget(config, url, key), "GET", _path(greeting_id)), _fields, as_json=as_json)
 
 
 @app.command("download")
@@ -126,16 +120,16 @@ def _path(greeting_id: str) -> str:
     return f"/greetings/{quote(greeting_id, safe='')}"
 
 
-def _show(greeting: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        print_json(greeting)
-        return
-    print_fields(
-        (
-            ("id", greeting["id"]),
-            ("name", greeting["name"]),
-            ("length", f"{greeting['duration_seconds']} s"),
-            ("size", f"{greeting['size_bytes']} bytes"),
-            ("uploaded", greeting["created_at"]),
-        )
+def _row(greeting: dict[str, Any]) -> tuple[object, ...]:
+    length = f"{greeting['duration_seconds']:.1f} s"
+    return (greeting["id"], greeting["name"], length, greeting["created_at"])
+
+
+def _fields(greeting: dict[str, Any]) -> tuple[tuple[str, object], ...]:
+    return (
+        ("id", greeting["id"]),
+        ("name", greeting["name"]),
+        ("length", f"{greeting['duration_seconds']} s"),
+        ("size", f"{greeting['size_bytes']} bytes"),
+        ("uploaded", greeting["created_at"]),
     )

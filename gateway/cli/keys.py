@@ -9,7 +9,7 @@ import typer
 
 from gateway.cli.api_client import ApiTarget, ask, ask_all
 from gateway.cli.options import ConfigOption, JsonOption, KeyOption, UrlOption
-from gateway.cli.output import print_json, print_table, say
+from gateway.cli.output import print_json, print_list, say
 
 app = typer.Typer(help="API keys: list, create, revoke.", no_args_is_help=True)
 
@@ -20,24 +20,8 @@ def list_keys(
 ) -> None:
     """List keys that are in force, without their secrets."""
     keys = ask_all(ApiTarget(config, url, key), "/api-keys")
-    if as_json:
-        print_json({"items": keys})
-        return
-    print_table(
-        ("id", "name", "begins with", "scopes", "created", "expires", "last used"),
-        (
-            (
-                each["id"],
-                each["name"],
-                each["prefix"],
-                " ".join(each["scopes"]),
-                each["created_at"],
-                each["expires_at"] or "never",
-                each["last_used_at"] or "never",
-            )
-            for each in keys
-        ),
-    )
+    columns = ("id", "name", "begins with", "scopes", "created", "expires", "last used")
+    print_list(keys, columns, _row, as_json=as_json)
 
 
 @app.command("create")
@@ -80,3 +64,15 @@ def revoke_key(
     """End a key, at once."""
     ask(ApiTarget(config, url, key), "DELETE", f"/api-keys/{key_id}")
     say(f"{key_id} is revoked.")
+
+
+def _row(key: dict[str, Any]) -> tuple[object, ...]:
+    return (
+        key["id"],
+        key["name"],
+        key["prefix"],
+        " ".join(key["scopes"]),
+        key["created_at"],
+        key["expires_at"] or "never",
+        key["last_used_at"] or "never",
+    )

@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway.cli.api_client import ApiTarget
 from gateway.cli.gateway_client import with_gateway
-from gateway.cli.output import print_json, print_table
+from gateway.cli.output import print_list
 
 OLD_SECONDS = 5.0
 """From which on the age of a node's routes is shown: they are looked at every second."""
@@ -19,11 +19,8 @@ def run(target: ApiTarget, *, as_json: bool) -> int:
     """Print them; 0 if none is gone, 1 if one is."""
     items = with_gateway(target, lambda api: api.request("GET", "/nodes"))["items"]
     gone = sum(each["state"] == "gone" for each in items)
-    if as_json:
-        print_json({"items": items})
-    else:
-        told = f"; {gone} gone without a goodbye" if gone else ""
-        print_table(COLUMNS, map(_row, items), caption=f"{len(items)} nodes{told}")
+    told = f"; {gone} gone without a goodbye" if gone else ""
+    print_list(items, COLUMNS, _row, caption=f"{len(items)} nodes{told}", as_json=as_json)
     return 1 if gone else 0
 
 

@@ -25,7 +25,7 @@ from gateway.cli.options import (
     Status,
     UrlOption,
 )
-from gateway.cli.output import complain, print_fields, print_json, print_table, say
+from gateway.cli.output import complain, print_json, print_one, print_table, say
 
 app = typer.Typer(help="Phone numbers: list, get, add, route, remove, import, export.", no_args_is_help=True)
 
@@ -124,7 +124,7 @@ def get_number(
         return shown, await api.request("GET", f"{path}/provisioning") if shown["purchased"] else None
 
     shown, provisioning = with_api(ApiTarget(config, url, key), work)
-    _show(shown, as_json=as_json)
+    print_one(shown, _fields, as_json=as_json)
     if provisioning is not None and not as_json:
         _show_provisioning(provisioning)
 
@@ -181,7 +181,8 @@ def add_number(
         "credential_id": credential,
     }
 
-    _show(ask(ApiTarget(config, url, key), "POST", "/phone-numbers", _given(body)), as_json=as_json)
+    registered = ask(ApiTarget(config, url, key), "POST", "/phone-numbers", _given(body))
+    print_one(registered, _fields, as_json=as_json)
 
 
 @app.command("route")
@@ -245,7 +246,7 @@ def route_number(
         path = f"/phone-numbers/{await api.number_id(number)}"
         return await api.request("PATCH", path, {"inbound_routing": None if off else patch})
 
-    _show(with_api(ApiTarget(config, url, key), work), as_json=as_json)
+    print_one(with_api(ApiTarget(config, url, key), work), _fields, as_json=as_json)
 
 
 @app.command("remove")
@@ -397,27 +398,22 @@ def _show_provisioning(provisioning: dict[str, Any]) -> None:
         say(f"  {provisioning['attempts']} attempts; the next at {provisioning['next_attempt_at']}")
 
 
-def _show(number: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        print_json(number)
-        return
+def _fields(number: dict[str, Any]) -> tuple[tuple[str, object], ...]:
     config = number["provider_config"] or {}
     routing = number["inbound_routing"] or {}
-    print_fields(
-        (
-            ("id", number["id"]),
-            ("number", number["phone_number"]),
-            ("name", number["friendly_name"]),
-            ("provider", number["provider"] + (", bought here" if number["purchased"] else "")),
-            ("status", _state(number)),
-            ("agent", number["agent_id"]),
-            ("calls go to", _route(number)),
-            ("voicemail", routing.get("voicemail_message")),
-            ("greeting", routing.get("voicemail_greeting")),
-            ("messages to", routing.get("voicemail_email")),
-            ("recording", routing.get("recording")),
-            ("trunk", config.get("trunk_address")),
-            ("integration", number["credential_id"]),
-            ("updated", number["updated_at"]),
-        )
+    return (
+        ("id", number["id"]),
+        ("number", number["phone_number"]),
+        ("name", number["friendly_name"]),
+        ("provider", number["provider"] + (", bought here" if number["purchased"] else "")),
+        ("status", _state(number)),
+        ("agent", number["agent_id"]),
+        ("calls go to", _route(number)),
+        ("voicemail", routing.get("voicemail_message")),
+        ("greeting", routing.get("voicemail_greeting")),
+        ("messages to", routing.get("voicemail_email")),
+        ("recording", routing.get("recording")),
+        ("trunk", config.get("trunk_address")),
+        ("integration", number["credential_id"]),
+        ("updated", number["updated_at"]),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -15,6 +15,29 @@ from rich.table import Table
 def print_json(value: Any) -> None:
     """A value as JSON, indented for reading."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def print_list(
+    items: Sequence[Any],
+    columns: Sequence[str],
+    row: Callable[[Any], Sequence[object]],
+    *,
+    caption: str = "",
+    as_json: bool,
+) -> None:
+    """Things of one kind: a row for each, or all of them as `{"items": […]}`."""
+    if as_json:
+        print_json({"items": items})
+    else:
+        print_table(columns, map(row, items), caption=caption)
+
+
+def print_one(thing: Any, fields: Callable[[Any], Iterable[tuple[str, object]]], *, as_json: bool) -> None:
+    """One thing: a line for each field that it has, or as JSON."""
+    if as_json:
+        print_json(thing)
+    else:
+        print_fields(fields(thing))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, caption: str = "") -> None:

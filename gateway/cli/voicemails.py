@@ -11,7 +11,7 @@ import typer
 from gateway.cli.api_client import ApiClient, ApiTarget, ask, ask_all, with_api
 from gateway.cli.downloads import save_audio
 from gateway.cli.options import ConfigOption, Delivery, JsonOption, KeyOption, UrlOption
-from gateway.cli.output import print_fields, print_json, print_table, say
+from gateway.cli.output import print_list, print_one, say
 
 app = typer.Typer(
     help="Voicemails: list, get, download, mark as heard, delete; their emails.", no_args_is_help=True
@@ -44,24 +44,9 @@ def list_voicemails(
 
     page = ask(ApiTarget(config, url, key), "GET", "/voicemails/cursor", limit=limit, **filters)
     items = page["items"]
-    if as_json:
-        print_json({"items": items})
-        return
-    rows = (
-        (
-            each["created_at"],
-            each["phone_number"],
-            each["from_number"] or "withheld",
-            f"{each['duration_seconds']:.0f} s",
-            _state(each),
-            each["id"],
-        )
-        for each in items
-    )
     more = "; there are older ones: --limit shows more" if page["has_more"] else ""
-    print_table(
-        ("when", "for", "from", "length", "state", "id"), rows, caption=f"{len(items)} messages{more}"
-    )
+    columns = ("when", "for", "from", "length", "state", "id")
+    print_list(items, columns, _row, caption=f"{len(items)} messages{more}", as_json=as_json)
 
 
 @app.command("get")
@@ -73,24 +58,7 @@ def get_voicemail(
     as_json: JsonOption = False,
 ) -> None:
     """Show one message."""
-    message = ask(ApiTarget(config, url, key), "GET", _path(voicemail_id))
-    if as_json:
-        print_json(message)
-        return
-    print_fields(
-        (
-            ("id", message["id"]),
-            ("when", message["created_at"]),
-            ("for", message["phone_number"]),
-            ("from", message["from_number"] or "withheld"),
-            ("length", f"{message['duration_seconds']} s"),
-            ("state", _state(message)),
-            ("missed by", message["agent_id"]),
-            ("said", message["transcript"] or message["transcription"]),
-            ("carrier", message["carrier"]),
-            ("call", message["call_id"]),
-        )
-    )
+    print_one(ask(ApiTarget(config, url, key), "GET", _path(voicemail_id)), _fields, as_json=as_json)
 
 
 @app.command("download")
@@ -143,23 +111,8 @@ def list_emails(
     emails = ask_all(
         ApiTarget(config, url, key), "/voicemail-emails", status=status.value if status else None
     )
-    if as_json:
-        print_json({"items": emails})
-        return
-    rows = (
-        (
-            each["created_at"],
-            each["voicemail_id"],
-            each["to"],
-            each["status"],
-            each["attempts"],
-            each["error"],
-            each["id"],
-        )
-        for each in emails
-    )
     columns = ("when", "message", "to", "status", "attempts", "last error", "id")
-    print_table(columns, rows, caption=f"{len(emails)} emails")
+    print_list(emails, columns, _email_row, caption=f"{len(emails)} emails", as_json=as_json)
 
 
 @app.command("resend")
@@ -181,6 +134,37 @@ def resend_email(
 
 def _path(voicemail_id: str) -> str:
     return f"/voicemails/{quote(voicemail_id, safe='')}"
+
+
+def _row(message: dict[str, Any]) -> tuple[object, ...]:
+    return (
+        message["created_at"],
+        message["phone_number"],
+        message["from_number"] or "withheld",
+        f"{message['duration_seconds']:.0f} s",
+        _state(message),
+        message["id"],
+    )
+
+
+def _email_row(email: dict[str, Any]) -> tuple[object, ...]:
+    fields = ("created_at", "voicemail_id", "to", "status", "attempts", "error", "id")
+    return tuple(email[field] for field in fields)
+
+
+def _fields(message: dict[str, Any]) -> tuple[tuple[str, object], ...]:
+    return (
+        ("id", message["id"]),
+        ("when", message["created_at"]),
+        ("for", message["phone_number"]),
+        ("from", message["from_number"] or "withheld"),
+        ("length", f"{message['duration_seconds']} s"),
+        ("state", _state(message)),
+        ("missed by", message["agent_id"]),
+        ("said", message["transcript"] or message["transcription"]),
+        ("carrier", message["carrier"]),
+        ("call", message["call_id"]),
+    )
 
 
 def _state(message: dict[str, Any]) -> str:

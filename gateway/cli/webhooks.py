@@ -10,7 +10,7 @@ import typer
 from gateway.cli.api_client import ApiClient, ApiTarget, ask, ask_all, with_api
 from gateway.cli.errors import UsageError
 from gateway.cli.options import ConfigOption, Delivery, JsonOption, KeyOption, Status, UrlOption
-from gateway.cli.output import print_fields, print_json, print_table, say
+from gateway.cli.output import print_list, print_one, say
 
 app = typer.Typer(
     help="Webhooks: list, get, add, update, remove, test; their deliveries.", no_args_is_help=True
@@ -28,13 +28,8 @@ def list_webhooks(
 ) -> None:
     """List webhooks."""
     hooks = ask_all(ApiTarget(config, url, key), "/webhooks")
-    if as_json:
-        print_json({"items": hooks})
-        return
-    rows = (
-        (each["id"], each["name"], each["url"], ", ".join(each["events"]), each["status"]) for each in hooks
-    )
-    print_table(("id", "name", "address", "events", "status"), rows, caption=f"{len(hooks)} webhooks")
+    columns = ("id", "name", "address", "events", "status")
+    print_list(hooks, columns, _row, caption=f"{len(hooks)} webhooks", as_json=as_json)
 
 
 @app.command("get")
@@ -46,7 +41,7 @@ def get_webhook(
     as_json: JsonOption = False,
 ) -> None:
     """Show one webhook."""
-    _show(ask(ApiTarget(config, url, key), "GET", _path(webhook_id)), as_json=as_json)
+    print_one(ask(ApiTarget(config, url, key), "GET", _path(webhook_id)), _fields, as_json=as_json)
 
 
 @app.command("add")
@@ -64,7 +59,8 @@ def add_webhook(
         raise UsageError("name what it hears of, as in --event call.ended --event voicemail.created")
     body = {"name": name, "url": address, "events": event}
 
-    _show(ask(ApiTarget(config, url, key), "POST", "/webhooks", body), as_json=as_json)
+    made = ask(ApiTarget(config, url, key), "POST", "/webhooks", body)
+    print_one(made, _fields, as_json=as_json)
 
 
 @app.command("update")
@@ -85,7 +81,8 @@ def update_webhook(
     if not patch:
         raise UsageError("nothing to change: give --name, --address, --event or --status")
 
-    _show(ask(ApiTarget(config, url, key), "PATCH", _path(webhook_id), patch), as_json=as_json)
+    changed = ask(ApiTarget(config, url, key), "PATCH", _path(webhook_id), patch)
+    print_one(changed, _fields, as_json=as_json)
 
 
 @app.command("remove")
@@ -125,15 +122,9 @@ def list_deliveries(
         f"{_path(webhook_id)}/deliveries",
         status=status.value if status else None,
     )
-    if as_json:
-        print_json({"items": deliveries})
-        return
-    rows = (
-        (each["created_at"], each["event"], each["status"], each["attempts"], each["error"], each["id"])
-        for each in deliveries
-    )
     columns = ("when", "event", "status", "attempts", "last error", "id")
-    print_table(columns, rows, caption=f"{len(deliveries)} deliveries")
+    caption = f"{len(deliveries)} deliveries"
+    print_list(deliveries, columns, _delivery_row, caption=caption, as_json=as_json)
 
 
 @app.command("redeliver")
@@ -167,18 +158,21 @@ def _path(webhook_id: str) -> str:
     return f"/webhooks/{quote(webhook_id, safe='')}"
 
 
-def _show(hook: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        print_json(hook)
-        return
-    print_fields(
-        (
-            ("id", hook["id"]),
-            ("name", hook["name"]),
-            ("address", hook["url"]),
-            ("events", ", ".join(hook["events"])),
-            ("status", hook["status"]),
-            ("secret", hook.get("secret")),
-            ("updated", hook["updated_at"]),
-        )
+def _row(hook: dict[str, Any]) -> tuple[object, ...]:
+    return (hook["id"], hook["name"], hook["url"], ", ".join(hook["events"]), hook["status"])
+
+
+def _delivery_row(delivery: dict[str, Any]) -> tuple[object, ...]:
+    return tuple(delivery[field] for field in ("created_at", "event", "status", "attempts", "error", "id"))
+
+
+def _fields(hook: dict[str, Any]) -> tuple[tuple[str, object], ...]:
+    return (
+        ("id", hook["id"]),
+        ("name", hook["name"]),
+        ("address", hook["url"]),
+        ("events", ", ".join(hook["events"])),
+        ("status", hook["status"]),
+        ("secret", hook.get("secret")),
+        ("updated", hook["updated_at"]),
     )
