@@ -7,7 +7,7 @@ they succeed or fail, some for seconds, some until documents are there.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from telnyx import AsyncTelnyx
@@ -22,7 +22,8 @@ from api.carriers.base import (
     Purchase,
 )
 from api.carriers.national import NANP, contains_pattern, country_of, national_number, on_keys
-from api.carriers.wiring import MAX_LISTED, Ask
+from api.carriers.telnyx_sdk import all_of
+from api.carriers.wiring import Ask
 
 FETCHED: Final = 100
 """Numbers asked for where Telnyx cannot be told all that is wanted, and some of them will not do."""
@@ -105,8 +106,10 @@ class TelnyxCarrier:
         """See the protocol."""
         orders = [
             each
-            for each in await self._listed(
-                self._client.number_orders.list(filter={"customer_reference": reference}, page_size=PAGE)
+            for each in await self._ask(
+                all_of(
+                    self._client.number_orders.list(filter={"customer_reference": reference}, page_size=PAGE)
+                )
             )
             if any(number.phone_number == phone_number for number in each.phone_numbers or ())
         ]
@@ -129,8 +132,8 @@ class TelnyxCarrier:
 
     async def _number(self, phone_number: str) -> Purchase:
         """The number of an order that succeeded."""
-        listed = await self._listed(
-            self._client.phone_numbers.list(filter={"phone_number": phone_number}, page_size=PAGE)
+        listed = await self._ask(
+            all_of(self._client.phone_numbers.list(filter={"phone_number": phone_number}, page_size=PAGE))
         )
         number = next((each for each in listed if each.phone_number == phone_number), None)
         if number is None:
@@ -148,18 +151,6 @@ class TelnyxCarrier:
             return False
         query = NumberQuery(country, contains=national_number(phone_number), limit=FETCHED)
         return any(each.phone_number == phone_number for each in await self.search(query))
-
-    async def _listed(self, pages: AsyncIterable[Any]) -> list[Any]:
-        async def collect() -> list[Any]:
-            found: list[Any] = []
-            async for each in pages:
-                found.append(each)
-                if len(found) >= MAX_LISTED:
-                    break
-            return found
-
-        listed: list[Any] = await self._ask(collect())
-        return listed
 
 
 def _longest_digits(contains: str) -> str:

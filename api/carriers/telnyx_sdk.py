@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import httpx
@@ -28,7 +28,7 @@ from api.carriers.base import (
     Throttled,
 )
 from api.carriers.patience import THROTTLED, pause, retry_after
-from api.carriers.wiring import CALL_SECONDS, TEMPORARY
+from api.carriers.wiring import CALL_SECONDS, MAX_LISTED, TEMPORARY
 
 Result = TypeVar("Result")
 
@@ -75,6 +75,16 @@ async def telnyx_client(api_key: str, url: str = "") -> AsyncIterator[telnyx.Asy
         api_key=api_key, base_url=base, max_retries=0, timeout=CALL_SECONDS, http_client=http
     ) as client:
         yield client
+
+
+async def all_of(pages: AsyncIterable[Any]) -> list[Any]:
+    """What a list has, page after page; MAX_LISTED at most."""
+    found: list[Any] = []
+    async for each in pages:
+        found.append(each)
+        if len(found) >= MAX_LISTED:
+            break
+    return found
 
 
 async def asked(call: Awaitable[Result]) -> Result:

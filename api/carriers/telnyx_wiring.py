@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Final, cast
@@ -26,7 +26,8 @@ from api.carriers.telnyx_plan import (
     same_place,
     unusable,
 )
-from api.carriers.wiring import MAX_LISTED, Ask, Change, Desired, Finding, Place, Told, Wired, carry_out
+from api.carriers.telnyx_sdk import all_of
+from api.carriers.wiring import Ask, Change, Desired, Finding, Place, Told, Wired, carry_out
 
 PAGE: Final = 100
 
@@ -106,13 +107,19 @@ class TelnyxWiring:
     async def look(self, desired: Desired) -> Found:
         """What is there. Raises CarrierError."""
         name = desired.place.name
-        connections = await self._listed(
-            self._client.fqdn_connections.list(filter={"connection_name": {"contains": name}}, page_size=PAGE)
+        connections = await self._ask(
+            all_of(
+                self._client.fqdn_connections.list(
+                    filter={"connection_name": {"contains": name}}, page_size=PAGE
+                )
+            )
         )
         mine = next((each for each in connections if each.connection_name == name), None)
-        credential = await self._listed(self._client.credential_connections.list(page_size=PAGE))
-        profiles = await self._listed(
-            self._client.outbound_voice_profiles.list(filter={"name": {"contains": name}}, page_size=PAGE)
+        credential = await self._ask(all_of(self._client.credential_connections.list(page_size=PAGE)))
+        profiles = await self._ask(
+            all_of(
+                self._client.outbound_voice_profiles.list(filter={"name": {"contains": name}}, page_size=PAGE)
+            )
         )
         own = next((each for each in profiles if each.name == name), None)
         attached = mine.outbound.outbound_voice_profile_id if mine and mine.outbound else None
@@ -131,8 +138,8 @@ class TelnyxWiring:
         """A connection with its destinations."""
         if found is None:
             return None
-        listed = await self._listed(
-            self._client.fqdns.list(filter={"connection_id": found.id}, page_size=PAGE)
+        listed = await self._ask(
+            all_of(self._client.fqdns.list(filter={"connection_id": found.id}, page_size=PAGE))
         )
         return Connection(
             found.id,
@@ -147,8 +154,8 @@ class TelnyxWiring:
         )
 
     async def _number(self, phone_number: str) -> Number | None:
-        found = await self._listed(
-            self._client.phone_numbers.list(filter={"phone_number": phone_number}, page_size=PAGE)
+        found = await self._ask(
+            all_of(self._client.phone_numbers.list(filter={"phone_number": phone_number}, page_size=PAGE))
         )
         same = (each for each in found if each.phone_number == phone_number)
         return next((Number(each.id, each.connection_id or None, each.status) for each in same), None)
@@ -195,9 +202,11 @@ class TelnyxWiring:
 
         made = await self._ask(create())
         for _ in range(LOOKS if made is None else 0):
-            listed = await self._listed(
-                self._client.fqdn_connections.list(
-                    filter={"connection_name": {"contains": name}}, page_size=PAGE
+            listed = await self._ask(
+                all_of(
+                    self._client.fqdn_connections.list(
+                        filter={"connection_name": {"contains": name}}, page_size=PAGE
+                    )
                 )
             )
             made = next((each for each in listed if each.connection_name == name), None)
@@ -213,18 +222,6 @@ class TelnyxWiring:
         if made is None or made.id is None:
             raise CarrierError("Telnyx made a destination without an id")
         return Fqdn(made.id, values["fqdn"], values["port"])
-
-    async def _listed(self, pages: AsyncIterable[Any]) -> list[Any]:
-        async def collect() -> list[Any]:
-            found: list[Any] = []
-            async for each in pages:
-                found.append(each)
-                if len(found) >= MAX_LISTED:
-                    break
-            return found
-
-        listed: list[Any] = await self._ask(collect())
-        return listed
 
 
 def _order(desired: Desired, fqdns: list[Fqdn]) -> InboundFqdnParam:
