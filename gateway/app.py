@@ -398,7 +398,7 @@ class Gateway:
                 dispatcher.take_up,
                 carriers=lambda name: next((each for each in self.carriers if each.name == name), None),
                 agents=lambda: self.replica.agents,
-                wall_clock=time.time,
+                wall_clock=self.continuity.clock,
             )
             self.continuity.adopt_with(adopter.adopt)
         return dispatcher

@@ -24,6 +24,8 @@ from typing import Any, Final, NamedTuple
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from routing.redis_clock import RedisClock
+
 RECORD_SECONDS: Final = 3600
 """After which what nobody has renewed or claimed is gone: its calls ended long ago."""
 
@@ -42,6 +44,7 @@ _BEAT: Final = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 redis.call('ZADD', KEYS[1], string.format('%.0f', now + ARGV[2]), ARGV[1])
+return clock
 """
 
 _LATE: Final = """
@@ -115,10 +118,14 @@ class KeptCalls:
         owner: who we are.
         lease: seconds for which we count as alive after each `beat`.
 
+    Attributes:
+        clock: Redis's, as of the last `beat`.
+
     """
 
     def __init__(self, redis: Redis, owner: str, lease: float) -> None:
         self.owner = owner
+        self.clock = RedisClock()
         self._redis: Any = redis
         self._lease = int(lease * 1000)
         self._own = _Keys(owner)
@@ -138,7 +145,8 @@ class KeptCalls:
             pipe.expire(own.calls, RECORD_SECONDS)
             pipe.expire(own.dialogs, RECORD_SECONDS)
             before = (await pipe.execute())[0]
-        await self._beat(keys=[OWNERS], args=[self.owner, self._lease])
+        seconds, microseconds = await self._beat(keys=[OWNERS], args=[self.owner, self._lease])
+        self.clock.heard(int(seconds) + int(microseconds) / 1e6)
         return before is not None
 
     async def write(self, kept: Sequence[Kept], gone: Sequence[Kept]) -> None:

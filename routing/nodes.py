@@ -12,7 +12,7 @@ somebody notices.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 import msgspec
@@ -45,7 +45,7 @@ for _, name in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', at(-ARGV[4]),
 end
 local up = redis.call('ZCOUNT', KEYS[1], '(' .. at(0), '+inf')
 local epoch, revision = unpack(redis.call('HMGET', KEYS[3], 'epoch', 'revision'))
-return {up, redis.call('ZCARD', KEYS[1]) - up, epoch or '', tonumber(revision or '0')}
+return {up, redis.call('ZCARD', KEYS[1]) - up, epoch or '', tonumber(revision or '0'), clock}
 """
 
 _LEAVE: Final = """
@@ -118,12 +118,14 @@ class Neighbours:
 
     up: nodes that live, itself among them; gone: those that ended without a goodbye, lately.
     epoch, revision: of the routes in Redis; the epoch is empty while they are not complete.
+    clock: Redis's, seconds since the epoch.
     """
 
     up: int
     gone: int
     epoch: str
     revision: int
+    clock: float = field(default=0.0, compare=False)
 
 
 class NodeRegistry:
@@ -143,10 +145,10 @@ class NodeRegistry:
     async def beat(self, name: str, words: NodeWords) -> Neighbours:
         """Say that a node lives."""
         lifetime, shown = (int(seconds * 1000) for seconds in (GONE_AFTER, SHOWN_GONE))
-        up, gone, epoch, revision = await self._beat(
+        up, gone, epoch, revision, clock = await self._beat(
             keys=[NODES, WORDS, META], args=[name, _encoder.encode(words), lifetime, shown]
         )
-        return Neighbours(up, gone, epoch.decode(), revision)
+        return Neighbours(up, gone, epoch.decode(), revision, int(clock[0]) + int(clock[1]) / 1e6)
 
     async def leave(self, name: str) -> None:
         """Say goodbye."""

@@ -653,6 +653,68 @@ ROUTING = Dashboard(
     ),
 )
 
+ORPHANED = "gateway_orphaned_calls_total"
+
+CONTINUITY = Dashboard(
+    "vg-continuity",
+    "voice-gateway: many nodes",
+    "Which calls would outlive their gateway, what became of those that did, and do the nodes agree?",
+    (
+        Panel(
+            "Calls that another gateway could take over",
+            "In Redis: with direct media and rtpengine they go on there, others are ended in order.",
+            (Query(f"gateway_continuity_calls{{{NODE}}}", "{{instance}}"),),
+            width=12,
+        ),
+        Panel(
+            "Calls whose state Redis does not have yet",
+            "Written within a second. If the gateway dies first, they are not taken over as they were.",
+            (Query(f"gateway_continuity_waiting{{{NODE}}}", "{{instance}}"),),
+            width=12,
+        ),
+        Panel(
+            "Calls that went on after their gateway died",
+            "In five minutes, by who took them over. Callers and agents did not notice.",
+            (
+                Query(
+                    f"sum by (instance) (increase({ORPHANED}{{result='adopted',{NODE}}}[5m]))",
+                    "{{instance}}",
+                ),
+            ),
+        ),
+        Panel(
+            "Calls that ended with their gateway",
+            "In five minutes. Ended: the audio died with it, both sides were told. Lost: nobody was.",
+            (
+                Query(
+                    f"sum by (result) (increase({ORPHANED}{{result!='adopted',{NODE}}}[5m]))",
+                    "{{result}}",
+                ),
+            ),
+        ),
+        Panel(
+            "Calls could not be kept",
+            "Writes that Redis did not take, a second. What happens meanwhile is lost if the gateway dies.",
+            (Query(rate("gateway_continuity_failures_total", by="instance"), "{{instance}}"),),
+            unit="cps",
+        ),
+        Panel(
+            "Since Redis heard that a gateway lives",
+            "Renewed every second. Beyond continuity.lease others take it for dead, and its calls over.",
+            (Query(f"gateway_continuity_lease_age_seconds{{{NODE}}}", "{{instance}}"),),
+            unit="s",
+            width=12,
+        ),
+        Panel(
+            "Clocks",
+            "How far each is ahead of Redis's. Calls go by Redis's; times in records do not.",
+            (Query(f"gateway_clock_ahead_seconds{{{NODE}}}", "{{instance}}"),),
+            unit="s",
+            width=12,
+        ),
+    ),
+)
+
 DASHBOARDS = {
     "overview.json": OVERVIEW,
     "carriers.json": CARRIERS,
@@ -660,6 +722,7 @@ DASHBOARDS = {
     "media.json": MEDIA,
     "sip.json": SIP,
     "routing.json": ROUTING,
+    "continuity.json": CONTINUITY,
 }
 
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}

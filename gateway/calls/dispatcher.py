@@ -218,7 +218,7 @@ class Dispatcher:
             clock=self._clock,
             loop=self._loop,
             continuity=self._continuity,
-            elapsed=max(0.0, self._wall_clock() - record.started_at),
+            elapsed=orphan.elapsed,
         )
         call.taken_up(orphan.rescued)
         self._begin(call, self._go_on(call, orphan))

@@ -23,6 +23,7 @@ class Orphan:
     carrier_headers, max_forwards, identity, rescued: see `Call`.
     agent: makes the destination that has the call; None if nobody can go on with it.
     role, cause: what its record says then.
+    elapsed: seconds since its INVITE.
     """
 
     caller: InboundLeg
@@ -37,3 +38,4 @@ class Orphan:
     agent: Callable[[Call], Awaitable[Destination]] | None
     role: str
     cause: str
+    elapsed: float

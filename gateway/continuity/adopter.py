@@ -53,7 +53,7 @@ class Adopter:
         trunk: how agents are reached.
         take_up: the dispatcher's.
         carriers: by name; agents: by id, as they are now.
-        wall_clock: seconds since the epoch.
+        wall_clock: seconds since the epoch, the same for all gateways.
         draw: a number between two others, at random.
 
     """
@@ -106,6 +106,7 @@ class Adopter:
                 connect,
                 (found.role if found is not None else kept.role) or "failed",
                 GATEWAY_DIED,
+                max(0.0, self._wall_clock() - (kept.began_at or kept.started_at)),
             )
         )
         if connect is None or agent is None:

@@ -36,7 +36,7 @@ class Keeper:
     Args:
         store: of all records.
         calls: those that are alive.
-        wall_clock: seconds since the epoch; clock: monotonic seconds.
+        wall_clock: seconds since the epoch, the same for all gateways; clock: monotonic seconds.
         on_failed: told each time that nothing could be written.
         on_error: told what went wrong, in words, the same thing once; empty when it is well again.
 
@@ -66,11 +66,22 @@ class Keeper:
         self._behind = False
         self._complaint = ""
         self._beat_at = self._renew_at = 0.0
+        self._heard_at = clock()
 
     @property
     def waiting(self) -> int:
         """Changes that are not written yet."""
         return len(self._changed) + len(self._gone)
+
+    @property
+    def kept(self) -> int:
+        """Calls whose state Redis has, or is just getting."""
+        return len(self._written)
+
+    @property
+    def lease_age(self) -> float:
+        """Seconds since Redis last heard that we live; since we began, if it never has."""
+        return self._clock() - self._heard_at
 
     # --- on the path of calls
 
@@ -152,7 +163,9 @@ class Keeper:
         return Kept(call.id, encode(found), dialogs)
 
     async def _beat(self) -> None:
+        asked_at = self._clock()
         lived = await self._store.beat()
+        self._heard_at = asked_at
         if self._alive and not lived:
             await self._after_absence()
         elif self._behind:

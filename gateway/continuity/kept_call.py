@@ -36,7 +36,7 @@ class KeptAgent(Struct, frozen=True, array_like=True):
     """The agent that has the call; see `gateway.destinations.base.Connection`.
 
     engine: None with direct media.
-    talked_at: when it took the call, in seconds since the epoch.
+    talked_at: when it took the call, in seconds since the epoch by Redis's clock.
     """
 
     role: str
@@ -57,6 +57,7 @@ class KeptCall(Struct, frozen=True, array_like=True):
     `shown` is it is `agent.answered`, and a leg's is what its peer has from us.
     destination, role: who has the call, also where that is no SIP agent.
     lives: its audio does not need the process that had it, and all is here to go on with it.
+    began_at: when its INVITE came, by Redis's clock; `started_at` is by its process's. 0: by an older one.
     """
 
     form: int
@@ -86,6 +87,7 @@ class KeptCall(Struct, frozen=True, array_like=True):
     shown: bytes
     lives: bool
     agent: KeptAgent | None
+    began_at: float = 0.0
 
     @property
     def dialogs(self) -> tuple[str, ...]:
@@ -113,7 +115,7 @@ def decode(record: bytes) -> KeptCall:
 def kept(call: Call, wall_time: float) -> KeptCall | None:
     """An answered call as it is now; None if there is nothing of it that another process could have.
 
-    wall_time: seconds since the epoch.
+    wall_time: seconds since the epoch, by Redis's clock.
     """
     if call.caller.ended:
         return None
@@ -151,6 +153,7 @@ def kept(call: Call, wall_time: float) -> KeptCall | None:
         _unless_same(audio.shown, connection.answered) if lives and connection is not None else b"",
         lives,
         None if connection is None else _agent(connection, wall_time, audio.theirs, described=lives),
+        wall_time - call.seconds,
     )
 
 

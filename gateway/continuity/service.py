@@ -60,11 +60,15 @@ class CallContinuity:
         self.keeper = Keeper(
             self._store,
             calls,
-            wall_clock=time.time,
+            wall_clock=self.clock,
             clock=time.monotonic,
             on_failed=metrics.continuity_failures.inc,
             on_error=_told,
         )
+
+    def clock(self) -> float:
+        """Seconds since the epoch as Redis counts them: what is kept is read by others, with other clocks."""
+        return self._store.clock.now()
 
     async def open(self) -> None:
         """Hold our lock, and learn who held one. Raises OSError."""
@@ -110,8 +114,11 @@ class CallContinuity:
         await asyncio.to_thread(self._lifelines.let_go)
 
     def refresh(self) -> None:
-        """Bring the gauge up to date; called at each scrape."""
-        self._metrics.continuity_waiting.set(self.keeper.waiting)
+        """Bring the gauges up to date; called at each scrape."""
+        keeper, metrics = self.keeper, self._metrics
+        metrics.continuity_calls.set(keeper.kept)
+        metrics.continuity_waiting.set(keeper.waiting)
+        metrics.continuity_lease_age.set(round(keeper.lease_age, 3))
 
     async def _bury(self, owner: str) -> None:
         await asyncio.to_thread(self._lifelines.bury, owner)

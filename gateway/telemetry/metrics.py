@@ -335,6 +335,16 @@ class Metrics:
         )
         for result in ORPHAN_RESULTS:
             self.orphaned_calls.labels(result)
+        self.continuity_calls = Gauge(
+            "gateway_continuity_calls",
+            "Calls of this gateway that another one could go on with, or end in order: Redis has them.",
+            registry=registry,
+        )
+        self.continuity_lease_age = Gauge(
+            "gateway_continuity_lease_age_seconds",
+            "Since Redis last heard that this process lives. Beyond continuity.lease others take its calls.",
+            registry=registry,
+        )
         self.continuity_waiting = Gauge(
             "gateway_continuity_waiting",
             "Calls whose latest state is not in Redis yet, for another gateway to go on with.",
@@ -393,6 +403,11 @@ class Metrics:
             "1 for what is wrong with Redis now: away, silent, slow, full, read_only, loading, refused (user"
             " or password), incomplete (a part of the cluster is down), empty (no routes), other.",
             ("kind",),
+            registry=registry,
+        )
+        self.clock_ahead = Gauge(
+            "gateway_clock_ahead_seconds",
+            "How far this gateway's clock is ahead of Redis's, as of the last heartbeat; negative: behind.",
             registry=registry,
         )
         self.nodes = Gauge(

@@ -22,6 +22,8 @@ SENSES: Final[dict[str, Sense]] = {
     "gateway_agent_cluster_calls": "max",
     "gateway_agent_endpoint_up": "max",
     "gateway_agent_places_alone": "max",
+    "gateway_clock_ahead_seconds": "max",
+    "gateway_continuity_lease_age_seconds": "max",
     "gateway_disk_free_bytes": "min",
     "gateway_disk_size_bytes": "max",
     "gateway_nodes": "max",

@@ -9,7 +9,7 @@ loadtests.fleet --measure`.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -28,6 +28,26 @@ with 7.0 on the machine of docs/scale.md, rounded up."""
 
 
 @dataclass(slots=True)
+class RegistryModel:
+    """When each node was heard last; the living are counted as they come and go, not anew at every beat."""
+
+    heard: dict[str, float] = field(default_factory=dict)
+    up: int = 0
+    _beats: deque[tuple[float, str]] = field(default_factory=deque)
+
+    def beat(self, name: str, now: float) -> tuple[int, int]:
+        """A node lives; how many others do, itself among them, and how many do not any more."""
+        while self._beats and now - self._beats[0][0] >= GONE_AFTER:
+            at, silent = self._beats.popleft()
+            self.up -= self.heard[silent] == at
+        before = self.heard.get(name)
+        self.up += before is None or now - before >= GONE_AFTER
+        self.heard[name] = now
+        self._beats.append((now, name))
+        return self.up, len(self.heard) - self.up
+
+
+@dataclass(slots=True)
 class RedisModel:
     """The server. One that a region cannot reach answers nobody there until the cut is over."""
 
@@ -36,10 +56,10 @@ class RedisModel:
     longest_wait: float = 0.0
     ledgers: dict[str, LedgerModel] = field(default_factory=dict)
     log: list[LoggedChange] = field(default_factory=list)
-    nodes: dict[str, float] = field(default_factory=dict)
+    registry: RegistryModel = field(default_factory=RegistryModel)
     records: dict[str, dict[str, bytes]] = field(default_factory=lambda: {"agent": {}, "number": {}})
     _free_at: float = 0.0
-    _news: list[asyncio.Future[None]] = field(default_factory=list)
+    _news: dict[asyncio.Future[None], None] = field(default_factory=dict)
 
     @property
     def now(self) -> float:
@@ -64,7 +84,7 @@ class RedisModel:
             else:
                 table[change.key] = change.value
             self.log.append(LoggedChange(len(self.log) + 1, f"m{len(self.log)}", change, self.now))
-        news, self._news = self._news, []
+        news, self._news = self._news, {}
         for each in news:
             if not each.done():
                 each.set_result(None)
@@ -72,12 +92,12 @@ class RedisModel:
     async def news(self, seconds: float) -> None:
         """Until something is written, or that long."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._news.append(future)
+        self._news[future] = None
         try:
             async with asyncio.timeout(seconds):
                 await future
         except TimeoutError:
-            self._news.remove(future)
+            self._news.pop(future, None)
 
     @property
     def places(self) -> int:
@@ -167,6 +187,5 @@ class RegistryOverWay:
     async def beat(self, name: str, words: NodeWords) -> Neighbours:
         await self._way.ask("beat", self._patience)
         redis = self._way.redis
-        redis.nodes[name] = redis.now
-        up = sum(1 for at in redis.nodes.values() if redis.now - at < GONE_AFTER)
-        return Neighbours(up, len(redis.nodes) - up, "epoch", len(redis.log))
+        up, gone = redis.registry.beat(name, redis.now)
+        return Neighbours(up, gone, "epoch", len(redis.log))

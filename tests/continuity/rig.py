@@ -113,8 +113,9 @@ class Rig:
             await end.peer.start()
         self.line()
 
-    async def node(self, name: str, host: str, dead: list[str] | None = None) -> Node:
-        node = Node(self.network, self.redis, self.directory, self.files, name, host, dead or [])
+    async def node(self, name: str, host: str, dead: list[str] | None = None, *, ahead: float = 0.0) -> Node:
+        """ahead: of all other clocks, seconds."""
+        node = Node(self.network, self.redis, self.directory, self.files, name, host, dead or [], ahead)
         await node.start()
         self.nodes.append(node)
         return node

@@ -49,6 +49,19 @@ async def test_another_node_waits_for_the_lease_and_a_little_longer(rig: Rig):
 
 
 @in_virtual_time
+async def test_no_clock_of_another_node_makes_a_call_older(rig: Rig):
+    await rig.first.kill()
+    wrong = await rig.node("wrong", FIRST, ahead=-7200.0)
+    await rig.call()
+    await wrong.kill()
+    await asyncio.sleep(CLAIMED)
+    assert rig.second.results == {"adopted": 1}
+    (call,) = rig.second.registry
+    assert CLAIMED - 1 < call.seconds < 60
+    assert call.talking
+
+
+@in_virtual_time
 async def test_when_redis_was_away_nobody_is_taken_for_dead(rig: Rig):
     await rig.call()
     rig.redis.away = True

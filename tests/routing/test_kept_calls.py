@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 import pytest
@@ -40,6 +41,7 @@ async def test_what_is_there_to_be_known_of_calls(redis, of):
 async def _a_call_is_kept_found_and_dropped(redis, first, second):
     assert not await first.beat()  # it is there for the first time
     assert await first.beat()
+    assert abs(first.clock.now() - time.time()) < 60  # the same machine's
     await first.write([kept(1), kept(2)], [])
     owners = ["nobody#0", "node:5060#a"]
     assert await second.find("caller-1@host", owners) == ("node:5060#a", "call-1")

@@ -105,6 +105,7 @@ class Node:
         name: str,
         host: str,
         dead: list[str],
+        ahead: float = 0.0,
     ) -> None:
         self.loop = network.loop
         self.name, self.host = name, host
@@ -120,6 +121,7 @@ class Node:
         self.health = EndpointHealth(self.loop.time, random.Random(1))
         self.ports = SimulatedPorts(host, 100, self.loop.time, lambda host, since: self.loop.time())
         self._redis, self._dead = redis, dead
+        self._ahead = ahead
         self._files = files
         self._directory = directory
         self._network = network
@@ -162,7 +164,7 @@ class Node:
             default_voicemail="Nobody is here.",
             continuity=self.keeper,
             clock=clock,
-            wall_clock=clock,
+            wall_clock=lambda: clock() + self._ahead,
             new_id=lambda: f"{self.owner}-{next(ids)}",
         )
         adopter = Adopter(

@@ -13,6 +13,7 @@ import pytest
 from api import calls_service
 from api.call_history import CallHistory
 from api.calls_service import CallsService
+from api.identifiers import timestamp
 from api.metrics import ApiMetrics
 from api.store.database import Database
 from api.store.tables import CallLegRow, CallRow
@@ -260,8 +261,20 @@ async def test_old_calls_go_by_count_and_by_age(store: Store) -> None:
         assert await database.read(left) == (10, 20)  # they are of a time to come
         old = made(50, started_at="2020-01-01T00:00:00.000Z")
         await database.write(lambda tx: CallHistory().keep(tx, [old]))
+        assert await database.read(left) == (11, 22)
         await database.write(CallHistory(days=1).forget_old)
-        assert await database.read(left) == (0, 0)
+        assert await database.read(left) == (10, 20)
+
+
+async def test_a_gateway_whose_clock_is_wrong_takes_only_its_own_calls_from_the_history(store: Store) -> None:
+    now = timestamp()
+    async with store.opened() as database:
+        calls = [made(number, started_at=now) for number in range(4)]
+        calls.insert(2, made(9, started_at="1970-01-01T00:00:03.000Z"))
+        await database.write(lambda tx: CallHistory().keep(tx, calls))
+        await database.write(CallHistory(days=30).forget_old)
+        kept = await database.read(lambda session: [row.id for row in session.query(CallRow)])
+        assert sorted(kept) == ["c0", "c1", "c2", "c3"]
 
 
 async def test_a_call_is_found_the_moment_it_is_over(tmp_path: Path, gateway: Gateway) -> None:
