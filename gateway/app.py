@@ -59,6 +59,7 @@ from gateway.destinations.waiting_sound import WaitingSounds
 from gateway.faults import StartError
 from gateway.garbage import collect_in_quiet, settle
 from gateway.node import GatewayNode, node_name
+from gateway.passed_sockets import Held, of_web
 from gateway.recordings_place import local_directory
 from gateway.redis_access import redis_place
 from gateway.registrations import Registrations
@@ -106,11 +107,17 @@ log = structlog.get_logger("gateway")
 class Gateway:
     """Everything that takes calls, started and stopped in order."""
 
-    def __init__(self, settings: Settings, seat: Seat | None = None) -> None:
-        """seat: among the workers of one machine; None for a gateway that is one process."""
+    def __init__(self, settings: Settings, seat: Seat | None = None, held: Held | None = None) -> None:
+        """seat: among the workers of one machine; None for a gateway that is one process.
+
+        held: sockets that were passed to us.
+        """
         self.settings = settings
         self.seat = seat
+        self._held = held or {}
         self.metrics = Metrics()
+        if seat is None:
+            self.metrics.passed_sockets.set(len(self._held))
         self.limits = AdmissionLimits(
             settings.admission.max_active_calls, draining=seat is not None and seat.order.draining
         )
@@ -239,6 +246,8 @@ class Gateway:
                 self.certificates.tls,
                 () if self.seat is None else self.seat.shared,
                 None if self._post is None else self._post.lend,
+                self._held,
+                counts_lost=self.seat is None or self.seat.first,
             ),
         )
         self.registrations = (
@@ -305,7 +314,7 @@ class Gateway:
             )
         await service.install(app)
         await self._install_console(app, service)
-        return WebServer(app, *web_address(self.settings.web.listen))
+        return WebServer(app, *web_address(self.settings.web.listen), held=of_web(self._held, self.settings))
 
     def _make_private_web(self, seat: Seat) -> PrivateServer:
         app = make_worker_app(self, slot=seat.slot, retire=self.retire, retired=lambda: self.retired)
@@ -613,8 +622,12 @@ async def running(settings: Settings) -> AsyncIterator[Gateway]:
         await gateway.stop()
 
 
-async def serve(settings: Settings, on_ready: Callable[[Gateway], None] = lambda gateway: None) -> None:
-    """Run until SIGTERM or SIGINT; a second one stops at once. SIGHUP reloads.
+async def serve(
+    settings: Settings,
+    on_ready: Callable[[Gateway], None] = lambda gateway: None,
+    held: Held | None = None,
+) -> None:
+    """Run until SIGTERM or SIGINT; a second one stops at once. SIGHUP reloads. held: as `Gateway` has it.
 
     Raises:
         StartError: see `Gateway.start`.
@@ -622,7 +635,7 @@ async def serve(settings: Settings, on_ready: Callable[[Gateway], None] = lambda
     """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    gateway = Gateway(settings)
+    gateway = Gateway(settings, held=held)
     reloads: set[asyncio.Task[None]] = set()
     drain: asyncio.Task[None] | None = None
 

@@ -14,7 +14,7 @@ import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import (
     BaseModel,
@@ -1118,6 +1118,21 @@ def _check_storage(storage: Storage) -> None:
         raise ConfigError(f"storage.url: {error}") from None
     if bool(storage.access_key_id) != bool(storage.secret_access_key.get_secret_value()):
         raise ConfigError("storage.access_key_id: write both it and storage.secret_access_key, or neither")
+
+
+class ListenVariables(NamedTuple):
+    """What a service manager says of sockets that it passes (sd_listen_fds(3)): for whom, how many, names."""
+
+    pid: str
+    fds: str
+    fdnames: str
+
+
+def take_listen_variables() -> ListenVariables:
+    """Take them out of the environment: no process that is started from here is meant by them."""
+    return ListenVariables(
+        *(os.environ.pop(name, "") for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"))
+    )
 
 
 def keys() -> dict[str, type[Section]]:

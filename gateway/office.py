@@ -15,7 +15,6 @@ import contextlib
 import errno
 import os
 import signal
-import socket
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -34,14 +33,15 @@ from gateway.composition.private_redis import start_private_redis
 from gateway.composition.start_failures import start_error
 from gateway.config import Settings
 from gateway.faults import StartError, file_fault
+from gateway.listening import carrier_places, try_to_bind
 from gateway.node import node_name
 from gateway.office_desk import OfficeDesk, OfficeNode
 from gateway.office_metrics import OfficeMetrics
 from gateway.office_web import Hello, make_office_app
+from gateway.passed_sockets import Held, of_web
 from gateway.redis_access import redis_place
 from gateway.route_sources import RouteSources
-from gateway.sip.addresses import AddressError, parse_address
-from gateway.sip.network import Address
+from gateway.sip.addresses import AddressError
 from gateway.telemetry.loop_lag import LoopLagMonitor
 from gateway.telemetry.metrics import Metrics
 from gateway.web import twilio_calls
@@ -79,12 +79,17 @@ class Office:
         settings: of all.
         claimed: the workers' slots.
         nursery: forks them.
+        held: sockets that were passed to us.
 
     """
 
-    def __init__(self, settings: Settings, claimed: Claim, nursery: Nursery) -> None:
+    def __init__(
+        self, settings: Settings, claimed: Claim, nursery: Nursery, held: Held | None = None
+    ) -> None:
         self.settings = settings
+        self._held = held or {}
         self.metrics = Metrics()
+        self.metrics.passed_sockets.set(len(self._held))
         self.name = node_name(settings)
         self.states: dict[int, State] = {}
         self.retired = False
@@ -188,7 +193,7 @@ class Office:
         await service.install(app)
         self._forward_twilio_calls(app)
         await self._install_console(app, service)
-        self.web = WebServer(app, *web_address(settings.web.listen))
+        self.web = WebServer(app, *web_address(settings.web.listen), held=of_web(self._held, settings))
         await self.web.start()
         stack.push_async_callback(self.web.stop)
         told = self._calls.put if self._calls is not None else None
@@ -381,7 +386,7 @@ class Office:
         app.router.add_post(twilio_calls.PATH, serve)
 
 
-def claim_slots(settings: Settings) -> Claim:
+def claim_slots(settings: Settings, held: Held | None = None) -> Claim:
     """Take the workers' slots, and see that nothing is in their way. Blocks. Raises StartError."""
     try:
         claimed = claim(run_directory(settings.data.dir), settings.workers.count)
@@ -389,7 +394,7 @@ def claim_slots(settings: Settings) -> Claim:
         raise StartError(str(error)) from None
     except OSError as error:
         raise StartError(file_fault(error)) from None
-    if not claimed.others:
+    if not (claimed.others or held):
         _check_ports(settings)
     return claimed
 
@@ -400,40 +405,22 @@ def _check_ports(settings: Settings) -> None:
     Sharing a port is allowed to every process of the same user: a stranger among them would be given a part
     of the calls, and nobody would know.
     """
-    for key, texts in (("sip.listen", settings.sip.listen), ("sip.tls_listen", _tls_listen(settings))):
-        for text in texts:
-            try:
-                address = parse_address(text)
-            except AddressError as error:
-                raise StartError(f"{key}: {error}") from None
-            for kind in () if key == "sip.tls_listen" else (socket.SOCK_DGRAM,):
-                _check_port(key, text, address, kind)
-            _check_port(key, text, address, socket.SOCK_STREAM)
-
-
-def _tls_listen(settings: Settings) -> Sequence[str]:
-    return settings.sip.tls_listen if settings.sip.tls_certificate is not None else ()
-
-
-def _check_port(key: str, text: str, address: Address, kind: socket.SocketKind) -> None:
-    if not address[1]:
-        raise StartError(f"{key}: {text}: workers share a port, so it must be told: write one")
-    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-    with socket.socket(family, kind) as sock:
-        if kind == socket.SOCK_STREAM:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    for place in carrier_places(settings):
         try:
-            sock.bind(address)
+            if not place.address[1]:
+                raise StartError(
+                    f"{place.key}: {place.text}: workers share a port, so it must be told: write one"
+                )
+            try_to_bind(place)
+        except AddressError as error:
+            raise StartError(f"{place.key}: {error}") from None
         except OSError as error:
-            name = "UDP" if kind == socket.SOCK_DGRAM else "TCP"
             fault = (
                 "is taken by another program"
                 if error.errno == errno.EADDRINUSE
                 else f"cannot be opened: {error.strerror}"
             )
-            raise StartError(f"{key}: {name} {text} {fault}") from None
+            raise StartError(f"{place} {fault}") from None
 
 
 async def serve(office: Office, on_ready: Callable[[Office], None] = lambda office: None) -> None:

@@ -15,6 +15,7 @@ import uvloop
 from gateway.app import Gateway
 from gateway.config import Settings
 from gateway.faults import StartError
+from gateway.passed_sockets import Held
 from gateway.telemetry import logs
 from gateway.worker_seat import Seat, decode_order, seat, settings_of
 from gateway.workers.nursery import Work
@@ -25,8 +26,8 @@ ORPHAN_SECONDS: Final = 30.0
 log = structlog.get_logger("worker")
 
 
-def make_work(settings: Settings) -> Work:
-    """What each worker does; settings: the gateway's, which it has from before the fork."""
+def make_work(settings: Settings, held: Held | None = None) -> Work:
+    """What each worker does; settings, held: the gateway's, which it has from before the fork."""
 
     def work(words: bytes, lifeline: int) -> int:
         order = decode_order(words)
@@ -35,7 +36,7 @@ def make_work(settings: Settings) -> Work:
         writer = logs.configure(own.logs.level, own.logs.format, mask=own.logs.mask_personal_data)
         structlog.contextvars.bind_contextvars(worker=order.slot)
         try:
-            uvloop.run(_serve(own, place, lifeline))
+            uvloop.run(_serve(own, place, held, lifeline))
         except StartError as error:
             sys.stderr.write(f"voice-gateway: worker {order.slot}: {error}\n")
             return 1
@@ -46,10 +47,10 @@ def make_work(settings: Settings) -> Work:
     return work
 
 
-async def _serve(settings: Settings, place: Seat, lifeline: int) -> None:
+async def _serve(settings: Settings, place: Seat, held: Held | None, lifeline: int) -> None:
     """Run until SIGTERM, until another version has new calls, or until the office is gone for long."""
     loop = asyncio.get_running_loop()
-    gateway = Gateway(settings, place)
+    gateway = Gateway(settings, place, held)
     stop, told, at_once = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     def asked() -> None:

@@ -6,7 +6,6 @@ import asyncio
 import errno
 import secrets
 import shutil
-import socket
 import ssl
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -31,12 +30,13 @@ from gateway.destinations import stream_probe
 from gateway.destinations.prober import SILENT, UNREACHABLE, fault_of
 from gateway.destinations.stream_trunk import TrustError, trust
 from gateway.faults import file_fault
+from gateway.listening import Place, agent_places, carrier_places, try_to_bind, web_place
 from gateway.media.rtpengine import EngineAddress, EngineUnavailable, RtpEngine
 from gateway.media.sound_file import SoundFileError, load_sound
 from gateway.nat.discovery import DiscoveryError, discover
 from gateway.recordings_place import open_store
 from gateway.redis_access import redis_place
-from gateway.sip.addresses import AddressError, parse_address
+from gateway.sip.addresses import AddressError
 from gateway.sip.dns_client import DnsClient
 from gateway.sip.endpoint import SipEndpoint
 from gateway.sip.registration import Registration
@@ -178,35 +178,24 @@ async def _data_directory(settings: Settings) -> list[Finding]:
 
 
 async def _ports(settings: Settings) -> list[Finding]:
-    wanted = [("sip.listen", text, kind) for text in settings.sip.listen for kind in ("udp", "tcp")]
-    wanted += [
-        ("sip.agent_listen", text, kind) for text in settings.sip.agent_listen for kind in ("udp", "tcp")
-    ]
-    if settings.sip.tls_certificate is not None:
-        wanted += [("sip.tls_listen", text, "tcp") for text in settings.sip.tls_listen]
-        wanted += [("sip.agent_tls_listen", text, "tcp") for text in settings.sip.agent_tls_listen]
-    media = f"[{settings.media.bind}]:0" if ":" in settings.media.bind else f"{settings.media.bind}:0"
-    wanted += [("web.listen", settings.web.listen, "tcp"), ("media.bind", media, "udp")]
-    return [_port(key, text, kind) for key, text, kind in wanted]
+    bind = settings.media.bind
+    media = Place("media.bind", f"[{bind}]:0" if ":" in bind else f"{bind}:0", "udp")
+    places = (*carrier_places(settings), *agent_places(settings), web_place(settings), media)
+    return [_port(place) for place in places]
 
 
-def _port(key: str, text: str, kind: str) -> Finding:
+def _port(place: Place) -> Finding:
+    key, told = place.key, f"{place.text}/{place.kind}"
     try:
-        host, port = parse_address(text)
+        try_to_bind(place)
     except AddressError as error:
         return Finding(key, False, str(error), f"write {key} as host:port")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM) as probe:
-        if kind == "tcp":
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            fix = f"stop what listens there (a running gateway?), or change {key}"
-            if error.errno == errno.EADDRNOTAVAIL:
-                fix = f"set {key} to an address that this machine has"
-            return Finding(key, False, f"{text}/{kind}: {error.strerror}", fix)
-    return Finding(key, True, f"{text}/{kind} can be used")
+    except OSError as error:
+        fix = f"stop what listens there (a running gateway?), or change {key}"
+        if error.errno == errno.EADDRNOTAVAIL:
+            fix = f"set {key} to an address that this machine has"
+        return Finding(key, False, f"{told}: {error.strerror}", fix)
+    return Finding(key, True, f"{told} can be used")
 
 
 async def _certificate(settings: Settings) -> list[Finding]:

@@ -15,9 +15,10 @@ from pydantic import SecretStr
 
 from gateway import app
 from gateway.cli.first_key import FIRST_KEY
-from gateway.config import Settings, shares_ports
+from gateway.config import Settings, shares_ports, take_listen_variables
 from gateway.demo.agent import DemoAgent
 from gateway.faults import StartError, file_fault
+from gateway.passed_sockets import Held, held_sockets
 from gateway.sip.addresses import AddressError, parse_address
 from gateway.sip.listeners import ListenError
 from gateway.speech.errors import SpeechError
@@ -51,28 +52,29 @@ def run(settings: Settings, *, demo: bool) -> None:
     """Run until told to stop. Raises StartError."""
     if demo:
         settings = _with_demo_key(settings)
+    held = held_sockets(settings, take_listen_variables())
     if shares_ports(settings):
-        _run_office(settings, demo=demo)
+        _run_office(settings, held, demo=demo)
         return
     writer = logs.configure(settings.logs.level, settings.logs.format, mask=settings.logs.mask_personal_data)
     try:
-        uvloop.run(_serve_demo(settings) if demo else _serve_alone(settings))
+        uvloop.run(_serve_demo(settings, held) if demo else _serve_alone(settings, held))
     finally:
         writer.close()
 
 
-def _run_office(settings: Settings, *, demo: bool) -> None:
+def _run_office(settings: Settings, held: Held, *, demo: bool) -> None:
     """Run an office with its workers. Raises StartError."""
     from gateway import office
     from gateway.worker import make_work
     from gateway.workers.nursery import Nursery
 
-    claimed = office.claim_slots(settings)
-    nursery = Nursery(make_work(settings))  # before there are threads: the log's writer is one
+    claimed = office.claim_slots(settings, held)
+    nursery = Nursery(make_work(settings, held))  # before there are threads: the log's writer is one
     writer = logs.configure(settings.logs.level, settings.logs.format, mask=settings.logs.mask_personal_data)
 
     async def serve() -> None:
-        leader = office.Office(settings, claimed, nursery)
+        leader = office.Office(settings, claimed, nursery, held)
         if not demo:
             await office.serve(leader, lambda led: _show_first_key(led.api, led.web.address))
             return
@@ -87,16 +89,17 @@ def _run_office(settings: Settings, *, demo: bool) -> None:
         writer.close()
 
 
-async def _serve_alone(settings: Settings) -> None:
-    await app.serve(settings, lambda gateway: _show_first_key(gateway.api, gateway.web.address))
+async def _serve_alone(settings: Settings, held: Held) -> None:
+    await app.serve(settings, lambda gateway: _show_first_key(gateway.api, gateway.web.address), held)
 
 
-async def _serve_demo(settings: Settings) -> None:
+async def _serve_demo(settings: Settings, held: Held) -> None:
     key = settings.api.bootstrap_key.get_secret_value()
     async with _demo_agent(settings):
         await app.serve(
             settings,
             lambda gateway: _say_what_to_dial(gateway.sip.carrier_addresses[0], gateway.web.address, key),
+            held,
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from gateway.sip.addresses import KNOWN_HOSTS
 from gateway.sip.network import Address, Receiver, Transport
@@ -27,6 +27,9 @@ class SocketNetwork:
         tls: what TLS is spoken with; None where it is not.
         shared: addresses that other processes of ours listen on as well.
         lend: sends through a connection which one of them holds, by the flow that came with its message.
+        held: sockets that are bound already, by ``"udp"`` or ``"tcp"`` and address; other processes of ours
+            may read them, too, and they outlive this one.
+        counts_lost: whether this is the process that counts what the kernel had no room for in those.
 
     """
 
@@ -36,7 +39,12 @@ class SocketNetwork:
         tls: Tls | None = None,
         shared: Collection[Address] = (),
         lend: Lend | None = None,
+        held: Mapping[tuple[str, Address], socket.socket] | None = None,
+        *,
+        counts_lost: bool = True,
     ) -> None:
+        self._held = held or {}
+        self._counts_lost = counts_lost
         self._stream_limits = stream_limits or StreamLimits()
         self._tls = tls
         self._shared = frozenset(shared)
@@ -46,16 +54,26 @@ class SocketNetwork:
     async def open(self, transport: str, address: Address, channel: int, receiver: Receiver) -> Transport:
         """Open a listener; see `gateway.sip.network.Network.open`."""
         shared = address in self._shared
+        held = self._held.get(("udp" if transport == "udp" else "tcp", address))
         if transport == "udp":
-            return UdpTransport(address, channel, receiver, shared=shared)
+            return UdpTransport(
+                address, channel, receiver, shared=shared, held=held, counts_lost=self._counts_lost
+            )
         streams: StreamTransport | None = None
         if transport == "tcp":
             streams = StreamTransport(
-                address, channel, receiver, self._stream_limits, shared=shared, lend=self._lend
+                address, channel, receiver, self._stream_limits, shared=shared, lend=self._lend, held=held
             )
         elif transport == "tls" and self._tls is not None:
             streams = TlsTransport(
-                address, channel, receiver, self._stream_limits, self._tls, shared=shared, lend=self._lend
+                address,
+                channel,
+                receiver,
+                self._stream_limits,
+                self._tls,
+                shared=shared,
+                lend=self._lend,
+                held=held,
             )
         if streams is not None:
             await streams.listen()

@@ -67,6 +67,7 @@ class StreamTransport:
         "_by_peer",
         "_channel",
         "_closed",
+        "_held",
         "_last_number",
         "_lend",
         "_limits",
@@ -89,8 +90,13 @@ class StreamTransport:
         *,
         shared: bool = False,
         lend: Lend | None = None,
+        held: socket.socket | None = None,
     ) -> None:
-        """lend: sends through a connection that another process holds; see `SocketNetwork`."""
+        """Take what `SocketNetwork` has been given.
+
+        lend: sends through a connection that another process holds.
+        held: the listening socket, if it is there already.
+        """
         self._loop = asyncio.get_running_loop()
         self._address = address
         self._channel = channel
@@ -98,6 +104,7 @@ class StreamTransport:
         self._limits = limits
         self._shared = shared
         self._lend = lend
+        self._held = held
         self._closed = False
         self._server: asyncio.Server | None = None
         self._last_number = 0
@@ -115,10 +122,16 @@ class StreamTransport:
             OSError: the port is taken, the host is not ours, …
 
         """
-        sock = bound_socket(self._address, shared=self._shared)
+        sock = self._bound()
         name = sock.getsockname()
         self._address = (name[0], name[1])
         self._server = await self._loop.create_server(self._make_accepted, sock=sock, backlog=BACKLOG)
+
+    def _bound(self) -> socket.socket:
+        if self._held is None:
+            return bound_socket(self._address, shared=self._shared)
+        self._held.setblocking(False)
+        return self._held
 
     @property
     def address(self) -> Address:

@@ -19,7 +19,7 @@ from gateway.sip.ingress import UNKNOWN_SOURCE
 from gateway.sip.network import Address, Receiver
 from gateway.sip.peer_identity import certificate_names
 from gateway.sip.tls import Tls, fault_of
-from gateway.sip.transport_stream import BACKLOG, Lend, StreamLimits, StreamTransport, bound_socket
+from gateway.sip.transport_stream import BACKLOG, Lend, StreamLimits, StreamTransport
 
 ACCEPTS_A_WAKEUP: Final = 16
 """Connections taken from the kernel before others get their turn."""
@@ -51,8 +51,9 @@ class TlsTransport(StreamTransport):
         *,
         shared: bool = False,
         lend: Lend | None = None,
+        held: socket.socket | None = None,
     ) -> None:
-        super().__init__(address, channel, receiver, limits, shared=shared, lend=lend)
+        super().__init__(address, channel, receiver, limits, shared=shared, lend=lend, held=held)
         self._tls = tls
         self._gate = HandshakeGate(self._loop.time)
         self._greeting: set[asyncio.Task[None]] = set()
@@ -61,7 +62,7 @@ class TlsTransport(StreamTransport):
 
     async def listen(self) -> None:
         """See `StreamTransport.listen`."""
-        self._port = bound_socket(self._address, shared=self._shared)
+        self._port = self._bound()
         name = self._port.getsockname()
         self._address = (name[0], name[1])
         if self._tls.server is not None:

@@ -49,6 +49,7 @@ class UdpTransport:
         "_address",
         "_channel",
         "_closed",
+        "_counts_lost",
         "_loop",
         "_queue",
         "_readiness",
@@ -59,18 +60,30 @@ class UdpTransport:
         "_socket",
     )
 
-    def __init__(self, address: Address, channel: int, receiver: Receiver, *, shared: bool = False) -> None:
+    def __init__(
+        self,
+        address: Address,
+        channel: int,
+        receiver: Receiver,
+        *,
+        shared: bool = False,
+        held: socket.socket | None = None,
+        counts_lost: bool = True,
+    ) -> None:
         """Bind and start to receive; call inside the running event loop.
 
         shared: other processes of ours bind the same port, and the kernel spreads peers over them.
+        held: the socket, if it is bound already. What waits in it when this is closed is for whoever reads it
+            next, so that there is nothing to be saved. counts_lost: see `gateway.sip.transport`.
 
         Raises:
             OSError: the port is taken, the host is not ours, …
 
         """
         self._loop = asyncio.get_running_loop()
-        self._shared = shared
-        self._socket = _bound(address, shared=shared)
+        self._shared = shared and held is None
+        self._counts_lost = counts_lost or held is None
+        self._socket = _bound(address, shared=shared) if held is None else _prepared(held)
         self._sendto = self._socket.sendto
         name = self._socket.getsockname()
         self._address: Address = (name[0], name[1])
@@ -96,7 +109,7 @@ class UdpTransport:
 
     def lost(self) -> int:
         """Datagrams that the kernel dropped since the last question."""
-        return 0 if self._closed else self._receive_queue.lost()
+        return self._receive_queue.lost() if self._counts_lost and not self._closed else 0
 
     def send(self, flow: Flow, data: bytes) -> None:
         """Send one datagram, now or as soon as the kernel has room for it."""
@@ -200,17 +213,22 @@ def _bound(address: Address, *, shared: bool) -> socket.socket:
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_DGRAM)
     try:
-        sock.setblocking(False)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        _enlarge_receive_buffer(sock)
-        report_errors(sock)
+        _prepared(sock)
         if shared:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind(address)
     except OSError:
         sock.close()
         raise
+    return sock
+
+
+def _prepared(sock: socket.socket) -> socket.socket:
+    sock.setblocking(False)
+    _enlarge_receive_buffer(sock)
+    report_errors(sock)
     return sock
 
 

@@ -234,6 +234,11 @@ class Metrics:
             ("result",),
             registry=registry,
         )
+        self.passed_sockets = Gauge(
+            "gateway_passed_sockets",
+            "Listening sockets that the service manager opened for us (systemd); 0: they are our own.",
+            registry=registry,
+        )
         self.ready = Gauge(
             "gateway_ready", "1 while new calls are taken, as `/readyz` answers.", registry=registry
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
@@ -57,12 +58,15 @@ def make_app(
 
 
 class WebServer:
-    """Serves an application on one address."""
+    """Serves an application on one address; held: by a socket that listens there already."""
 
-    def __init__(self, app: web.Application, host: str, port: int) -> None:
+    def __init__(
+        self, app: web.Application, host: str, port: int, *, held: socket.socket | None = None
+    ) -> None:
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
         self._host = host
         self._port = port
+        self._held = held
 
     async def start(self) -> None:
         """Listen.
@@ -72,8 +76,13 @@ class WebServer:
 
         """
         await self._runner.setup()
+        site: web.BaseSite = (
+            web.TCPSite(self._runner, self._host, self._port)
+            if self._held is None
+            else web.SockSite(self._runner, self._held)
+        )
         try:
-            await web.TCPSite(self._runner, self._host, self._port).start()
+            await site.start()
         except OSError as error:
             await self._runner.cleanup()
             fault = error.strerror or str(error)

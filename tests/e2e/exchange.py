@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,9 +90,19 @@ class Line:
 
 
 class Exchange:
-    """The numbers file of one gateway, and that gateway."""
+    """The numbers file of one gateway, and that gateway.
 
-    def __init__(self, directory: Path, *, program: Path = PROGRAM, **overrides: Section) -> None:
+    passed: sockets that it is given instead of opening its own: SIP over UDP and TCP, and HTTP.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        program: Path = PROGRAM,
+        passed: tuple[socket.socket, socket.socket, socket.socket] | None = None,
+        **overrides: Section,
+    ) -> None:
         self._directory = directory
         self._agents: list[dict[str, Any]] = []
         self._numbers: list[dict[str, Any]] = []
@@ -99,18 +110,30 @@ class Exchange:
         (directory / "carriers.toml").write_text(CARRIERS)
         self._add(None, None, {"status": "inactive"})  # no empty table: a gateway without routes is not ready
         self._write()
+        self._passed = passed or ()
         sip, http = (HOST, free_port(HOST)), (HOST, free_port(HOST))
+        if passed is not None:
+            sip, http = passed[0].getsockname(), passed[2].getsockname()
         whole = settings(directory, sip, http)
         for section, values in overrides.items():
             whole.setdefault(section, {}).update(values)
         self._settings = whole
-        self.gateway = GatewayProcess(directory, whole, sip=sip, http=http, patience=60.0, program=program)
+        self.gateway = GatewayProcess(
+            directory, whole, sip=sip, http=http, patience=60.0, program=program, passed=self._passed
+        )
 
-    def start_again(self) -> GatewayProcess:
+    def start_again(self, **overrides: Section) -> GatewayProcess:
         """Another process of the same gateway, the first one having ended."""
         before = self.gateway
+        for section, values in overrides.items():
+            self._settings.setdefault(section, {}).update(values)
         self.gateway = GatewayProcess(
-            self._directory, self._settings, sip=before.sip, http=before.http, patience=60.0
+            self._directory,
+            self._settings,
+            sip=before.sip,
+            http=before.http,
+            patience=60.0,
+            passed=self._passed,
         )
         return self.gateway
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,6 +22,17 @@ _SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 Section = Mapping[str, object]
+
+_AS_SYSTEMD = """
+import fcntl, os, sys
+split = sys.argv.index("--")
+taken = [fcntl.fcntl(int(each), fcntl.F_DUPFD, 100) for each in sys.argv[1:split]]  # else one is overwritten
+for descriptor in range(3, 3 + len(taken)):
+    os.dup2(taken[descriptor - 3], descriptor)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(taken)), LISTEN_FDNAMES=":".join("x" * len(taken)))
+os.execv(sys.argv[split + 1], sys.argv[split + 1 :])
+"""
+"""A service manager's last steps before a service: its sockets from descriptor 3 on, and what says so."""
 
 PROGRAM = Path(sys.executable).with_name("voice-gateway")
 
@@ -53,17 +65,26 @@ class GatewayProcess:
         http: Address,
         patience: float = 20.0,
         program: Path = PROGRAM,
+        passed: Sequence[socket.socket] = (),
     ) -> None:
+        """passed: sockets that it is given as systemd gives them."""
         self.sip, self.http = sip, http
         self.data = Path(str(settings["data"]["dir"]))
         self._settings = settings
         self._log = directory / "gateway.log"
         config = directory / "gateway.toml"
         config.write_text(to_toml(settings))
-        command = [str(program), "serve", "--config", str(config)]
+        descriptors = [str(sock.fileno()) for sock in passed]
+        command = [sys.executable, "-S", "-c", _AS_SYSTEMD, *descriptors, "--"] if passed else []
+        command += [str(program), "serve", "--config", str(config)]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=directory
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=directory,
+                pass_fds=[sock.fileno() for sock in passed],
             )
         try:
             wait_until(self.is_ready, "the gateway is ready", patience)

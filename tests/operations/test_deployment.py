@@ -21,12 +21,15 @@ import yaml
 
 from gateway import healthcheck
 from gateway.config import Settings, keys, load, variable
+from gateway.listening import carrier_places, web_place
+from gateway.passed_sockets import DIRECTIVES
 from tests.e2e.sipp import require
 
 ROOT = Path(__file__).parent.parent.parent
 CONFIGS = ROOT / "configs"
 KUBERNETES = CONFIGS / "kubernetes"
 UNIT = CONFIGS / "systemd" / "voice-gateway.service"
+SOCKET = UNIT.with_suffix(".socket")
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 VARIABLES = {variable(f"{name}.{key}") for name, section in keys().items() for key in section.model_fields}
@@ -266,13 +269,26 @@ def unit(tmp_path: Path) -> Path:
     return copy
 
 
-def test_systemd_takes_the_unit(unit: Path) -> None:
+@pytest.mark.parametrize("also_sockets", [False, True], ids=["alone", "with its sockets"])
+def test_systemd_takes_the_unit(unit: Path, also_sockets: bool) -> None:
+    units = [unit]
+    if also_sockets:
+        units.append(unit.with_name(SOCKET.name))
+        shutil.copy(SOCKET, unit.parent)
     done = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True, timeout=60
+        ["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True, timeout=60
     )
-    about_us = [line for line in done.stderr.splitlines() if UNIT.name in line]
+    about_us = [line for line in done.stderr.splitlines() if UNIT.stem in line]
     assert not about_us
     assert done.returncode == 0, done.stderr
+
+
+def test_the_socket_unit_opens_what_the_gateway_expects() -> None:
+    """As the gateway is configured where nobody says otherwise; the line of TLS is one to be uncommented."""
+    lines = re.findall(r"^(?:# )?(Listen\w+)=(.*)$", SOCKET.read_text(), re.MULTILINE)
+    certified = Settings(sip={"tls_certificate": Path("some.pem")})  # type: ignore[arg-type]
+    places = [*carrier_places(certified), web_place(certified)]
+    assert lines == [(DIRECTIVES[place.kind], place.text) for place in places]
 
 
 def test_the_unit_is_hardened(unit: Path) -> None:

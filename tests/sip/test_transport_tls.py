@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
@@ -12,6 +13,7 @@ import pytest
 from gateway.sip import handshakes, transport_tls
 from gateway.sip.flow import Flow
 from gateway.sip.tls import Tls
+from gateway.sip.transport import SocketNetwork
 from gateway.sip.transport_stream import StreamLimits
 from gateway.sip.transport_tls import TlsTransport
 from tests.certificates import Authority
@@ -106,6 +108,19 @@ async def test_messages_go_both_ways_and_pings_are_answered(house: House) -> Non
     assert data == MESSAGE
     assert (flow.transport, flow.host, flow.name) == ("tls", HOST, "")
     assert transport.is_open(flow)
+
+
+async def test_it_listens_on_a_socket_that_was_there_before(house: House) -> None:
+    with socket.create_server((HOST, 0)) as held:
+        tls, address = house.authority.tls(NAME), held.getsockname()
+        for _ in range(2):
+            door = Door()
+            network = SocketNetwork(tls=tls, held={("tcp", address): held.dup()})
+            transport = await network.open("tls", address, CHANNEL, door)
+            _, writer = await house.connect(address[1], house.authority.trusting())
+            writer.write(MESSAGE)
+            await until(lambda door=door: len(door.messages) == 1)  # type: ignore[misc]
+            transport.close()
 
 
 async def test_two_listeners_speak_over_one_connection(house: House) -> None:

@@ -78,6 +78,7 @@ MORE = {
     "gateway_continuity_lease_age_seconds": (),
     "gateway_redis_trouble": ("kind",),
     "gateway_worker_up": ("worker",),
+    "gateway_passed_sockets": (),
     "gateway_media_ports": (),
     "gateway_worker_restarts": ("worker",),
     "gateway_sip_handed_messages": ("result",),
