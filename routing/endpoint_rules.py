@@ -27,7 +27,7 @@ OPTIONS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
 """By protocol, what it lets one choose, and from what; empty for any text."""
 
 SIP_OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
-    "srtp": ("off", "optional", "required"),
+    "srtp": ("off", "optional", "required", "dtls"),
     "auth_username": (),
 }
 """The same for SIP."""

@@ -76,7 +76,7 @@ class Endpoint(Struct, frozen=True, omit_defaults=True):
 
     @property
     def srtp(self) -> str:
-        """Whether audio to and from a SIP agent is encrypted: ``off``, ``optional`` or ``required``."""
+        """Whether a SIP agent's audio is encrypted: ``off``, ``optional``, ``required``, or ``dtls``."""
         return self.options.get("srtp", "off")
 
     @property

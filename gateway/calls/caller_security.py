@@ -5,7 +5,7 @@ from __future__ import annotations
 from gateway.admission.carriers import Carrier
 from gateway.destinations.leg_security import LegSecurity
 from gateway.sip.inbound_leg import InboundLeg
-from gateway.sip.sdes import SECURE
+from gateway.sip.secure_profiles import SECURE
 
 
 def security_of(leg: InboundLeg, carrier: Carrier) -> LegSecurity | None:

@@ -14,7 +14,7 @@ from msgspec import Struct
 from gateway.calls.call import Call
 from gateway.destinations.base import Connection, Tried
 from gateway.sip.leg_state import LegState
-from gateway.sip.sdes import SECURE
+from gateway.sip.secure_profiles import SECURE
 
 FORM: Final = 1
 """Of the record; one of another form is of another version of the program, and is not understood."""

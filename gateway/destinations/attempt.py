@@ -14,9 +14,11 @@ from gateway.destinations.audio_path import AudioPath, DirectPath, RelayedPath
 from gateway.destinations.base import Call, CallerLeft, Declined, Outcome, Tried, ignore
 from gateway.destinations.bridge import Bridge
 from gateway.destinations.connected_agent import ConnectedAgent
+from gateway.destinations.dtls_keys import DtlsKeys
 from gateway.destinations.engine_path import EnginePath
 from gateway.destinations.leg_security import LegSecurity
 from gateway.destinations.renegotiation import renegotiate
+from gateway.destinations.sdes_keys import SdesKeys
 from gateway.destinations.terminating import answer_moved
 from gateway.destinations.trunk import Lease, Trunk
 from gateway.media.ports import NoPortLeft
@@ -25,8 +27,8 @@ from gateway.sip.events import AnswerReceived, FailureReceived, ProvisionalRecei
 from gateway.sip.flow import Flow
 from gateway.sip.message import Response
 from gateway.sip.outbound_leg import OutboundLeg
-from gateway.sip.sdes import SECURE
 from gateway.sip.sdp import SdpError
+from gateway.sip.secure_profiles import SECURE
 from routing.models import Agent, Endpoint
 
 USER_SAFE = "+-_.!~*'()&=$,"
@@ -88,7 +90,7 @@ class Attempt:
         self._lease = lease
         self._trunk = trunk
         self._began = call.now()
-        self._security = LegSecurity() if endpoint.srtp != "off" and not endpoint.direct_media else None
+        self._security = _security(endpoint)
         self._refused = 0
 
     async def run(self, deadline: float) -> Outcome:
@@ -421,3 +423,10 @@ class Attempt:
     def _host(self) -> str:
         """Of an endpoint that is nobody's: its user may be a telephone number."""
         return self._endpoint.url.partition(";")[0].rpartition("@")[2]
+
+
+def _security(endpoint: Endpoint) -> LegSecurity | None:
+    """The encryption of an endpoint's leg; None in the clear, and where audio passes by us."""
+    if endpoint.srtp == "off" or endpoint.direct_media:
+        return None
+    return LegSecurity(DtlsKeys if endpoint.srtp == "dtls" else SdesKeys)

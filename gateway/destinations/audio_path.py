@@ -19,8 +19,8 @@ from gateway.media.relay import Relay
 from gateway.media.rtp_port import discard
 from gateway.media.rtpengine import EngineCall
 from gateway.media.stream_transcoder import StreamTranscoder
-from gateway.sip.sdes import SECURE
 from gateway.sip.sdp import Codec, SdpError, make_offer, with_media_address
+from gateway.sip.secure_profiles import SECURE
 
 
 class AudioPath(Protocol):

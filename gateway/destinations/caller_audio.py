@@ -16,8 +16,8 @@ from gateway.media.codecs import AudioCodec, find
 from gateway.media.ports import MediaPort, MediaPorts, Network
 from gateway.media.reception import PortStats
 from gateway.media.tapped_port import PacketTap, TappedPort
-from gateway.sip.sdes import cleared
 from gateway.sip.sdp import Codec, Media, SdpError, restrict_to
+from gateway.sip.secure_profiles import cleared
 
 
 class CallerAudio:

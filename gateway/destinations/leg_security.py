@@ -1,4 +1,4 @@
-"""SRTP on one leg: keys told by SDES (RFC 4568), packets sealed by the leg's own port.
+"""SRTP on one leg: keys agreed on with the peer, packets sealed by the leg's own port.
 
 Everything behind the leg sees descriptions and packets in the clear; caller's and agent's side are secured,
 or not, independently of each other. Which description is an offer and which an answer is known from the event
@@ -7,13 +7,14 @@ that brought it, or from the verb by which it leaves.
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias
 
+from gateway.destinations.dtls_keys import DtlsKeys
+from gateway.destinations.sdes_keys import SdesKeys
 from gateway.media.ports import MediaPort
-from gateway.media.srtp import SrtpSeal
+from gateway.sip.dtls_setup import by_dtls
 from gateway.sip.events import (
     AckReceived,
     AnswerReceived,
@@ -23,7 +24,6 @@ from gateway.sip.events import (
     ReinviteReceived,
     SessionRefreshed,
 )
-from gateway.sip.sdes import SECURE, SUITES, Crypto, cleared, offered_keys, profiles, secured
 from gateway.sip.session_description import SdpError
 
 SrtpPolicy: TypeAlias = Literal["off", "optional", "required"]
@@ -34,8 +34,24 @@ UNACCEPTABLE: Final = (
 )
 """Stands for a description whose security cannot be agreed to: it has no audio, so nobody accepts it."""
 
-NO_SUITE: Final = "no SRTP suite of ours in the session description"
-IN_THE_CLEAR: Final = "a secure session answered or changed in the clear"
+
+class KeyAgreement(Protocol):
+    """One way to keys: SDES, or DTLS. Descriptions go in and out in the order of offer and answer."""
+
+    def attach(self, port: MediaPort) -> None:
+        """Encrypt this port: nothing leaves it in the clear any more."""
+
+    def offer_came(self, offer: bytes) -> bytes:
+        """The peer's offer in the clear. Raises SdpError."""
+
+    def answer_came(self, answer: bytes) -> bytes:
+        """The peer's answer to our latest offer in the clear. Raises SdpError."""
+
+    def answer(self, description: bytes) -> bytes:
+        """Our answer to the peer's latest offer, with keys."""
+
+    def offer(self, description: bytes) -> bytes:
+        """Our offer, with keys."""
 
 
 class LegSecurity:
@@ -48,37 +64,20 @@ class LegSecurity:
 
     """
 
-    __slots__ = (
-        "_chosen",
-        "_from_peer",
-        "_new_key",
-        "_offered",
-        "_offerer",
-        "_profiles",
-        "_seal",
-        "_to_peer",
-        "as_it_came",
-        "fault",
-        "transparent",
-    )
+    __slots__ = ("_keys", "_new_keys", "_offerer", "as_it_came", "fault", "transparent")
 
-    def __init__(self, new_key: Callable[[int], bytes] = secrets.token_bytes) -> None:
-        """Args: new_key: so many random bytes."""
-        self._new_key = new_key
-        self._seal = SrtpSeal()
+    def __init__(self, new_keys: Callable[[], KeyAgreement] = SdesKeys) -> None:
+        """Args: new_keys: how keys are agreed on when it is we who offer; a peer that offers says it."""
+        self._new_keys = new_keys
+        self._keys: KeyAgreement | None = None
         self._offerer: Literal["us", "peer"] | None = None
-        self._offered: Sequence[Crypto] = ()
-        self._chosen: Crypto | None = None
-        self._profiles: list[bytes] = []
-        self._to_peer: Crypto | None = None
-        self._from_peer: Crypto | None = None
         self.transparent = False
         self.fault = ""
         self.as_it_came = b""
 
     def attach(self, port: MediaPort) -> None:
         """Encrypt this port: nothing leaves it in the clear any more."""
-        port.secure(self._seal)
+        self._agreement().attach(port)
 
     # What comes.
 
@@ -107,12 +106,9 @@ class LegSecurity:
         self._offerer = "peer"
         if self.transparent:
             return offer
-        keys = self._keys(offer)
-        if not keys:
-            return UNACCEPTABLE
-        self._chosen = keys[0]
-        self._profiles = profiles(offer)
-        return cleared(offer)
+        if self._keys is None and by_dtls(offer):
+            self._new_keys = DtlsKeys
+        return self._understood(self._agreement().offer_came, offer)
 
     def _came(self, description: bytes) -> bytes:
         """An answer if we have made an offer, else an offer."""
@@ -120,31 +116,15 @@ class LegSecurity:
 
     def _answer_came(self, answer: bytes) -> bytes:
         self.as_it_came = answer
-        if self.transparent:
-            return answer
-        keys = self._keys(answer)
-        if not keys:
-            return UNACCEPTABLE
-        theirs = keys[0]
-        ours = next(
-            (one for one in self._offered if (one.tag, one.suite) == (theirs.tag, theirs.suite)), None
-        )
-        if ours is None:
-            self.fault = "answered with another SRTP suite than was offered"
-            return UNACCEPTABLE
-        self._agree(ours, theirs)
-        return cleared(answer)
+        return answer if self.transparent else self._understood(self._agreement().answer_came, answer)
 
-    def _keys(self, description: bytes) -> list[Crypto]:
+    def _understood(self, read: Callable[[bytes], bytes], description: bytes) -> bytes:
         self.fault = ""
         try:
-            keys = offered_keys(description)
+            return read(description)
         except SdpError as error:
             self.fault = error.reason
-            return []
-        if not keys:
-            self.fault = NO_SUITE if SECURE in description else IN_THE_CLEAR
-        return keys
+            return UNACCEPTABLE
 
     # What leaves.
 
@@ -158,32 +138,10 @@ class LegSecurity:
             self._offerer = "us"
         if self.transparent:
             return description
-        return self._answer(description) if answers else self._offer(description)
+        keys = self._agreement()
+        return keys.answer(description) if answers else keys.offer(description)
 
-    def _answer(self, description: bytes) -> bytes:
-        chosen, ours, last = self._chosen, self._to_peer, self._from_peer
-        if chosen is None:
-            return description  # there was nothing to agree to, and it refuses all
-        unchanged = last is not None and (last.suite, last.key) == (chosen.suite, chosen.key)
-        if ours is None or ours.suite != chosen.suite or not unchanged:
-            # Whoever has new keys may be somebody new, who does not know how often our numbers have wrapped.
-            ours = Crypto(chosen.tag, chosen.suite, self._new_key(SUITES[chosen.suite]))
-        ours = replace(ours, tag=chosen.tag)
-        self._offered = (ours,)
-        self._agree(ours, chosen)
-        return secured(description, self._offered, self._profiles)
-
-    def _offer(self, description: bytes) -> bytes:
-        if self._to_peer is not None:  # as before: whoever knows these keys keeps them (RFC 4568 §7.1.4)
-            self._offered = (self._to_peer,)
-        else:
-            self._offered = tuple(
-                Crypto(tag, suite, self._new_key(length))
-                for tag, (suite, length) in enumerate(SUITES.items(), 1)
-            )
-        return secured(description, self._offered)
-
-    def _agree(self, ours: Crypto, theirs: Crypto) -> None:
-        self._to_peer, self._from_peer = ours, theirs
-        self._seal.receive_with(theirs.suite, theirs.key)
-        self._seal.send_with(ours.suite, ours.key)
+    def _agreement(self) -> KeyAgreement:
+        if self._keys is None:
+            self._keys = self._new_keys()
+        return self._keys

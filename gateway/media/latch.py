@@ -102,6 +102,13 @@ class SymmetricLatch:
         self._accept(source)
         return held
 
+    def admits(self, host: str) -> bool:
+        """Whether the peer may be at a host: what else comes from there than packets may be its own."""
+        known = self.accepted or self.expected
+        if known is not None and known[0] == host:
+            return True
+        return self.accepted is None and self._sdp is not None and self._may_latch((host, 0))
+
     def _accept(self, source: Address) -> None:
         self.accepted = source
         self.target = None if self._held else source

@@ -48,6 +48,38 @@ class PacketSeal(Protocol):
         """As `open`, for RTCP."""
 
 
+class HandshakeDoor(Protocol):
+    """What a port lends to a handshake."""
+
+    def admits(self, host: str) -> bool:
+        """Whether the peer may be there; what comes from elsewhere is nobody's."""
+
+    def answer_to(self, host: str, port: int, *, rtcp: bool) -> None:
+        """Send to where the peer's latest datagram came from, which may be behind a NAT."""
+
+    def send(self, datagram: bytes, *, rtcp: bool) -> bool:
+        """Send as it is: where the session description says, until `answer_to` tells more.
+
+        False while that is not known, or the peer holds us. Never raises.
+        """
+
+
+class KeyExchange(Protocol):
+    """Agrees on one leg's keys by datagrams between its packets (DTLS, RFC 5764)."""
+
+    def attach(self, door: HandshakeDoor) -> None:
+        """Work through this port from now on."""
+
+    def receive(self, datagram: bytes, host: str, port: int, *, rtcp: bool) -> None:
+        """A datagram that came, from anybody; rtcp: to the port of RTCP. Never raises."""
+
+    def reachable(self) -> None:
+        """A session description has told where to send."""
+
+    def close(self) -> None:
+        """The port is closed: nothing is sent any more. Idempotent."""
+
+
 class MediaPort(Protocol):
     """One RTP port with its RTCP companion: the local end of one leg's audio.
 
@@ -89,6 +121,9 @@ class MediaPort(Protocol):
 
         Packets are in the clear at every other method and at the sinks.
         """
+
+    def exchange_keys(self, exchange: KeyExchange) -> None:
+        """Let keys be agreed on through this port; before `secure`, and once."""
 
     def close(self) -> None:
         """Give the port back. Idempotent; afterwards `send` discards and no sink is called any more."""

@@ -28,11 +28,12 @@ class PortStats:
 
     packets_in: accepted; packets_out: handed to the network;
     dropped_source: well-formed, but from an address that is not the peer's;
-    dropped_invalid: not RTP at all (STUN, DTLS, keep-alives, garbage), or not opened by the leg's SRTP keys;
+    dropped_invalid: not RTP at all (STUN, keep-alives, garbage), or not opened by the leg's SRTP keys;
     dropped_forged, dropped_replayed: of these, what the peer's key has not sealed, and what had come before;
     send_failures: refused by the local network stack (no route, buffer full).
     codec, clock_rate: what is spoken on this leg, as SDP names it, and its timestamp units a second.
     far_lost, far_jitter: packets and seconds, as the peer reports of what we send; None before it does.
+    handshake: how DTLS ended on an encrypted leg: ``done``, ``failed``; empty where there was none.
     measured: whether loss and jitter are known; another relay may count packets and no more.
     """
 
@@ -48,6 +49,7 @@ class PortStats:
     far_lost: int | None = None
     far_jitter: float | None = None
     measured: bool = True
+    handshake: str = ""
 
     _round_trips: int = field(default=0, init=False, repr=False)
     _round_trip_sum: float = field(default=0.0, init=False, repr=False)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from gateway.media.handshake_door import PortDoor, is_handshake
 from gateway.media.latch import HOLD, SymmetricLatch, unicast
 from gateway.media.poller import SocketPoller
-from gateway.media.ports import Address, PacketSeal, PacketSink
+from gateway.media.ports import Address, KeyExchange, PacketSeal, PacketSink
 from gateway.media.reception import PortStats
 from gateway.media.rtcp_latch import RtcpLatch
 from gateway.media.rtcp_reporter import Reporter
@@ -35,7 +36,9 @@ class RtpPort:
 
     __slots__ = (
         "_accepted",
+        "_arriving",
         "_clock",
+        "_exchange",
         "_latch",
         "_on_close",
         "_poller",
@@ -73,7 +76,9 @@ class RtpPort:
         self.stats = PortStats()
         self._sockets: SocketPair | None = sockets
         self._recvfrom: Callable[[int], tuple[bytes, Any]] = sockets.rtp.recvfrom
+        self._arriving: Callable[[int], tuple[bytes, Any]] = self._recvfrom  # before anything is opened
         self._seal: PacketSeal | None = None
+        self._exchange: KeyExchange | None = None
         self._sendto: Callable[[bytes, Address], int] = sockets.rtp.sendto
         self._socket_sendto: Callable[[bytes, Address], int] = sockets.rtp.sendto
         self._latch = latch
@@ -98,6 +103,8 @@ class RtpPort:
             self._rtcp.expect(None, held=True)
         else:
             self._rtcp.expect(named and (named[0], rtcp_port or min(named[1] + 1, 0xFFFF)))
+            if self._exchange is not None:
+                self._exchange.reachable()
 
     def send(self, packet: bytes) -> None:
         """See `MediaPort.send`."""
@@ -150,7 +157,7 @@ class RtpPort:
         sockets = self._sockets
         if sockets is None:
             return
-        receive, send = sockets.rtp.recvfrom, sockets.rtp.sendto
+        receive, send = self._arriving, sockets.rtp.sendto
 
         def receive_sealed(size: int) -> tuple[bytes, Any]:
             packet, source = receive(size)
@@ -166,11 +173,32 @@ class RtpPort:
             self._sendto = send_sealed
         self._socket_sendto = send_sealed
 
+    def exchange_keys(self, exchange: KeyExchange) -> None:
+        """See `MediaPort.exchange_keys`; likewise by a function in the socket's place."""
+        sockets = self._sockets
+        if sockets is None:
+            return
+        receive = sockets.rtp.recvfrom
+
+        def receive_packet(size: int) -> tuple[bytes, Any]:
+            for _ in range(READS_PER_VISIT):
+                packet, source = receive(size)
+                if not is_handshake(packet):
+                    return packet, source
+                exchange.receive(packet, *source[:2], rtcp=False)
+            raise BlockingIOError
+
+        self._recvfrom = self._arriving = receive_packet
+        self._exchange = exchange
+        exchange.attach(PortDoor(sockets, self._latch, self._rtcp))
+
     def close(self) -> None:
         """See `MediaPort.close`."""
         sockets = self._sockets
         if sockets is None:
             return
+        if self._exchange is not None:
+            self._exchange.close()
         if self._reporter is not None:
             self._reporter.leave()
         self._sockets = self._target = None
@@ -222,6 +250,9 @@ class RtpPort:
         try:
             packet, source = self._sockets.rtcp.recvfrom(MAX_PACKET)
         except OSError:
+            return
+        if self._exchange is not None and is_handshake(packet):
+            self._exchange.receive(packet, *source[:2], rtcp=True)
             return
         if self._seal is not None:
             packet = self._seal.open_rtcp(packet)

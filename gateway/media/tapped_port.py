@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from gateway.media.ports import Address, MediaPort, PacketSeal, PacketSink
+from gateway.media.ports import Address, KeyExchange, MediaPort, PacketSeal, PacketSink
 from gateway.media.reception import PortStats
 from gateway.media.rtp_port import discard
 
@@ -101,6 +101,10 @@ class TappedPort:
     def secure(self, seal: PacketSeal) -> None:
         """See `MediaPort`; what is recorded is in the clear."""
         self._port.secure(seal)
+
+    def exchange_keys(self, exchange: KeyExchange) -> None:
+        """See `MediaPort`."""
+        self._port.exchange_keys(exchange)
 
     def close(self) -> None:
         """See `MediaPort`."""

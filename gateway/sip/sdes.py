@@ -1,8 +1,6 @@
 """SRTP keys in session descriptions: SDES (RFC 4568, RFC 7714 §12), as pure functions.
 
-A description of a secure session and the same one in the clear differ in two things only: the profile in the
-media line (``RTP/SAVP`` against ``RTP/AVP``) and the ``a=crypto`` lines. So keys are taken out of a
-description where it arrives, and put into it where it leaves, and nothing in between knows of them.
+See `gateway.sip.secure_profiles` for how they get into a description, and out of it again.
 """
 
 from __future__ import annotations
@@ -14,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from gateway.sip.session_description import MAX_MEDIA, SdpError
+from gateway.sip.secure_profiles import lines_of, with_keys
+from gateway.sip.session_description import SdpError
 
 SUITES: Final = {
     "AES_CM_128_HMAC_SHA1_80": 30,
@@ -29,10 +28,7 @@ MAX_CRYPTO_LINES: Final = 32
 """Crypto lines of one description that are read; offers have up to eight."""
 
 PROFILES: Final = ("RTP/SAVP", "RTP/SAVPF")
-"""Media profiles whose keys stand in the description; ``UDP/TLS/RTP/SAVP`` gets its by DTLS."""
-
-SECURE: Final = b"/SAVP"
-"""In the media line of every secure description, whatever brings the keys."""
+"""Media profiles whose keys stand in the description."""
 
 _CRYPTO: Final = re.compile(
     r"(\d{1,9})[ \t]+([A-Za-z0-9_]{1,64})[ \t]+inline:(\S{1,200})(?:[ \t]+(.*))?", re.ASCII
@@ -95,7 +91,7 @@ def offered_keys(description: bytes) -> list[Crypto]:
     found: list[Crypto] = []
     inside = False
     read = 0
-    for line in _lines(description):
+    for line in lines_of(description):
         if line.startswith(b"m="):
             if inside:
                 break
@@ -114,54 +110,6 @@ def offered_keys(description: bytes) -> list[Crypto]:
     return found
 
 
-def cleared(description: bytes) -> bytes:
-    """The same description without keys, its secure profiles as plain ones."""
-    out = []
-    for line in _lines(description):
-        if line.startswith(_LINE):
-            continue
-        if line.startswith(b"m="):
-            parts = line.split(b" ")
-            if len(parts) > 2 and parts[2].decode("ascii", "replace") in PROFILES:
-                parts[2] = b"RTP/AVP"
-                line = b" ".join(parts)
-        out.append(line)
-    return b"\r\n".join([*out, b""])
-
-
-def profiles(description: bytes) -> list[bytes]:
-    """The profile of each media line, in order: an answer repeats them (RFC 3264 §6)."""
-    lines = (line.split(b" ") for line in _lines(description) if line.startswith(b"m="))
-    return [parts[2] if len(parts) > 2 else b"" for parts in lines][:MAX_MEDIA]
-
-
 def secured(description: bytes, keys: Sequence[Crypto], answered: Sequence[bytes] = ()) -> bytes:
-    """The same description with keys in its first audio that is not refused.
-
-    answered: `profiles` of the offer that this one answers; without, every audio becomes ``RTP/SAVP``.
-    """
-    out: list[bytes] = []
-    index = -1
-    waiting = list(keys)
-    inside = False
-    for line in _lines(description):
-        if line.startswith(b"m="):
-            if inside:
-                out += [crypto.line() for crypto in waiting]
-                waiting = []
-            index += 1
-            parts = line.split(b" ")
-            inside = bool(waiting) and parts[0] == b"m=audio" and len(parts) > 3 and parts[1] != b"0"
-            if len(parts) > 2 and index < len(answered):
-                parts[2] = answered[index]
-            elif len(parts) > 2 and parts[0] == b"m=audio":
-                parts[2] = b"RTP/SAVP"
-            line = b" ".join(parts)
-        out.append(line)
-    if inside:
-        out += [crypto.line() for crypto in waiting]
-    return b"\r\n".join([*out, b""])
-
-
-def _lines(description: bytes) -> list[bytes]:
-    return [line for line in description.replace(b"\r\n", b"\n").split(b"\n") if line]
+    """The same description with keys in its first audio that is not refused; see `with_keys`."""
+    return with_keys(description, [crypto.line() for crypto in keys], answered, b"RTP/SAVP")

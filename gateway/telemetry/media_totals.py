@@ -15,6 +15,7 @@ class StreamStats(Protocol):
     packets_out: int
     dropped_forged: int
     dropped_replayed: int
+    handshake: str
     measured: bool
 
     @property
@@ -58,6 +59,8 @@ class MediaTotals(Generic[StatsT]):
             self._closed[index] += count
         if stats.packets_in and stats.measured:
             self._metrics.rtp_jitter.observe(stats.jitter)
+        if stats.handshake:
+            self._metrics.dtls_handshakes.labels(stats.handshake).inc()
         if stats.round_trip is not None:
             self._metrics.rtp_round_trip.observe(stats.round_trip)
         if (mos := self._mos(stats)) is not None:

@@ -144,6 +144,14 @@ class Metrics:
         )
         for reason in ("forged", "replayed"):
             self.srtp_rejected.labels(reason)
+        self.dtls_handshakes = Counter(
+            "gateway_dtls_handshakes",
+            "Legs whose audio got its keys by DTLS, at their end: done, failed.",
+            ("result",),
+            registry=registry,
+        )
+        for result in ("done", "failed"):
+            self.dtls_handshakes.labels(result)
         self.rtp_jitter = Histogram(
             "gateway_rtp_jitter_seconds",
             "Interarrival jitter of each stream at its end (RFC 3550 §6.4.1).",

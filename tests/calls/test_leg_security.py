@@ -10,9 +10,14 @@ from typing import Any
 
 import pytest
 
-from gateway.destinations.leg_security import IN_THE_CLEAR, NO_SUITE, UNACCEPTABLE, LegSecurity
+from gateway.destinations.dtls_keys import OTHERWISE, DtlsKeys
+from gateway.destinations.leg_security import UNACCEPTABLE, LegSecurity
+from gateway.destinations.sdes_keys import IN_THE_CLEAR, NO_SUITE, SdesKeys
+from gateway.media.dtls import identity
 from gateway.media.srtp import SrtpSeal
-from gateway.sip.sdes import SUITES, Crypto, cleared, offered_keys, secured
+from gateway.sip.dtls_setup import NO_FINGERPRINT, Fingerprint, Setup, by_dtls, read_end, with_end
+from gateway.sip.sdes import SUITES, Crypto, offered_keys, secured
+from gateway.sip.secure_profiles import cleared
 from routing.endpoint_rules import faults
 from routing.models import Endpoint
 from tests.calls.rig import Rig, in_virtual_time
@@ -46,7 +51,7 @@ class Port:
 
 @pytest.fixture
 def leg() -> LegSecurity:
-    return LegSecurity(numbered_keys())
+    return LegSecurity(lambda: SdesKeys(numbered_keys()))
 
 
 @pytest.fixture
@@ -102,7 +107,7 @@ def test_we_offer_every_suite_with_a_key_of_its_own_and_the_answer_chooses(
     [
         (PLAIN, IN_THE_CLEAR),
         (PLAIN.replace(b"RTP/AVP", b"RTP/SAVP"), NO_SUITE),
-        (PLAIN.replace(b"RTP/AVP", b"UDP/TLS/RTP/SAVP") + b"a=fingerprint:sha-256 AA\r\n", NO_SUITE),
+        (PLAIN.replace(b"RTP/AVP", b"UDP/TLS/RTP/SAVP") + b"a=fingerprint:sha-256 AA\r\n", NO_FINGERPRINT),
         (secured(PLAIN, [Crypto(1, "F8_128_HMAC_SHA1_80", bytes(30))]), NO_SUITE),
         (b"m=audio\r\n", "Bad media line in the session description"),
     ],
@@ -262,6 +267,79 @@ async def test_keys_pass_untouched_where_audio_is_direct(rig: Rig) -> None:
 def test_options_of_sip_endpoints_are_checked() -> None:
     assert not list(faults(Endpoint("sip:a@b", options={"srtp": "optional"})))
     ((field, text),) = faults(Endpoint("sip:a@b", options={"srtp": "maybe"}))
-    assert (field, text) == ("options", "srtp must be one of off, optional, required")
+    assert (field, text) == ("options", "srtp must be one of off, optional, required, dtls")
     ((_, text),) = faults(Endpoint("sip:a@b", options={"voice": "alto"}))
     assert "no option of SIP" in text
+
+
+# Keys by DTLS.
+
+
+def dtls(setup: Setup, digest: int = 0, body: bytes = PLAIN) -> bytes:
+    return with_end(body, Fingerprint("sha-256", bytes([digest]) * 32), setup)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"), [("actpass", "passive"), ("active", "passive"), ("passive", "active")]
+)
+async def test_an_offer_by_dtls_is_answered_so_and_the_peer_begins_if_it_may(
+    theirs: Setup, ours: Setup
+) -> None:
+    leg = LegSecurity()
+    assert leg.offer_came(dtls(theirs)) == PLAIN
+    answer = leg.leaves(PLAIN, offer=False)
+    end = read_end(answer)
+    assert end.setup == ours
+    assert [each.digest for each in end.fingerprints] == [identity().digest]
+    assert b"UDP/TLS/RTP/SAVP" in answer
+    assert leg.offer_came(dtls("actpass")) == PLAIN  # who begins stays as it was
+    assert read_end(leg.leaves(PLAIN, offer=False)).setup == ours
+
+
+async def test_an_offer_of_ours_by_dtls_leaves_it_to_the_peer_who_begins() -> None:
+    leg = LegSecurity(DtlsKeys)
+    assert read_end(leg.leaves(PLAIN, offer=True)).setup == "actpass"
+    assert leg._answer_came(dtls("active")) == PLAIN
+    assert leg._answer_came(secured(PLAIN, [THEIRS])) == UNACCEPTABLE
+    assert leg.fault == OTHERWISE
+    assert leg._answer_came(PLAIN) == UNACCEPTABLE
+
+
+async def test_a_session_by_dtls_is_not_changed_to_one_with_keys_in_it_nor_the_other_way() -> None:
+    leg = LegSecurity()
+    assert leg.offer_came(dtls("actpass")) == PLAIN
+    assert leg.offer_came(secured(PLAIN, [THEIRS])) == UNACCEPTABLE
+    other = LegSecurity()
+    assert other.offer_came(secured(PLAIN, [THEIRS])) == PLAIN
+    assert other.offer_came(dtls("actpass")) == UNACCEPTABLE
+
+
+@pytest.mark.parametrize(("policy", "status"), [("off", 488), ("optional", 200), ("required", 200)])
+@in_virtual_time
+async def test_a_carriers_policy_holds_for_dtls(rig: Rig, policy: str, status: int) -> None:
+    agent = await rig.agent(lambda leg: leg.answer(agent.sdp()))
+    rig.line(agent)
+    rig.carrier = replace(rig.carrier, srtp=policy)  # type: ignore[arg-type]
+    leg = rig.dial(body=dtls("actpass", body=rig.caller.sdp(6000)))
+    await asyncio.sleep(1)
+    assert rig.caller.statuses()[-1] == status
+    if status == 200:
+        assert b"UDP/TLS" not in agent.invite.body
+        assert read_end(rig.caller.response(200).body).setup == "passive"
+    leg.hangup()
+    await asyncio.sleep(1)
+
+
+@in_virtual_time
+async def test_an_agent_is_offered_dtls_and_one_that_answers_in_the_clear_counts_as_failed(rig: Rig) -> None:
+    clear = await rig.agent(lambda leg: leg.answer(clear.sdp()))
+    other = await rig.agent(lambda leg: leg.answer(dtls("active", body=other.sdp())))
+    rig.line(clear, other, options={"srtp": "dtls"})
+    leg = rig.dial(body=rig.caller.sdp(6000))
+    await asyncio.sleep(1)
+    assert rig.caller.statuses()[-1] == 200
+    assert by_dtls(other.invite.body)
+    assert b"RTP/AVP" in rig.caller.response(200).body
+    leg.hangup()
+    await asyncio.sleep(1)
+    assert OTHERWISE in rig.record.tried[0].answer

@@ -38,6 +38,7 @@ module g722.so
 module l16.so
 module opus.so
 module srtp.so
+module dtls_srtp.so
 module aufile.so
 module aubridge.so
 module sndfile.so
@@ -60,6 +61,7 @@ class Baresip:
         certificate: Path | None = None,
         authority: Path | None = None,
         srtp: bool = False,
+        dtls: bool = False,
         host: str = "127.0.0.1",
         password: str = "",
     ) -> None:
@@ -72,7 +74,7 @@ class Baresip:
             one port above the other.
         host: its address.
         password: by which the account "baresip" says who it is when it is asked.
-        srtp: whether its audio is encrypted (SDES), and nothing else accepted.
+        srtp: whether its audio is encrypted (SDES), and nothing else accepted; dtls: likewise by DTLS.
         """
         port = free_port(host)
         codec = codec if "/" in codec else f"{codec}/8000/1"
@@ -98,7 +100,8 @@ class Baresip:
         transport = "tls" if certificate is not None else "udp"
         account = f"<sip:baresip@{host}:{port};transport={transport}>;regint=0;answermode=auto"
         account += f";auth_user=baresip;auth_pass={password}" if password else ""
-        account += f";audio_codecs={codec}{';mediaenc=srtp-mand' if srtp else ''}\n"
+        encryption = ";mediaenc=srtp-mand" if srtp else ";mediaenc=dtls_srtp" if dtls else ""
+        account += f";audio_codecs={codec}{encryption}\n"
         (directory / "accounts").write_text(account)
         self.uri = f"sip:baresip@{host}:{port}"
         self.tls_uri = f"sip:baresip@{host}:{port + 1};transport=tls"

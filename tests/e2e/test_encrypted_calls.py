@@ -133,6 +133,26 @@ def test_each_leg_is_encrypted_by_itself(
     assert "inline:" not in gateway.log
 
 
+def test_keys_by_dtls_on_both_legs(secure: Secure, tmp_path: Path) -> None:
+    """The caller offers, and the agent answers; RTCP has its own handshake."""
+    gateway = secure.exchange.gateway
+    with Baresip(tmp_path / "agent", audio.tone(620, 15), dtls=True) as agent:
+        line = secure.exchange.line(agent.uri, endpoint={"options": {"srtp": "dtls"}})
+        host, port = gateway.sip
+        dials = f"sip:{line.number}@{host}:{port}"
+        with Baresip(tmp_path / "caller", audio.tone(440, 15), dials=dials, dtls=True) as caller:
+            caller.wait_for("incoming rtp")
+            agent.wait_for("incoming rtp")
+            time.sleep(1)
+            caller.hang_up()
+            agent.wait_for("session closed")
+            agent.hang_up()
+            assert audio.loudest_tone(caller.heard(), FREQUENCIES) == 620, caller.story
+            assert audio.loudest_tone(agent.heard(), FREQUENCIES) == 440, agent.story
+    wait_until(lambda: gateway.metric("gateway_dtls_handshakes_total", result="done") == 2, "both legs' end")
+    assert gateway.metric("gateway_dtls_handshakes_total", result="failed") == 0
+
+
 def test_an_agent_that_has_no_srtp_is_spoken_to_in_the_clear_if_that_may_be(
     secure: Secure, tmp_path: Path
 ) -> None:

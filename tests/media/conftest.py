@@ -14,7 +14,7 @@ import pytest
 import uvloop
 from blockbuster import BlockBuster, blockbuster_ctx
 
-from gateway.media.ports import Address, Network, PacketSeal, PacketSink
+from gateway.media.ports import Address, KeyExchange, Network, PacketSeal, PacketSink
 from gateway.media.reception import PortStats
 
 T = TypeVar("T")
@@ -107,6 +107,8 @@ class MemoryPort:
 
     def send_rtcp(self, packet: bytes) -> None:
         self.sent_rtcp.append(packet)
+
+    def exchange_keys(self, exchange: KeyExchange) -> None: ...
 
     def secure(self, seal: PacketSeal) -> None:
         self.seal = seal

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from gateway.media.ports import Address, Network, NoPortLeft, PacketSeal
+from gateway.media.ports import Address, KeyExchange, Network, NoPortLeft, PacketSeal
 from gateway.media.reception import PortStats
 
 LastHeard = Callable[[str, float], float | None]
@@ -42,6 +42,8 @@ class SimulatedPort:
     def send_rtcp(self, packet: bytes) -> None: ...
 
     def secure(self, seal: PacketSeal) -> None: ...
+
+    def exchange_keys(self, exchange: KeyExchange) -> None: ...
 
     def close(self) -> None:
         if not self._closed:

@@ -10,12 +10,11 @@ from gateway.sip.sdes import (
     MAX_CRYPTO_LINES,
     SUITES,
     Crypto,
-    cleared,
     offered_keys,
-    profiles,
     read_crypto,
     secured,
 )
+from gateway.sip.secure_profiles import cleared, profiles
 from gateway.sip.session_description import SdpError
 
 KEY = bytes(range(30))

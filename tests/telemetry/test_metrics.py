@@ -44,6 +44,7 @@ MORE = {
     "gateway_registration_up": ("carrier",),
     "gateway_registration_failures": ("carrier",),
     "gateway_srtp_rejected_packets": ("reason",),
+    "gateway_dtls_handshakes": ("result",),
     "gateway_traced_calls": ("result",),
     "gateway_hep_messages": ("result",),
     "gateway_ready": (),
@@ -154,6 +155,7 @@ class Stream:
     dropped_forged: int = 0
     dropped_replayed: int = 0
     measured: bool = True
+    handshake: str = ""
 
 
 def test_rtp_totals_never_fall_when_ports_close_or_late_packets_come() -> None:
