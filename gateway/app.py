@@ -70,6 +70,7 @@ from gateway.sip.endpoint import SipEndpoint, random_tokens
 from gateway.sip.extensions import Extensions
 from gateway.sip.inbound_leg import InboundLeg
 from gateway.sip.leg import HeaderList
+from gateway.sip.message import Request, SipParseError, parse_message
 from gateway.sip.resolver import Resolver
 from gateway.sip.transport import SocketNetwork
 from gateway.sip.transport_stream import StreamLimits
@@ -196,10 +197,11 @@ class Gateway:
         if self.seat is not None:
             self._post = WorkerPost(
                 self.seat,
-                lambda data: self.sip.knows(data),
+                self._knows,
                 lambda flow, data: self.sip.send_through(flow, data),
                 self.metrics,
             )
+            self._tell_how_calls_are_named()
         self.sip = SipEndpoint(
             listen=settings.sip.listen,
             agent_listen=settings.sip.agent_listen,
@@ -335,6 +337,7 @@ class Gateway:
             "own_listen": seat.own,
             "own_tls_listen": seat.own_tls,
             "steer": post.steer,
+            "steer_own": post.steer_own,
             "tokens": marked(random_tokens(), seat.slot),
         }
 
@@ -513,7 +516,23 @@ class Gateway:
         console = await asyncio.to_thread(Console, desk, service.keys)
         console.install(app)
 
+    def _tell_how_calls_are_named(self) -> None:
+        if self._post is not None:
+            self._post.calls_are_named(each.call_id_header for each in self.carriers if each.call_id_header)
+
     # What the endpoint asks.
+
+    def _knows(self, data: bytes) -> bool:
+        """Whether what a request is about, which a sibling has read, is here."""
+        if self.sip.knows(data):
+            return True
+        if not data.startswith(b"INVITE "):
+            return False
+        try:
+            request = parse_message(data)
+        except SipParseError:
+            return False
+        return isinstance(request, Request) and self.dispatcher.knows(request, self.carriers)
 
     def _admit(self, host: str) -> object | None:
         return self.carriers.match(host) or self.registrations.match(host)
@@ -593,6 +612,7 @@ class Gateway:
             self.carriers = await self._load_carriers()
         except CarriersError as error:
             log.error("carriers not reloaded", detail=str(error), key="admission.carriers_files")
+        self._tell_how_calls_are_named()
         await self.registrations.follow(self.carriers)
         await self.certificates.reload()
         await self._sources.reload()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from gateway.sip.flow import Flow
 from gateway.sip.ingress import CarrierIngress
@@ -11,6 +11,7 @@ from gateway.sip.network import LENT_SHIFT, Receiver
 from gateway.telemetry.metrics import Metrics
 from gateway.worker_seat import Seat
 from gateway.workers.handover import Handover
+from gateway.workers.marks import call_id_of, name_finder
 from gateway.workers.steered import SteeredIngress
 from gateway.workers.steering import Handed, Purpose, Steering
 
@@ -26,7 +27,7 @@ class WorkerPost:
 
     Args:
         seat: of this worker.
-        knows: whether what an INVITE or a CANCEL is about is here.
+        knows: whether what a request is about is here; see `gateway.workers.steering`.
         send: sends through a connection of this process, if it is still there.
         metrics: counts.
 
@@ -44,27 +45,43 @@ class WorkerPost:
         self._send = send
         self._counters = {result: metrics.handed.labels(result) for result in RESULTS}
         self._handover = Handover(seat.directory, seat.slot, self._take, metrics.dropped)
-        self._steered: SteeredIngress | None = None
+        self._name_of: Callable[[bytes], bytes] = call_id_of
+        self._steering: Steering | None = None
 
     def steer(self, ingress: CarrierIngress) -> Receiver:
         """What stands before whoever hears carriers; see `gateway.sip.endpoint.SipEndpoint`."""
         order = self._seat.order
-        self._steered = SteeredIngress(
-            ingress,
-            lambda deliver, hears: Steering(
-                order.slot,
-                order.members,
-                order.elders,
-                deliver=deliver,
-                hears=hears,
-                hand=self._hand,
-                knows=self._knows,
-                clock=time.monotonic,
-                restarted=order.restarted,
-                on_handed=lambda result: self._counters[result].inc(),
-            ),
+        steering = self._steering = Steering(
+            order.slot,
+            order.members,
+            order.elders,
+            deliver=ingress.message_received,
+            hears=ingress.hears,
+            hand=self._hand,
+            knows=self._knows,
+            name_of=lambda data: self._name_of(data),
+            clock=time.monotonic,
+            restarted=order.restarted,
+            on_handed=lambda result: self._counters[result].inc(),
         )
-        return self._steered
+        return SteeredIngress(ingress, steering)
+
+    def steer_own(self, ingress: CarrierIngress) -> Receiver:
+        """The same for the listeners of this worker alone.
+
+        What comes there is its own, unless it has started again: then siblings may have taken calls over that
+        the process before had, and their peers may not have heard of it.
+        """
+        if not self._seat.order.restarted:
+            return ingress
+        if self._steering is None:
+            self.steer(ingress)
+        assert self._steering is not None  # noqa: S101 - for the type checker
+        return SteeredIngress(ingress, self._steering)
+
+    def calls_are_named(self, headers: Iterable[str]) -> None:
+        """Learn in which headers carriers name their calls; see `gateway.workers.marks.name_finder`."""
+        self._name_of = name_finder(headers)
 
     async def open(self) -> None:
         """Take what siblings hand over. Raises OSError."""
@@ -77,12 +94,12 @@ class WorkerPost:
     @property
     def retired(self) -> bool:
         """Another version has new calls."""
-        return self._steered is not None and self._steered.steering.retired
+        return self._steering is not None and self._steering.retired
 
     def retire(self, successors: Sequence[int]) -> None:
         """Give those what is new from now on."""
-        if self._steered is not None:
-            self._steered.steering.retire(successors)
+        if self._steering is not None:
+            self._steering.retire(successors)
 
     def lend(self, flow: Flow, data: bytes) -> bool:
         """Send through a sibling's connection; see `gateway.sip.transport.SocketNetwork`."""
@@ -102,8 +119,8 @@ class WorkerPost:
             return
         if handed.flow.channel >> LENT_SHIFT == self._seat.slot:  # it has come home
             handed = handed._replace(flow=_of_holder(handed.flow))
-        if self._steered is not None:
-            self._steered.steering.handed(handed)
+        if self._steering is not None:
+            self._steering.handed(handed)
 
 
 def _of_holder(flow: Flow) -> Flow:

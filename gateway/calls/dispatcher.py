@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import replace
 
 import structlog
@@ -27,7 +27,7 @@ from gateway.calls.planner import Directory, Planner
 from gateway.calls.recording import CallRecording, CallRecordings
 from gateway.calls.records import CallObserver, CallRecord, RecordSink
 from gateway.calls.registry import Registry
-from gateway.calls.retries import Retries, call_keys, dialog_key
+from gateway.calls.retries import Retries, call_keys, carriers_key, dialog_key
 from gateway.destinations.announcement import announce
 from gateway.destinations.attempt import OUTSIDE
 from gateway.destinations.base import CallerLeft, Declined, Destination, Finished, Lost, Moved
@@ -41,6 +41,7 @@ from gateway.destinations.voicemail import Voicemail, VoicemailBox
 from gateway.destinations.waiting_sound import WaitingSound, WaitingSounds
 from gateway.media.ports import MediaPorts
 from gateway.sip.inbound_leg import InboundLeg
+from gateway.sip.message import Request
 from gateway.telemetry.spans import Tracer
 from routing.models import Agent, RecordingPolicy
 from routing.plan import AgentDestination, Plan, Refusal
@@ -191,6 +192,18 @@ class Dispatcher:
             continuity=self._continuity,
         )
         self._begin(call, self._serve(call, carrier))
+
+    def knows(self, request: Request, carriers: Iterable[Carrier]) -> bool:
+        """Whether an INVITE, not taken in yet, is a retry of a call here by its carrier's name for that.
+
+        carriers: who may have sent it.
+        """
+        for carrier in carriers:
+            headers = passed_headers(request, carrier.passed_headers)
+            key = carriers_key(carrier, headers, dialled_number(request, carrier.account))
+            if key is not None and self._retries.find((key,)) is not None:
+                return True
+        return False
 
     def take_up(self, orphan: Orphan) -> None:
         """Go on with an established call of a process that died, or end it if nobody can."""

@@ -50,13 +50,18 @@ def call_keys(
     leg: InboundLeg, carrier: Carrier, headers: Sequence[tuple[str, str]], dialled: str
 ) -> tuple[Key, ...]:
     """What makes a later INVITE the same call as this one; headers: the carrier's own, of this INVITE."""
-    own = dialog_key(leg)
+    own, carriers = dialog_key(leg), carriers_key(carrier, headers, dialled)
+    return (own,) if carriers is None else (own, carriers)
+
+
+def carriers_key(carrier: Carrier, headers: Sequence[tuple[str, str]], dialled: str) -> Key | None:
+    """The second of `call_keys`, by the carrier's own name for the call; None if it tells none."""
     if carrier.call_id_header is not None:
         wanted = carrier.call_id_header.lower()
         for name, value in headers:
             if name.lower() == wanted:
-                return own, (carrier.name, value, dialled)
-    return (own,)
+                return carrier.name, value, dialled
+    return None
 
 
 class Taker(Protocol):

@@ -6,7 +6,9 @@ a lease to run out. Gateways elsewhere cannot know, and wait.
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
@@ -32,11 +34,17 @@ class Lifelines:
     def hold(self) -> None:
         """Take ours, until we end. Raises OSError."""
         self._directory.mkdir(parents=True, exist_ok=True)
-        file = self._path(self._owner).open("wb")
+        path = self._path(self._owner)
+        draft = path.with_suffix(".draft")
+        file = draft.open("wb")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and not self._is_free(self._owner):
+                raise BlockingIOError(errno.EWOULDBLOCK, os.strerror(errno.EWOULDBLOCK), str(path))
+            draft.rename(path)  # it is never seen free while we live
         except OSError:
             file.close()
+            draft.unlink(missing_ok=True)
             raise
         self._held = file
 
@@ -49,6 +57,11 @@ class Lifelines:
 
     def dead(self) -> list[str]:
         """Owners of our node's name that live no more."""
+        node = self._owner.rpartition("#")[0]
+        return [owner for owner in self.dead_siblings() if owner.rpartition("#")[0] == node]
+
+    def dead_siblings(self) -> list[str]:
+        """Owners of any name that do: they were workers of this machine."""
         return [owner for owner in self._known() if owner != self._owner and self._is_free(owner)]
 
     def bury(self, owner: str) -> None:
@@ -56,10 +69,8 @@ class Lifelines:
         self._path(owner).unlink(missing_ok=True)
 
     def _known(self) -> list[str]:
-        node = self._owner.rpartition("#")[0]
         names = sorted(path.name for path in self._directory.glob(f"*{SUFFIX}"))
-        owners = [unquote(name.removesuffix(SUFFIX)) for name in names]
-        return [owner for owner in owners if owner.rpartition("#")[0] == node]
+        return [unquote(name.removesuffix(SUFFIX)) for name in names]
 
     def _is_free(self, owner: str) -> bool:
         with suppress(OSError), self._path(owner).open("rb") as file:

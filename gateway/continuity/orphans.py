@@ -3,7 +3,8 @@
 Whose process is dead is known at once of earlier processes of our own data directory, by their locks. Of
 others it is believed when their lease has run out, and stays so for `GRACE`: when Redis itself was away all
 leases have run out, and whoever lives says so within a second. A request that comes here for a dialog of a
-process whose lease has run out is reason enough to take that call over at once.
+process whose lease has run out, or which was a worker of this machine and has let go of its lock, is reason
+enough to take that call over at once.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class Orphans:
         dead: owners known to live no more.
         adopt: goes on with one call.
         keeper: of our own calls, which those become.
+        died: asks for owners of this machine that are known to live no more, now.
         buried: told each of `dead` of which nothing is left.
         clock: seconds, monotonic.
         on_result: told what became of each call.
@@ -66,6 +68,7 @@ class Orphans:
         adopt: Callable[[KeptCall], Result],
         keeper: Keeper,
         *,
+        died: Callable[[], Awaitable[list[str]]],
         buried: Callable[[str], Awaitable[None]],
         clock: Callable[[], float],
         on_result: Callable[[Result], None] = lambda result: None,
@@ -76,6 +79,7 @@ class Orphans:
         self._dead = set(dead)
         self._adopt = adopt
         self._keeper = keeper
+        self._died = died
         self._buried = buried
         self._clock = clock
         self._on_result = on_result
@@ -110,16 +114,16 @@ class Orphans:
             self._complain("")
 
     async def look_for(self, stray: Stray) -> None:
-        """Take one call over for whose dialog a request came, if its owner's lease has run out."""
+        """Take one call over for whose dialog a request came, if its owner is not there any more."""
         if not self._lookups.take(self._clock()):
             return
         try:
-            owners = list(dict.fromkeys((*self._dead, *await self._hot.late())))
+            dead = self._dead.union(await self._died())
+            owners = list(dict.fromkeys((*dead, *await self._hot.late())))
             found = await self._hot.find(stray.call_id, owners)
             if found is not None:
                 owner, call_id = found
-                dead = owner in self._dead
-                self._take(owner, await self._hot.claim(owner, 1, [call_id], dead=dead))
+                self._take(owner, await self._hot.claim(owner, 1, [call_id], dead=owner in dead))
         except FAILURES as error:
             self._complain(str(error) or type(error).__name__)
 

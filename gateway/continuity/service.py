@@ -83,6 +83,7 @@ class CallContinuity:
             self._dead,
             adopt,
             self.keeper,
+            died=self._died,
             buried=self._bury,
             clock=time.monotonic,
             on_result=self._count,
@@ -119,6 +120,9 @@ class CallContinuity:
         metrics.continuity_calls.set(keeper.kept)
         metrics.continuity_waiting.set(keeper.waiting)
         metrics.continuity_lease_age.set(round(keeper.lease_age, 3))
+
+    async def _died(self) -> list[str]:
+        return await asyncio.to_thread(self._lifelines.dead_siblings)
 
     async def _bury(self, owner: str) -> None:
         await asyncio.to_thread(self._lifelines.bury, owner)

@@ -77,7 +77,8 @@ class SipEndpoint:
         tls_listen, agent_tls_listen: the same for TLS; `network` must speak it then.
         own_listen, own_tls_listen: where carriers reach this process alone, if other processes share `listen`
             with it; Contact and Via name these.
-        steer: what stands between the shared listeners and who hears carriers.
+        steer, steer_own: what stands between the shared listeners, or those of its own, and who hears
+            carriers.
         admit: whose address this is (an IP literal), asked before anything is parsed; None for a stranger's.
             What it returns becomes `InboundLeg.peer`.
         within_rate, may_refuse: see `gateway.sip.ingress.CarrierIngress`.
@@ -115,6 +116,7 @@ class SipEndpoint:
         own_listen: Sequence[str] = (),
         own_tls_listen: Sequence[str] = (),
         steer: Callable[[CarrierIngress], Receiver] = lambda ingress: ingress,
+        steer_own: Callable[[CarrierIngress], Receiver] = lambda ingress: ingress,
         admit: Callable[[str], object | None] = lambda host: None,
         within_rate: Callable[[str], bool] = lambda host: True,
         may_refuse: Callable[[], bool] = lambda: True,
@@ -165,7 +167,7 @@ class SipEndpoint:
             on_turned_away=on_turned_away,
             is_edge=is_edge,
         )
-        self._own = Side(OWN_KEY, ingress, self._advertised_to_carrier, OWN_TLS_KEY)
+        self._own = Side(OWN_KEY, steer_own(ingress), self._advertised_to_carrier, OWN_TLS_KEY)
         self._carriers = Side(
             CARRIERS_KEY,
             steer(ingress),
@@ -339,7 +341,7 @@ class SipEndpoint:
         return DigestClient(username, password, self._tokens)
 
     def knows(self, data: bytes) -> bool:
-        """Whether an INVITE or a CANCEL is about an INVITE that is here; see `UserAgent.knows`."""
+        """Whether what a request is about is here; see `UserAgent.knows`."""
         return self.user_agent.knows(data)
 
     def send_through(self, flow: Flow, data: bytes) -> None:

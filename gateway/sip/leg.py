@@ -79,6 +79,7 @@ class Leg:
         "_change",
         "_core",
         "_dialog",
+        "_heard",
         "_referral",
         "_saying_bye",
         "_timer",
@@ -99,6 +100,7 @@ class Leg:
         self._dialog: Dialog | None = None
         self._change: SessionChange | None = None
         self._allow = ""
+        self._heard = True  # by this process, since the dialog is here
         self._timer: SessionTimer | None = None
         self._referral: Referral | None = None
         # Our 2xx responses that the peer has not confirmed, by CSeq number: the first, and a re-INVITE's.
@@ -243,6 +245,7 @@ class Leg:
         self._dialog = dialog
         self._allow = "UPDATE" if takes_update else ""
         self._timer = timer
+        self._heard = False
 
     def forget(self) -> None:
         """Leave the dialog to another process: no BYE, no event. An offer that waits is refused (487)."""
@@ -337,6 +340,7 @@ class Leg:
 
     def timer_answered(self, response: Response) -> None:
         """Take what the 2xx to an INVITE or UPDATE of ours says of it."""
+        self._heard = True
         if self._timer is None:
             if "Session-Expires" not in response.headers:
                 return
@@ -355,11 +359,12 @@ class Leg:
     def refresh_refused(self, status: int, *, method: str, answered: bool) -> None:
         """A refresh came to nothing; a refusal is a sign of life as well.
 
-        answered: the peer has said so; else there was none to be reached.
+        answered: the peer has said so; else there was none to be reached, and one that has not been heard
+            since another process had the dialog is gone.
         """
         if self.ended:
             return
-        if status == 408:
+        if status == 408 or not (answered or self._heard):
             self.session_expired()
         elif status == 481:
             self.request_failed(status)
@@ -405,6 +410,7 @@ class Leg:
     def receive(self, incoming: IncomingRequest) -> None:
         """Take a request inside the dialog, whose form has been checked."""
         request, dialog = incoming.request, self.dialog
+        self._heard = True
         if self.flow.reliable and incoming.source.reliable:
             self.flow = incoming.source  # a peer that comes back on a new connection is reached there
         if not dialog.accept_cseq(request.cseq):

@@ -19,9 +19,7 @@ from gateway.sip.settled_invites import SettledReceivedInvite, SettledSentInvite
 if TYPE_CHECKING:
     from gateway.sip.core import Core
     from gateway.sip.flow import Flow
-    from gateway.sip.incoming_request import IncomingRequest
     from gateway.sip.leg_state import LegState
-    from gateway.sip.message import Response
 
 CSEQ_GAP = 1000
 """Sequence numbers left out: more requests than we send in one dialog between two times that it is kept."""
@@ -38,30 +36,15 @@ class RebuiltInboundLeg(InboundLeg):
 
     """
 
-    __slots__ = ("_heard",)
+    __slots__ = ()
 
     def __init__(self, core: Core, state: LegState, flow: Flow, peer: object) -> None:
         Leg.__init__(self, core, state.call_id, state.local_tag, flow)
         _restore(self, core, state)
         self._invite = SettledReceivedInvite()
-        self._heard = False
         self.peer = peer
         self.merged_with = None
         self.confirmed = True
-
-    def receive(self, incoming: IncomingRequest) -> None:
-        """See `Leg`; whoever sends something is there."""
-        self._heard = True
-        super().receive(incoming)
-
-    def timer_answered(self, response: Response) -> None:
-        """See `Leg`; so is whoever answers."""
-        self._heard = True
-        super().timer_answered(response)
-
-    def refresh_refused(self, status: int, *, method: str, answered: bool) -> None:
-        """See `Leg`; a peer that is not to be reached, and has not been heard here, is gone."""
-        super().refresh_refused(status if answered or self._heard else 408, method=method, answered=answered)
 
 
 class RebuiltOutboundLeg(OutboundLeg):
@@ -74,29 +57,14 @@ class RebuiltOutboundLeg(OutboundLeg):
 
     """
 
-    __slots__ = ("_heard",)
+    __slots__ = ()
 
     def __init__(self, core: Core, state: LegState, flow: Flow) -> None:
         Leg.__init__(self, core, state.call_id, state.local_tag, flow)
         _restore(self, core, state)
         self._invite = SettledSentInvite()
         self._early_tags = ()
-        self._heard = False
         self.answered = True
-
-    def receive(self, incoming: IncomingRequest) -> None:
-        """See `RebuiltInboundLeg`."""
-        self._heard = True
-        super().receive(incoming)
-
-    def timer_answered(self, response: Response) -> None:
-        """See `RebuiltInboundLeg`."""
-        self._heard = True
-        super().timer_answered(response)
-
-    def refresh_refused(self, status: int, *, method: str, answered: bool) -> None:
-        """See `RebuiltInboundLeg`."""
-        super().refresh_refused(status if answered or self._heard else 408, method=method, answered=answered)
 
 
 RebuiltLeg: TypeAlias = RebuiltInboundLeg | RebuiltOutboundLeg

@@ -241,12 +241,26 @@ class UserAgent:
             request_with_digest(core, digest, request, flow, on_response, on_failure)
 
     def knows(self, data: bytes) -> bool:
-        """Whether an INVITE or a CANCEL, not taken in yet, is about an INVITE that is here. Never raises."""
+        """Whether a request, not taken in yet, is about something that is here. Never raises.
+
+        An INVITE or a CANCEL is about an INVITE's transaction; a request in a dialog about that, or it is a
+        repetition.
+        """
         try:
             request = parse_message(data)
+            if not isinstance(request, Request):
+                return False
+            if self._core.transactions.find_invite(request) is not None:
+                return True
+            tag = request.to_tag
         except SipParseError:
             return False
-        return isinstance(request, Request) and self._core.transactions.find_invite(request) is not None
+        if tag is None:
+            return False
+        key = server_key(request, request.method)
+        return (
+            self._core.transactions.find_server(key) is not None or self._find_leg(tag, request) is not None
+        )
 
     @property
     def transaction_counts(self) -> dict[str, int]:

@@ -3,7 +3,7 @@
 Every tag and branch of ours ends in the slot of the worker that made it. A request inside a dialog brings our
 tag back in its To, a response our branch in its topmost Via (RFC 3261 §12.2, §17.1.3): so both find their
 worker, whichever process the kernel hands them to. What has no mark of ours is something new, or a CANCEL of
-it, and is known by its Call-ID.
+it.
 
 A message that only looks marked costs nobody anything: it goes to a worker that does not know it, and says
 so.
@@ -12,7 +12,7 @@ so.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from gateway.workers.slots import MAX_SLOTS
@@ -51,6 +51,24 @@ def call_id_of(data: bytes) -> bytes:
     """The Call-ID of a message; empty without one."""
     found = _CALL_ID.search(data, 0, _end_of_headers(data))
     return b"" if found is None else found[1].rstrip()
+
+
+def name_finder(headers: Iterable[str]) -> Callable[[bytes], bytes]:
+    """What finds the name of an INVITE's call: the value of one of these headers, else its Call-ID.
+
+    headers: in which carriers tell their own names of calls (`call_id_header` of a trunk). What a caller may
+    put into one of them does no more than choose the worker, as a Call-ID of his choice would.
+    """
+    names = b"|".join(sorted({re.escape(header.encode()) for header in headers}))
+    if not names:
+        return call_id_of
+    pattern = re.compile(rb"\n(?:" + names + rb")[ \t]*:[ \t]*([^\r\n]+)", re.IGNORECASE)
+
+    def name_of(data: bytes) -> bytes:
+        found = pattern.search(data, 0, _end_of_headers(data))
+        return call_id_of(data) if found is None else found[1].rstrip()
+
+    return name_of
 
 
 def _end_of_headers(data: bytes) -> int:

@@ -14,21 +14,13 @@ class SteeredIngress:
 
     Args:
         ingress: who hears carriers.
-        make: the steering, which is given what delivers here and what tells whether a source is heard.
-
-    Attributes:
-        steering: what was made.
+        steering: decides; delivers there.
 
     """
 
-    def __init__(
-        self,
-        ingress: CarrierIngress,
-        make: Callable[[Callable[[bytes, Flow], None], Callable[[str], bool]], Steering],
-    ) -> None:
+    def __init__(self, ingress: CarrierIngress, steering: Steering) -> None:
         self._ingress = ingress
-        self.steering = make(ingress.message_received, ingress.hears)
-        self._received = self.steering.received
+        self._received = steering.received
         self.flow_failed = ingress.flow_failed
         self.knows = ingress.knows
         self.admits = ingress.admits

@@ -1,19 +1,23 @@
 """Which worker a message belongs to, decided by the one that has read it from a port that all of them share.
 
     made by us (tag or branch with a mark)     the worker of that mark
-    INVITE, CANCEL                             one of the members, by a hash of the Call-ID
+    INVITE                                     one of the members, by a hash of what names the call
+    CANCEL                                     whoever has its INVITE: they are asked
     anything else                              whoever has read it
 
 Carriers send everything from one address and port, and the kernel then gives everything to one process: the
-hash spreads it. It stands for the whole life of an INVITE, so that its repetitions and its CANCEL find the
-same worker.
+hash spreads it. It stands for the whole life of an INVITE, so that its repetitions find the same worker. What
+names a call is the carrier's own name for it, where it has one, else the Call-ID: a carrier that tries the
+same call again, from elsewhere and under another Call-ID, finds the worker that tries it already.
 
-Three things make it wrong for a moment, and each has an answer:
+Four things make it wrong for a moment, and each has an answer:
 
 - The worker is not there (it has crashed, or does not keep up): the one that has read the INVITE takes its
   place, and remembers that it did, for the INVITE may come again.
 - It was not there a moment ago, so that somebody else may have the call: for as long as an INVITE may be
   repeated, and for every CANCEL that it does not know, it asks its siblings first.
+- The worker of a mark is not there, or does not know the dialog: a sibling may have taken it over
+  (`gateway.continuity`), and they are asked.
 - Another version of the gateway is on its way out: it no longer is among the members. Whatever is new goes
   from it to the members, and those show it what it may have, for as long as it is there.
 
@@ -77,8 +81,9 @@ class Steering:
     Args:
         slot: of this worker. members: who shares new calls, in an order that all of them have. elders:
         workers of earlier versions that still finish calls. deliver: take a message here. hand: give one to
-        another worker; False if it is not there or does not keep up. knows: whether an INVITE's transaction,
-        or what a CANCEL is about, is here. hears: whether a source is heard at all: nobody carries what is
+        another worker; False if it is not there or does not keep up. knows: whether what a request is about
+        is here: its transaction, its dialog, or the call that it is a retry of. name_of: what names the call
+        of an INVITE. hears: whether a source is heard at all: nobody carries what is
         thrown away then. clock: seconds, monotonic. restarted: this worker was there before, so that siblings
         may have calls that are its own by the rule. on_handed: told each time that a message is given away,
         and how it went: `taken`, `stood_in` (the other
@@ -95,6 +100,7 @@ class Steering:
         deliver: Callable[[bytes, Flow], None],
         hand: Callable[[int, Handed], bool],
         knows: Callable[[bytes], bool],
+        name_of: Callable[[bytes], bytes] = call_id_of,
         hears: Callable[[str], bool],
         clock: Callable[[], float],
         restarted: bool = False,
@@ -106,6 +112,7 @@ class Steering:
         self._deliver = deliver
         self._hand = hand
         self._knows = knows
+        self._name_of = name_of
         self._hears = hears
         self._clock = clock
         self._on_handed = on_handed
@@ -126,12 +133,12 @@ class Steering:
         """A message was read from a shared port."""
         slot = slot_of(data)
         if slot is not None:
-            if slot == self._slot or not self._hears(flow.host):
+            if not self._hears(flow.host):
                 self._deliver(data, flow)
-            elif self._hand(slot, Handed(Purpose.LAST, slot, (), flow, data)):
+            elif slot != self._slot and self._hand(slot, Handed(Purpose.TAKE, slot, (), flow, data)):
                 self._on_handed("taken")
             else:
-                self._deliver(data, flow)
+                self._take(data, flow)
         elif data.startswith((_INVITE, _CANCEL)) or (self.retired and not data.startswith((_RESPONSE, _ACK))):
             self._new(data, flow)
         else:
@@ -155,24 +162,23 @@ class Steering:
         if not self._members or not self._hears(flow.host):
             self._deliver(data, flow)
             return
-        call_id = call_id_of(data)
-        if self._stood_in and call_id in self._stood_in:
+        name = self._name_of(data)
+        if (self._stood_in and name in self._stood_in) or (self.retired and self._knows(data)):
             self._deliver(data, flow)
             return
-        if self.retired and self._knows(data):
-            self._deliver(data, flow)
-            return
-        owner = self._members[crc32(call_id) % len(self._members)]
+        owner = self._members[crc32(name) % len(self._members)]
+        if data.startswith(_CANCEL) and not self.retired:
+            owner = self._slot  # it has its INVITE's Call-ID, and not its carrier's name
         if owner == self._slot:
             self._take(data, flow)
         elif self._hand(owner, Handed(Purpose.TAKE, owner, (), flow, data)):
             self._on_handed("taken")
         else:
-            self._stand_in(call_id)
+            self._stand_in(name)
             self._deliver(data, flow)
 
     def _take(self, data: bytes, flow: Flow) -> None:
-        """It is ours by the rule; but somebody else may have it from a time when the rule was another."""
+        """It is ours by the rule; but somebody else may have it all the same."""
         ask = self._to_ask(data)
         if not ask or self._knows(data):
             self._deliver(data, flow)
@@ -180,9 +186,13 @@ class Steering:
             self._pass_on(Handed(Purpose.KNOWN, self._slot, ask, flow, data))
 
     def _to_ask(self, data: bytes) -> tuple[int, ...]:
-        if data.startswith(_CANCEL) or (data.startswith(_INVITE) and self._clock() < self._ask_until):
+        if data.startswith((_RESPONSE, _ACK)):
+            return ()
+        invite = data.startswith(_INVITE)
+        asks = self._clock() < self._ask_until if invite else data.startswith(_CANCEL)
+        if asks or slot_of(data) is not None:
             return (*self._elders, *(each for each in self._members if each != self._slot))
-        return self._elders if data.startswith(_INVITE) else ()
+        return self._elders if invite else ()
 
     def _pass_on(self, handed: Handed) -> None:
         """To the next that has not been asked, else home; here if nobody is there."""
@@ -197,8 +207,8 @@ class Steering:
         ):
             self._deliver(handed.data, handed.flow)
 
-    def _stand_in(self, call_id: bytes) -> None:
+    def _stand_in(self, name: bytes) -> None:
         self._on_handed("stood_in")
         if len(self._stood_in) >= MAX_STOOD_IN:
             del self._stood_in[next(iter(self._stood_in))]
-        self._stood_in[call_id] = None
+        self._stood_in[name] = None

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.calls.retries import MAX_WAITING, RETENTION
 from gateway.sip.flow import Flow
-from gateway.sip.message import parse_message
+from gateway.sip.message import Request, parse_message
 from tests.calls.rig import GATEWAY, NUMBER, SECOND, Party, Rig, answering, in_virtual_time, refusing
 from tests.simulation.peer import PORT
 
@@ -42,6 +42,23 @@ def acknowledge(rig: Rig, ok, sender: Party) -> None:
     head += "".join(f"{name}: {ok.headers.get(name)}\r\n" for name in ("From", "To", "Call-ID"))
     head += f"CSeq: {ok.cseq} ACK\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
     sender.peer.send(Flow("udp", GATEWAY, PORT, 1), head.encode())
+
+
+@in_virtual_time
+async def test_a_call_is_known_to_a_sibling_that_has_read_its_retry(rig: Rig):
+    """Of workers; see `gateway.workers.steering`."""
+    agent = await rig.agent(answering())
+    rig.line(agent)
+    sent: list[bytes] = []
+    rig.network.taps.append(lambda source, target, data: sent.append(data))
+    rig.dial(headers=SAME)
+    await asyncio.sleep(1)
+    again, other = parse_message(sent[0]), parse_message(sent[0].replace(b"CA1", b"CA2"))
+    assert isinstance(again, Request)
+    assert isinstance(other, Request)
+    assert rig.dispatcher.knows(again, [rig.carrier])
+    assert not rig.dispatcher.knows(other, [rig.carrier])
+    assert not rig.dispatcher.knows(again, [])
 
 
 @in_virtual_time

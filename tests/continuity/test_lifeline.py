@@ -47,6 +47,18 @@ def test_other_workers_are_not_ours_to_bury(tmp_path: Path):
     assert Lifelines(tmp_path, "node:5060/1#b").dead() == ["node:5060/1#a"]
 
 
+def test_a_worker_knows_which_of_its_siblings_have_died(tmp_path: Path):
+    first, second = Lifelines(tmp_path, "node:5060/1#a"), Lifelines(tmp_path, "node:5060/2#b")
+    first.hold()
+    second.hold()
+    assert first.dead_siblings() == []
+    assert second._held is not None
+    second._held.close()  # the kernel does that when it dies
+    assert first.dead_siblings() == ["node:5060/2#b"]
+    assert first.dead() == []
+    first.let_go()
+
+
 def test_who_ends_in_good_order_leaves_nothing(tmp_path: Path):
     line = Lifelines(tmp_path, "node#a")
     line.hold()

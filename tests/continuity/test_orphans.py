@@ -87,6 +87,13 @@ async def test_a_call_whose_audio_died_is_ended_on_both_sides(rig: Rig):
     assert (record.outcome, record.cause) == ("agent", "the gateway of this call has died")
 
 
+class Wanted:
+    """A request for a dialog."""
+
+    def __init__(self, call_id: str) -> None:
+        self.call_id = call_id
+
+
 class Engines:
     """What a node asks of rtpengine, which itself outlives it."""
 
@@ -222,6 +229,24 @@ async def test_dialogs_that_somebody_makes_up_do_not_reach_redis_for_ever(rig: R
     await asyncio.sleep(1.0)
     await rig.second.orphans.look_for(Stray())  # which is answered 481 all the same
     rig.redis.away = False
+
+
+@in_virtual_time
+async def test_a_request_has_a_worker_take_over_what_a_sibling_had_that_has_just_died(rig: Rig):
+    await rig.call()
+    await rig.first.kill()
+    call_id = rig.carrier.leg.call_id
+    await rig.second.orphans.look_for(Wanted(call_id))
+    assert not rig.second.results, "its lease has not run out, and nobody knows that it died"
+    rig.second.dead_siblings.append(rig.first.owner)
+    await rig.second.orphans.look_for(Wanted(call_id))
+    assert rig.second.results == {"adopted": 1}
+    again = await rig.node("first", FIRST, [rig.first.owner])
+    await asyncio.sleep(CLAIMED)
+    assert not again.results, "it was taken over once"
+    rig.carrier.leg.hangup()
+    await asyncio.sleep(1.0)
+    assert rig.agent.kinds()[-1] == "HungUp"
 
 
 @in_virtual_time

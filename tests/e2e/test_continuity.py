@@ -20,14 +20,10 @@ from tests.e2e.carriers import Call, audio_offer
 from tests.e2e.exchange import HOST, Exchange
 from tests.e2e.gateway_process import GatewayProcess, wait_until
 from tests.e2e.sipp import free_port, require
-from tests.e2e.two_ends import TwoEnds
-from tests.e2e.wire import Dialog, Message, Peer
+from tests.e2e.two_ends import ASKED_WITHIN, DIRECT, TwoEnds
+from tests.e2e.wire import Peer
 
 pytestmark = pytest.mark.e2e
-
-DIRECT = ";media=direct"
-ASKED_WITHIN = 10.0
-"""Seconds for a peer to be asked whether it is still there: generous, on a busy machine."""
 
 
 class SilentSocket:
@@ -66,28 +62,6 @@ class SilentSocket:
         self._thread.join(5)
 
 
-def _asked(dialog: Dialog, knows: str, says: str) -> None:
-    """A peer is asked whether it is still there, by an offer of what it knows; it learns a new Contact."""
-    peer = dialog.peer
-    invite = peer.receive("INVITE", timeout=ASKED_WITHIN)
-    assert Message.rtp_address.fget(invite) == _address(knows), invite
-    peer.respond(invite, 200, "OK", headers=[("Contact", f"<sip:peer@{peer.hostport}>")], body=says)
-    peer.receive("ACK")
-    dialog.target, dialog.next_hop = invite.contact, invite.source
-
-
-def _address(description: str) -> tuple[str, int]:
-    media = re.search(r"^m=audio (\d+)", description, re.MULTILINE)
-    host = re.search(r"^c=IN IP4 (\S+)", description, re.MULTILINE)
-    assert media and host
-    return host[1].strip(), int(media[1])
-
-
-def _both_asked(ends: TwoEnds, caller: Dialog, callee: Dialog) -> None:
-    _asked(caller, ends.agent_answer, ends.call.sdp)
-    _asked(callee, ends.call.sdp, ends.agent_answer)
-
-
 def _kept(gateway: GatewayProcess) -> None:
     """What there is to be known of the calls is in Redis."""
     time.sleep(0.6)  # the state waits for the next write, which nothing outside shows
@@ -122,8 +96,8 @@ def test_calls_go_on_in_a_gateway_that_was_killed_and_started_again(tmp_path):
             for dialog in (*legs[2], to_bot):
                 assert "cause=503" in dialog.expect_bye(timeout=ASKED_WITHIN)["reason"]
             # The others are asked whether they are still there.
-            _both_asked(first, *legs[0])
-            _both_asked(second, *legs[1])
+            first.both_asked(*legs[0])
+            second.both_asked(*legs[1])
             assert gateway.metric("gateway_orphaned_calls_total", result="adopted") == 2
             assert gateway.metric("gateway_orphaned_calls_total", result="ended") == 2
             # The carrier says goodbye, and the agent hears it.
@@ -177,7 +151,7 @@ def test_another_gateway_goes_on_with_the_calls_of_one_that_died(tmp_path, redis
         exchange.gateway.kill()
         # A goodbye that nobody has heard: whoever is asked later knows of no call.
         legs[0].send("BYE")
-        _both_asked(ends, caller, callee)
+        ends.both_asked(caller, callee)
         invite = gone.carrier.receive("INVITE", timeout=ASKED_WITHIN)
         gone.carrier.respond(invite, 481, "Call/Transaction Does Not Exist")
         gone.carrier.receive("ACK")

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
@@ -19,7 +20,8 @@ from tests.e2e import carriers
 from tests.e2e.exchange import Exchange
 from tests.e2e.gateway_process import GatewayProcess, wait_until
 from tests.e2e.sipp import Sipp, free_port
-from tests.e2e.two_ends import TwoEnds
+from tests.e2e.two_ends import ASKED_WITHIN, DIRECT, TwoEnds
+from tests.e2e.wire import Dialog
 
 pytestmark = pytest.mark.e2e
 
@@ -80,26 +82,47 @@ def test_calls_of_one_source_port_reach_both_and_are_found_afterwards(
     assert gateway.metric("gateway_sip_handed_messages_total", result="taken") > 5
 
 
-def test_a_killed_worker_takes_nobody_elses_calls_with_it_and_comes_back(workers: Exchange) -> None:
+def test_a_killed_worker_takes_nobody_elses_calls_with_it_and_its_own_go_on_where_they_can(
+    workers: Exchange,
+) -> None:
     gateway = workers.gateway
+    calls: dict[tuple[int, str], list[tuple[TwoEnds, Dialog, Dialog]]] = {
+        (slot, media): [] for slot in (1, 2) for media in ("", DIRECT)
+    }
     with contextlib.ExitStack() as stack:
-        calls: dict[int, list[Any]] = {1: [], 2: []}
-        while not (calls[1] and calls[2]):
+        while not (calls[1, ""] and calls[2, ""] and len(calls[1, DIRECT]) > 1):
             before = slots(asked(gateway, "/v1/calls/live"))
-            ends = stack.enter_context(TwoEnds(workers))
+            media = DIRECT if calls[1, ""] and calls[2, ""] else ""
+            ends = stack.enter_context(TwoEnds(workers, uri_suffix=media))
             dialogs = ends.connect()
             [slot] = slots(asked(gateway, "/v1/calls/live")) - before
-            calls[slot].append((ends, dialogs))
+            calls[slot, media].append((ends, *dialogs))
         new = stack.enter_context(TwoEnds(workers))
+        time.sleep(0.6)  # the last one's state waits for the next write, which nothing outside shows
         os.kill(pid_of(gateway, 1), signal.SIGKILL)
         wait_until(lambda: gateway.metric("gateway_worker_restarts_total", worker="1") == 1, "it is missed")
+        # A goodbye at once, by the shared port: whoever reads it has the call, or takes it over.
+        gone, *others = calls[1, DIRECT]
+        gone[0].hang_up(*gone[1:])
         assert gateway.get("/readyz")[0] == 200
         new.hang_up(*new.connect())
+        # Those whose audio has died with the worker are told so; the others are asked, and go on.
+        for _, caller, callee in calls[1, ""]:
+            assert "cause=503" in caller.expect_bye(timeout=ASKED_WITHIN)["reason"]
+            assert "cause=503" in callee.expect_bye(timeout=ASKED_WITHIN)["reason"]
+        for ends, caller, callee in others:
+            ends.both_asked(caller, callee)
         wait_until(lambda: gateway.metric("gateway_worker_up") == 2, "both are up", 30)
-        assert slots(asked(gateway, "/v1/calls/live")) == {2: len(calls[2])}
-        for ends, dialogs in calls[2]:
-            ends.hang_up(*dialogs)
+        left = [*others, *calls[2, ""], *calls[2, DIRECT]]
+        assert slots(asked(gateway, "/v1/calls/live")).total() == len(left)
+        for ends, caller, callee in left:
+            ends.hang_up(caller, callee)
+        for ends, *_ in (gone, *calls[1, ""], *left):  # nobody is told anything twice
+            for peer in (ends.carrier, ends.agent):
+                peer.receive_nothing(0.05)
     wait_until(lambda: gateway.metric("gateway_calls_active") == 0, "no call is left")
+    assert gateway.metric("gateway_orphaned_calls_total", result="adopted") == len(calls[1, DIRECT])
+    assert gateway.metric("gateway_orphaned_calls_total", result="ended") == len(calls[1, ""])
     assert gateway.metric("gateway_calls_total", outcome="agent") >= 30, "what it had counted stays counted"
 
 
@@ -117,7 +140,9 @@ def test_a_new_version_takes_over_under_load_and_no_call_is_lost(workers: Exchan
         caller = sipp_load.caller(tmp_path, old.sip, numbers, rate=10, calls=5_000, talk_ms=500)
         stack.callback(caller.stop)
         new = stack.enter_context(old.successor(tmp_path))
-        wait_until(lambda: set(slots(asked(new, "/v1/calls?limit=1000"))) >= {3, 4}, "new calls are theirs")
+        wait_until(
+            lambda: set(slots(asked(new, "/v1/calls?limit=1000"))) >= {3, 4}, "new calls are theirs", 30
+        )
         outcome = caller.stop()
         ends.hang_up(*dialogs)
         assert old.exit_code() == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,6 +13,12 @@ from tests.e2e.rtp import RtpPeer
 from tests.e2e.wire import Dialog, Message, Peer
 
 AGENT_TAG = "agent"
+
+DIRECT = ";media=direct"
+"""Behind an agent's URI: audio passes the gateway by."""
+
+ASKED_WITHIN = 10.0
+"""Seconds for a peer to be asked whether it is still there: generous, on a busy machine."""
 
 
 class TwoEnds:
@@ -76,6 +83,11 @@ class TwoEnds:
         caller.hang_up()
         callee.expect_bye()
 
+    def both_asked(self, caller: Dialog, callee: Dialog) -> None:
+        """Whoever has taken the call over asks both sides whether they are still there."""
+        _asked(caller, self.agent_answer, self.call.sdp)
+        _asked(callee, self.call.sdp, self.agent_answer)
+
     def close(self) -> None:
         for end in (self.caller_audio, self.agent_audio, self.carrier, self.agent):
             end.close()
@@ -85,3 +97,20 @@ class TwoEnds:
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self.close()
+
+
+def _asked(dialog: Dialog, knows: str, says: str) -> None:
+    """A peer is offered what it knows; it learns a new Contact."""
+    peer = dialog.peer
+    invite = peer.receive("INVITE", timeout=ASKED_WITHIN)
+    assert Message.rtp_address.fget(invite) == _address(knows), invite
+    peer.respond(invite, 200, "OK", headers=[("Contact", f"<sip:peer@{peer.hostport}>")], body=says)
+    peer.receive("ACK")
+    dialog.target, dialog.next_hop = invite.contact, invite.source
+
+
+def _address(description: str) -> tuple[str, int]:
+    media = re.search(r"^m=audio (\d+)", description, re.MULTILINE)
+    host = re.search(r"^c=IN IP4 (\S+)", description, re.MULTILINE)
+    assert media and host
+    return host[1].strip(), int(media[1])

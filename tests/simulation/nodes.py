@@ -121,6 +121,7 @@ class Node:
         self.health = EndpointHealth(self.loop.time, random.Random(1))
         self.ports = SimulatedPorts(host, 100, self.loop.time, lambda host, since: self.loop.time())
         self._redis, self._dead = redis, dead
+        self.dead_siblings: list[str] = []
         self._ahead = ahead
         self._files = files
         self._directory = directory
@@ -182,12 +183,16 @@ class Node:
             self._dead,
             adopter.adopt,
             self.keeper,
+            died=self._died,
             buried=_buried,
             clock=clock,
             on_result=self._count,
         )
         await self.sip.start()
         self._tasks = [self.loop.create_task(each) for each in (self.keeper.run(), self.orphans.run())]
+
+    async def _died(self) -> list[str]:
+        return self.dead_siblings
 
     async def kill(self) -> None:
         """SIGKILL: from one moment to the next nothing is sent, heard or written any more."""

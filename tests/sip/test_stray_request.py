@@ -52,6 +52,20 @@ def test_what_is_found_takes_the_request():
     rig.assert_idle()
 
 
+def test_what_a_request_is_about_is_known_before_it_is_taken_in():
+    """So that a worker can be asked whether it has what a sibling has read."""
+    rig = Rig()
+    leg = establish(rig)
+    assert rig.ua.knows(bye(leg.local_tag))
+    assert not rig.ua.knows(bye("elsewhere"))
+    assert not rig.ua.knows(b"no message")
+    assert not rig.ua.knows(b"SIP/2.0 200 OK\r\n\r\n")
+    rig.receive(bye(leg.local_tag))
+    rig.take_response(200)
+    assert rig.ua.knows(bye(leg.local_tag)), "a repetition of what has ended the call"
+    assert not rig.ua.knows(bye(leg.local_tag, branch="z9hG4bKother"))
+
+
 def test_what_is_not_found_is_answered_once():
     rig = SearchingRig()
     rig.receive(bye("elsewhere"))

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.sip.endpoint import random_tokens
-from gateway.workers.marks import call_id_of, marked, slot_of
+from gateway.workers.marks import call_id_of, marked, name_finder, slot_of
 from gateway.workers.slots import MAX_SLOTS
 
 TOKEN = "0123456789abcdef"
@@ -70,6 +70,17 @@ def test_without_a_call_id_there_is_none() -> None:
     assert call_id_of(b"INVITE sip:us SIP/2.0\r\n\r\nCall-ID: of the body\r\n") == b""
 
 
+def test_a_call_is_named_by_the_carriers_header_where_it_has_one() -> None:
+    name_of = name_finder(["X-Twilio-CallSid", "X-Telnyx-Session-ID", "X-Twilio-CallSid"])
+    invite = b"INVITE sip:us SIP/2.0\r\nCall-ID: a\r\n%b\r\nbody: X-Twilio-CallSid: no\r\n"
+    assert name_of(invite % b"x-twilio-callsid : CA1 \r\n") == b"CA1"
+    assert name_of(invite % b"X-Telnyx-Session-ID:s\r\n") == b"s"
+    assert name_of(invite % b"X-Telnyx-Session-IDs: s\r\n") == b"a"
+    assert name_of(invite % b"") == b"a"
+    assert name_finder([])(invite % b"X-Twilio-CallSid: CA1\r\n") == b"a"
+    assert name_finder(["X.Y"])(invite % b"XaY: CA1\r\n") == b"a"
+
+
 @given(slot=st.integers(1, MAX_SLOTS))
 def test_a_tag_made_for_a_slot_leads_back_to_it(slot: int) -> None:
     token = marked(random_tokens(), slot)()
@@ -82,3 +93,4 @@ def test_any_bytes_are_looked_at_without_complaint(data: bytes) -> None:
     slot_of(data)
     slot_of(b"SIP/2.0 " + data)
     call_id_of(data)
+    name_finder(["X-Name"])(data)

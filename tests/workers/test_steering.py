@@ -9,15 +9,17 @@ from zlib import crc32
 import pytest
 
 from gateway.sip.flow import Flow
+from gateway.workers.marks import name_finder
 from gateway.workers.steering import ASKING_SECONDS, MAX_STOOD_IN, Handed, Purpose, Steering
 
 CARRIER = Flow("udp", "192.0.2.1", 5060, 1)
 STRANGER = Flow("udp", "203.0.113.9", 5060, 1)
 
 
-def message(method: str, call: str, tag: str = "") -> bytes:
+def message(method: str, call: str, tag: str = "", name: str = "") -> bytes:
     to = f"<sip:us>;tag={tag}" if tag else "<sip:us>"
-    return f"{method} sip:us SIP/2.0\r\nTo: {to}\r\nCall-ID: {call}\r\n\r\n".encode()
+    own = f"X-Name: {name}\r\n" if name else ""
+    return f"{method} sip:us SIP/2.0\r\nTo: {to}\r\nCall-ID: {call}\r\n{own}\r\n".encode()
 
 
 class Worker:
@@ -44,6 +46,7 @@ class Worker:
             deliver=self._deliver,
             hand=house.hand,
             knows=lambda data: data.split(b"\r\n")[2] in self.calls,
+            name_of=name_finder(["X-Name"]),
             hears=lambda host: host == CARRIER.host,
             clock=lambda: house.now,
             restarted=restarted,
@@ -136,10 +139,71 @@ def test_a_worker_that_is_not_there_is_stood_in_for_and_does_not_get_the_call_af
     assert house.workers[2].taken == []
 
 
+@pytest.mark.parametrize("reader", [1, 2])
+@pytest.mark.parametrize("retry_reader", [1, 2])
+def test_a_retry_under_another_call_id_finds_who_tries_the_call(reader: int, retry_reader: int) -> None:
+    house = House()
+    for number in range(8):
+        first = message("INVITE", f"first-{number}", name=f"CA{number}")
+        retry = message("INVITE", f"retry-{number}", name=f"CA{number}")
+        house.workers[reader].steering.received(first, CARRIER)
+        house.workers[retry_reader].steering.received(retry, CARRIER)
+        assert house.holders(first) == house.holders(retry)
+        for call in ("first", "retry"):
+            cancel = message("CANCEL", f"{call}-{number}")
+            house.workers[reader].steering.received(cancel, CARRIER)
+            assert house.holders(cancel) == house.holders(first)
+    assert min(len(worker.taken) for worker in house.workers.values()) > 0
+
+
+def test_who_stands_in_for_a_worker_has_the_retries_too() -> None:
+    house = House()
+    name = next(f"CA{each}" for each in range(99) if crc32(f"CA{each}".encode()) % 2 == 1)
+    house.workers[2].up = False
+    house.workers[1].steering.received(message("INVITE", "first", name=name), CARRIER)
+    house.workers[2].up = True
+    house.workers[1].steering.received(message("INVITE", "retry", name=name), CARRIER)
+    house.workers[1].steering.received(message("CANCEL", "first"), CARRIER)
+    assert len(house.workers[1].taken) == 3
+
+
+class TestTakenOver:
+    """A call that worker 1 had is worker 2's; messages in its dialog still have the mark of worker 1."""
+
+    BYE = message("BYE", "adopted", "0123456789abcdefw01")
+
+    def house(self, count: int = 2) -> House:
+        house = House(count)
+        house.workers[2].calls.add(self.BYE.split(b"\r\n")[2])
+        return house
+
+    @pytest.mark.parametrize("reader", [1, 2, 3])
+    @pytest.mark.parametrize("up", [True, False])
+    def test_its_requests_find_it_whoever_reads_them(self, reader: int, *, up: bool) -> None:
+        house = self.house(3)
+        house.workers[1].up = up
+        house.workers[reader].steering.received(self.BYE, CARRIER)
+        assert house.holders(self.BYE) == [2]
+
+    def test_who_is_there_no_more_is_stood_in_for_by_who_has_read_it(self) -> None:
+        house = self.house(3)
+        house.workers[2].calls.clear()
+        house.workers[1].up = False
+        house.workers[3].steering.received(self.BYE, CARRIER)
+        assert house.holders(self.BYE) == [3], "which looks whether it may take the call over"
+
+    @pytest.mark.parametrize("data", [message("ACK", "adopted", "0123456789abcdefw01")])
+    def test_nobody_is_asked_about_what_is_not_answered(self, data: bytes) -> None:
+        house = self.house()
+        house.workers[1].steering.received(data, CARRIER)
+        assert house.holders(data) == [1]
+        assert not house.workers[1].results
+
+
 def test_what_nobody_knows_comes_home() -> None:
     house, call = House(3), owned_by(2, 3)
     house.workers[1].steering.received(message("CANCEL", call), CARRIER)
-    assert house.holders(message("CANCEL", call)) == [2], "which answers 481"
+    assert house.holders(message("CANCEL", call)) == [1], "which answers 481"
     house.add(2, (1, 2, 3), restarted=True)
     house.workers[3].steering.received(message("INVITE", call), CARRIER)
     assert house.holders(message("INVITE", call)) == [2]
