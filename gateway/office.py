@@ -394,8 +394,12 @@ def claim_slots(settings: Settings, held: Held | None = None) -> Claim:
         raise StartError(str(error)) from None
     except OSError as error:
         raise StartError(file_fault(error)) from None
-    if not (claimed.others or held):
-        _check_ports(settings)
+    try:
+        if not (claimed.others or held):
+            _check_ports(settings)
+    except StartError:
+        claimed.give_back()
+        raise
     return claimed
 
 

@@ -17,12 +17,16 @@ Address = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What SIPp counted: calls that went as written, calls that did not, messages sent again."""
+    """What SIPp counted: calls that went as written, calls that did not, messages sent again.
+
+    moved: calls that went on at another node, in a scenario that counts them.
+    """
 
     succeeded: int
     failed: int
     retransmissions: int
     seconds: float
+    moved: int = 0
 
     @property
     def rate(self) -> float:
@@ -82,7 +86,7 @@ class SippLoad:
         with self._statistics.open(newline="") as file:
             last = list(csv.DictReader(file, delimiter=";"))[-1]
         counts = (int(last[f"{name}(C)"]) for name in ("SuccessfulCall", "FailedCall", "Retransmissions"))
-        return Outcome(*counts, elapsed)
+        return Outcome(*counts, elapsed, int(last.get("GenericCounter1(C)") or 0))
 
 
 def agent(directory: Path) -> SippLoad:
@@ -91,10 +95,20 @@ def agent(directory: Path) -> SippLoad:
 
 
 def caller(
-    directory: Path, gateway: Address, numbers: Path, *, rate: int, calls: int, talk_ms: int
+    directory: Path,
+    gateway: Address,
+    numbers: Path,
+    *,
+    rate: int,
+    calls: int,
+    talk_ms: int,
+    scenario: str = "caller",
 ) -> SippLoad:
-    """``calls`` calls at ``rate`` a second, each to the next number of the CSV, each talking that long."""
+    """``calls`` calls at ``rate`` a second, each to the next number of the CSV, each talking that long.
+
+    scenario: another one that takes the same arguments.
+    """
     remote = f"{gateway[0]}:{gateway[1]}"
     limits = ["-m", str(calls), "-l", str(rate * 20), "-timeout", f"{calls // rate + 60}s"]
     pace = ["-r", str(rate), "-d", str(talk_ms), "-inf", str(numbers)]
-    return SippLoad(directory, "caller", remote, *limits, *pace)
+    return SippLoad(directory, scenario, remote, *limits, *pace)
