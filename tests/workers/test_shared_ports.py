@@ -29,12 +29,12 @@ pytestmark = pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"])
 class Sharing:
     """One of the two."""
 
-    def __init__(self, directory: Path, slot: int, port: int) -> None:
+    def __init__(self, directory: Path, slot: int, port: int, *, restarted: bool = False) -> None:
         order = Order(
             slot=slot,
             members=[1, 2],
             elders=[],
-            restarted=False,
+            restarted=restarted,
             redis_url="",
             advertised_host="",
             events=False,
@@ -53,6 +53,7 @@ class Sharing:
             network=SocketNetwork(shared=shared, lend=self.post.lend),
             tokens=marked(random_tokens(), slot),
             steer=self.post.steer,
+            steer_own=self.post.steer_own,
         )
         self.house.on_invite = self._answer
 
@@ -160,6 +161,48 @@ async def test_what_is_in_a_dialog_finds_its_process_by_the_shared_port_too(
     bound = {listener.address[1] for each in own for listener in each}
     assert len(contacts) == 2
     assert contacts < bound - {carrier._us[1]}
+
+
+async def test_a_call_that_a_sibling_has_taken_over_is_found_by_every_port(tmp_path: Path) -> None:
+    """Worker 1 had it and has started again; its peer knows of nobody else."""
+    port = free_port("127.0.0.1")
+    before, two = Sharing(tmp_path, 1, port), Sharing(tmp_path, 2, port)
+    await two.house.endpoint.start()
+    await two.post.open()
+    carrier = Carrier(port)
+    await before.house.endpoint.start()
+    await before.post.open()
+    states = []
+    for number in range(2):
+        while len(before.house.legs) <= number:
+            call = f"answered-{time.monotonic_ns()}"
+            carrier.send("INVITE", call)
+            tag = re.search(r"\nTo: [^\r\n]*(;tag=\w+)", await carrier.heard(200, "INVITE"))
+            assert tag is not None
+            carrier.send("ACK", call, to=tag[1], branch=f"{call}ack")
+        leg = before.house.legs[number]
+        states.append(leg.state)
+    await before.house.endpoint.stop()
+    before.post.close()
+    again = Sharing(tmp_path, 1, port, restarted=True)
+    await again.house.endpoint.start()
+    await again.post.open()
+    own = next(each.address for each in again.house.endpoint._listeners if each.side.key == "workers.port")
+    for state, address in zip(states, (own, carrier._us), strict=True):
+        two.house.endpoint.rebuild(state, peer="carrier", listener=two.house.events.append)
+        bye = carrier.written(
+            "BYE", state.call_id, to=f";tag={state.local_tag}", cseq=9, branch=state.call_id
+        )
+        carrier.socket.sendto(bye, address)
+        text = ""
+        while " BYE\r\n" not in text:
+            text, _ = await carrier.receive()
+        assert text.startswith("SIP/2.0 200")
+    carrier.socket.close()
+    for each in (again, two):
+        await each.house.endpoint.stop()
+        each.post.close()
+        assert not each.house.errors
 
 
 async def test_requests_of_ours_leave_from_the_own_port_so_that_their_answers_come_back(
