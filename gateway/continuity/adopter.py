@@ -34,8 +34,12 @@ Result: TypeAlias = Literal["adopted", "ended", "lost"]
 GATEWAY_DIED: Final = "the gateway of this call has died"
 
 LOOK_AFTER: Final = (0.2, 1.0)
-"""Seconds after which a peer is asked whether it is still there, at least and at most: what it may be about
+"""Seconds after which a caller is asked whether it is still there, at least and at most: what it may be about
 to say goes first, and not all peers are asked at once."""
+
+AGENT_LATER: Final = 0.8
+"""Seconds after its caller that an agent is asked. The call of a gateway that was only cut off from Redis may
+be over: then its caller says so, and no other agent is called because the first has gone."""
 
 
 class Rebuilder(Protocol):
@@ -112,8 +116,9 @@ class Adopter:
         if connect is None or agent is None:
             return "ended"
         # A goodbye may have got lost meanwhile, and our Contact may be another one than before.
-        for leg in (caller, agent):
-            self._loop.call_later(self._draw(*LOOK_AFTER), leg.refresh)
+        after = self._draw(*LOOK_AFTER)
+        self._loop.call_later(after, caller.refresh)
+        self._loop.call_later(after + AGENT_LATER, agent.refresh)
         return "adopted"
 
     def _rebuilt(self, kept: KeptCall, carrier: Carrier) -> tuple[RebuiltInboundLeg, Leg | None] | None:

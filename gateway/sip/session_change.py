@@ -323,8 +323,13 @@ class SessionChange:
         self._leg.ack_timed_out()
 
     def close(self) -> None:
-        """The leg is over: answer what is pending (§15.1.2), confirm what was answered, want nothing more."""
+        """The leg is over: answer what is pending (§15.1.2), confirm what was answered, want nothing more.
+
+        A re-INVITE that a proxy has taken with 100, and whose peer is gone, would else wait for five minutes.
+        """
         self.refuse(487, None, ())
+        if self._sent is not None:
+            self._sent.cancel()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

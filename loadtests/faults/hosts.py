@@ -1,5 +1,5 @@
-"""Hosts on one machine: network namespaces on a bridge, each with an address, programs and a link that can
-fail.
+"""Hosts on one machine: network namespaces on two bridges, each with an address, programs and a cable that
+can fail; and a cable between the bridges, which can be cut.
 
 All of it lives in namespaces of our own (`enter`): network, mounts and processes. When this process ends,
 however it ends, the kernel takes everything with it.
@@ -13,9 +13,12 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, TypeAlias
+
+from loadtests.faults.cable import SlowCable, possible, send_whole_frames
 
 INSIDE: Final = "FAULTS_INSIDE"
 """Set in the process that runs within namespaces of its own."""
@@ -24,7 +27,19 @@ NETWORK: Final = "10.77.0"
 """The first three bytes of every host's address; it is seen by nobody outside."""
 
 STUTTER: Final = (0.02, 0.08)
-"""Seconds that the programs of a slow host run, and stand still, in turn, where the kernel has no netem."""
+"""Seconds that the programs of a slow host run, and stand still, in turn, where cables cannot be slow."""
+
+RESTART_SECONDS: Final = 30.0
+"""For a program that is told to end; one that has not by then is killed, and that is a fault of its own."""
+
+LINGER_SECONDS: Final = 4.0
+"""For one that takes no new calls by then, but would not end; no call of the load is longer."""
+
+Slowness: TypeAlias = Literal["netem", "cable", "stutter"]
+"""How a host can be slow here: by the kernel, by a cable of ours, or only by standing still now and then."""
+
+Shore: TypeAlias = Literal["near", "far"]
+"""The bridge that a host is on."""
 
 _NAMES: Final = "/run/netns"
 
@@ -64,25 +79,40 @@ def _ip(*words: str) -> None:
 
 
 class Lan:
-    """The bridge that all hosts are on; this process is on it, too, as the last address."""
+    """The two bridges that hosts are on, and a cable between them; this process is on the far one, where the
+    API is, as the last address."""
 
     def __init__(self) -> None:
         Path(_NAMES).mkdir(exist_ok=True)
         subprocess.run(["mount", "-t", "tmpfs", "none", _NAMES], check=True)
         _ip("link", "set", "lo", "up")
-        _ip("link", "add", "lan", "type", "bridge")
-        _ip("address", "add", f"{NETWORK}.254/24", "dev", "lan")
-        _ip("link", "set", "lan", "up")
-        self.has_netem = self._try_netem()
+        for shore in ("near", "far"):
+            _ip("link", "add", shore, "type", "bridge")
+            _ip("link", "set", shore, "up")
+        _ip("address", "add", f"{NETWORK}.254/24", "dev", "far")
+        _ip("link", "add", "sea", "type", "veth", "peer", "name", "coast")
+        _ip("link", "set", "sea", "master", "near", "up")
+        _ip("link", "set", "coast", "master", "far", "up")
+        # Or this process would answer for itself at the end of a cable that was taken off its bridge.
+        Path("/proc/sys/net/ipv4/conf/all/arp_ignore").write_text("1")
+        self.slowness: Slowness = "netem" if self._has_netem() else "cable" if possible() else "stutter"
 
-    def _try_netem(self) -> bool:
+    def cut(self) -> None:
+        """Nothing gets from one bridge to the other."""
+        _ip("link", "set", "sea", "down")
+
+    def join(self) -> None:
+        """The cable between them is back."""
+        _ip("link", "set", "sea", "up")
+
+    def _has_netem(self) -> bool:
         done = subprocess.run(
-            ["tc", "qdisc", "add", "dev", "lan", "root", "netem", "delay", "1ms"],
+            ["tc", "qdisc", "add", "dev", "far", "root", "netem", "delay", "1ms"],
             capture_output=True,
             check=False,
         )
         if done.returncode == 0:
-            subprocess.run(["tc", "qdisc", "del", "dev", "lan", "root"], check=True)
+            subprocess.run(["tc", "qdisc", "del", "dev", "far", "root"], check=True)
         return done.returncode == 0
 
 
@@ -100,6 +130,10 @@ class Program:
         self._process: subprocess.Popen[bytes] | None = None
         self._killed = False
         self.may_fail = False
+        self.polite = signal.SIGTERM
+        """What tells it to end in good order."""
+        self.lingers = False
+        """Whether it may be killed `LINGER_SECONDS` later: SIPp waits on for calls that are over."""
 
     @property
     def running(self) -> bool:
@@ -145,16 +179,17 @@ class Program:
         if self._process is not None:
             self._process.wait()
 
-    def stop(self, seconds: float) -> int | None:
-        """SIGTERM and its exit status; None if it had to be killed after those seconds."""
+    def ended(self, seconds: float) -> bool:
+        """Wait for its end; False if it had to be killed after those seconds."""
+        self._killed = True
         if self._process is None:
-            return None
-        self.signal(signal.SIGTERM)
+            return True
         try:
-            return self._process.wait(seconds)
+            self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             self.kill()
-            return None
+            return False
+        return True
 
 
 class Host:
@@ -163,20 +198,28 @@ class Host:
     Args:
         lan: what it is on.
         name: in two letters or so; number: the last byte of its address.
+        shore: where it is.
 
     """
 
-    def __init__(self, lan: Lan, name: str, number: int, directory: Path) -> None:
+    def __init__(self, lan: Lan, name: str, number: int, directory: Path, shore: Shore) -> None:
         self.name = name
         self.address = f"{NETWORK}.{number}"
         self.directory = directory / name
         self.directory.mkdir(parents=True)
         self.programs: list[Program] = []
+        self.unfinished: list[str] = []
+        """Programs that were told to end, and did not."""
         self._lan = lan
+        self._shore = shore
         self._stutter: threading.Event | None = None
+        self._cable: SlowCable | None = None
+        self._restart: threading.Thread | None = None
         _ip("netns", "add", name)
-        _ip("link", "add", f"v{name}", "type", "veth", "peer", "name", "eth0", "netns", name)
-        _ip("link", "set", f"v{name}", "master", "lan", "up")
+        _ip("link", "add", f"v{name}", "type", "veth", "peer", "name", f"p{name}")
+        send_whole_frames(f"p{name}")
+        _ip("link", "set", f"p{name}", "netns", name, "name", "eth0")
+        _ip("link", "set", f"v{name}", "master", shore, "up")
         for words in (
             ("address", "add", f"{self.address}/24", "dev", "eth0"),
             ("link", "set", "eth0", "up"),
@@ -205,6 +248,28 @@ class Host:
         for program in self.programs:
             program.start()
 
+    def restart(self) -> None:
+        """All its programs end in good order, however long that takes them, and are started again."""
+        self._restart = threading.Thread(target=self._restarting, name=f"restart of {self.name}")
+        self._restart.start()
+
+    def restarted(self) -> None:
+        """They are."""
+        if self._restart is not None:
+            self._restart.join()
+            self._restart = None
+
+    def _restarting(self) -> None:
+        began = time.monotonic()
+        for program in self.programs:
+            program.signal(program.polite)
+        for program in self.programs:
+            ended = program.ended(LINGER_SECONDS if program.lingers else RESTART_SECONDS)
+            if not ended and not program.lingers:
+                self.unfinished.append(program.name)
+        print(f"                 {self.name} ended after {time.monotonic() - began:.1f} s", flush=True)
+        self.start()
+
     def freeze(self) -> None:
         """Its programs stand still; its kernel goes on taking what comes."""
         for program in self.programs:
@@ -224,20 +289,26 @@ class Host:
         _ip("link", "set", f"v{self.name}", "up")
 
     def slow(self) -> None:
-        """Its packets take 150 ms and some get lost; without netem its programs run a fifth of the time."""
-        if self._lan.has_netem:
+        """A question and its answer take 150 ms longer, and some get lost; where neither the kernel nor a
+        cable of ours can do that, its programs run a fifth of the time."""
+        if self._lan.slowness == "netem":
             netem = "netem delay 150ms 50ms loss 2%"
             command = f"ip netns exec {self.name} tc qdisc replace dev eth0 root {netem}"
             subprocess.run(command.split(), check=True)
+        elif self._lan.slowness == "cable":
+            self._cable = self._cable or SlowCable(f"v{self.name}", self._shore, f"t{self.name}")
         elif self._stutter is None:
             self._stutter = threading.Event()
             threading.Thread(target=self._run_slowly, args=(self._stutter,), daemon=True).start()
 
     def hasten(self) -> None:
         """As fast as ever."""
-        if self._lan.has_netem:
+        if self._lan.slowness == "netem":
             command = f"ip netns exec {self.name} tc qdisc del dev eth0 root"
             subprocess.run(command.split(), check=False, capture_output=True)
+        elif self._cable is not None:
+            self._cable.take_away()
+            self._cable = None
         elif self._stutter is not None:
             self._stutter.set()
             self._stutter = None

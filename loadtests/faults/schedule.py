@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, get_args
 
-Kind: TypeAlias = Literal["kill", "unplug", "freeze", "slow", "skew"]
+Kind: TypeAlias = Literal["kill", "cut", "unplug", "freeze", "restart", "slow", "skew"]
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 """The worst first."""
@@ -16,12 +16,18 @@ SECONDS: Final[dict[Kind, tuple[float, float]]] = {
     "kill": (0.5, 3.0),
     "freeze": (0.3, 4.0),
     "unplug": (0.5, 4.0),
+    "cut": (6.0, 10.0),
+    "restart": (5.0, 8.0),
     "slow": (2.0, 5.0),
     "skew": (2.0, 6.0),
 }
-"""How long each lasts, at least and at most. A killed host's programs are started again afterwards."""
+"""How long each lasts, at least and at most. A killed host's programs are started again afterwards; one that
+is restarted is left alone for so long, while its programs end in good order and are started again at once."""
 
-SKEWS: Final = (-3600, -90, -5, 5, 90, 3600)
+SEA: Final = "sea"
+"""What can be cut: the cable between the two regions."""
+
+SKEWS: Final = (-3600, -90, -10, 10, 90, 3600)
 """Seconds by which a host's clock jumps, and back at the end."""
 
 REST: Final = 1.5
@@ -44,22 +50,35 @@ class Fault:
         return f"{self.at:6.2f} – {self.until:6.2f}  {self.kind}{by} {self.host}"
 
 
+def may(kind: Kind, host: str) -> bool:
+    """Whether it can happen there.
+
+    Gateways (``n``) and the API have clocks. A carrier (``c``) must be there to tell what became of its
+    calls: it is frozen, cut off and slow, but neither killed nor restarted.
+    """
+    if host == SEA or kind == "cut":
+        return host == SEA and kind == "cut"
+    if kind == "skew":
+        return host.startswith("n") or host == "api"
+    return not host.startswith("c") or kind in ("freeze", "unplug", "slow")
+
+
 def schedule(
     seed: int, crowds: Sequence[Sequence[str]], seconds: float, count: int, kinds: Iterable[Kind] = KINDS
 ) -> list[Fault]:
-    """That many faults within those seconds, in the order of their beginnings.
+    """That many faults within those seconds at most, in the order of their beginnings.
 
     crowds: hosts that do the same work. Of each crowd one is in trouble at a time.
-    kinds: those that can be done here. Only nodes, whose names begin with ``n``, have clocks.
+    kinds: those that are wanted; a crowd that none of them can happen to is left alone.
     """
     dice = random.Random(seed)
     usable = tuple(kinds)
+    able = [crowd for crowd in crowds if any(may(kind, host) for kind in usable for host in crowd)]
     faults: list[Fault] = []
-    for _ in range(count):
+    for _ in range(count if able else 0):
         at = round(dice.uniform(0.5, seconds * 0.85), 2)
-        chosen = dice.randrange(len(crowds))
-        host = dice.choice(list(crowds[chosen]))
-        kind = dice.choice([each for each in usable if each != "skew" or host.startswith("n")])
+        host = dice.choice(list(dice.choice(able)))
+        kind = dice.choice([each for each in usable if may(each, host)])
         lasts = round(dice.uniform(*SECONDS[kind]), 2)
         skew = dice.choice(SKEWS)
         faults.append(Fault(at, round(at + lasts, 2), kind, host, skew if kind == "skew" else 0))

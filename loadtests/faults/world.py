@@ -6,19 +6,26 @@ origination URIs behaves, which SIPp alone does not.
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from loadtests.faults.calls import Recorded, recorded
+from loadtests.faults.changes import Changes, Routed, Routes
+from loadtests.faults.clock import set_wrong
 from loadtests.faults.hosts import Host, Lan, Program
+from loadtests.faults.schedule import SEA
 from tests import postgres
 from tests.e2e.gateway_process import to_toml
 
@@ -34,9 +41,25 @@ AGENTS: Final = ("a1", "a2", "a3", "a4", "a5", "a6")
 STORES: Final = ("pg",)
 APIS: Final = ("api",)
 
-CROWDS: Final = (NODES, REDIS, AGENTS, EDGES, STORES, APIS)
-"""Hosts that do the same work; see `loadtests.faults.schedule`. Carriers are left alone: who offers a call
-must be there to tell what became of it."""
+CROWDS: Final = ((*NODES, SEA), REDIS, AGENTS, EDGES, CARRIERS, STORES, APIS)
+"""Hosts that do the same work; see `loadtests.faults.schedule`. The cable between the regions is among the
+nodes: with one of them down, a region that is cut off might be left with none."""
+
+NEAR: Final = ("n1", "r1", "c1", "e1", "a1", "a2", "a5")
+"""The hosts of one region: a gateway, a third of Redis, a carrier with its edge, agents. All others are in
+the other one, the store and the API among them."""
+
+PAIRS: Final = tuple(
+    Routed(f"agt_{first}", f"agt_{second}")
+    for first in AGENTS
+    for second in AGENTS
+    if (first in NEAR) != (second in NEAR)
+)
+"""What numbers may be routed to: of an agent and its fallback one is in each region."""
+
+CLOCKS: Final = (*NODES, "api")
+"""Hosts whose clocks can be set wrong: those that run our own programs. Redis's is not: libfaketime, which
+could, makes programs late. PostgreSQL's nobody asks for the time."""
 
 NUMBERS: Final = tuple(f"+1415555010{number}" for number in range(1, 7))
 STREAMING: Final = ("a5", "a6")
@@ -56,21 +79,31 @@ EDGE_PATIENCE: Final = 4000
 """Milliseconds, twice the shipped value: some twenty hosts share one machine here."""
 
 
+def _first_pair(agent: str) -> Routed:
+    return next(pair for pair in PAIRS if pair.agent == f"agt_{agent}")
+
+
 class World:
     """All hosts, each with what it runs.
 
-    lan: theirs; directory: for everything they write. skews: whether nodes get clocks that can be set wrong.
+    lan: theirs; directory: for everything they write.
     """
 
-    def __init__(self, lan: Lan, directory: Path, *, skews: bool) -> None:
+    def __init__(self, lan: Lan, directory: Path) -> None:
+        self.lan = lan
         self.directory = directory
         names = (*NODES, *REDIS, *CARRIERS, *EDGES, *AGENTS, *STORES, *APIS)
-        self.hosts = {name: Host(lan, name, 11 + number, directory) for number, name in enumerate(names)}
-        self.faketime = (
-            None if not skews else next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+        self.hosts = {
+            name: Host(lan, name, 11 + number, directory, "near" if name in NEAR else "far")
+            for number, name in enumerate(names)
+        }
+        for name in CLOCKS:
+            self.skew(name, 0)
+        # As they are in the beginning, and as the API has taken them since.
+        self.routes = Routes(
+            {f"phn_{name}": _first_pair(name) for name in AGENTS},
+            {f"agt_{name}": self._url(name) for name in AGENTS},
         )
-        for host in self.hosts.values():
-            self.skew(host.name, 0)
 
     def at(self, name: str) -> str:
         """A host's address."""
@@ -99,7 +132,11 @@ class World:
         replica = [] if host.name == REDIS[0] else ["--replicaof", self.at(REDIS[0]), "6379"]
         # Its configuration is a file, for a sentinel makes it write there whose replica it is.
         config = host.directory / "redis.conf"
-        config.write_text('save ""\nappendonly yes\nappendfsync no\nrepl-diskless-sync-delay 0\n')
+        # And as docs/redis.md wants it: a primary that is cut off takes no writes that nobody will keep.
+        config.write_text(
+            'save ""\nappendonly yes\nappendfsync no\nrepl-diskless-sync-delay 0\n'
+            "min-replicas-to-write 1\nmin-replicas-max-lag 2\n"
+        )
         host.runs("redis", ["redis-server", str(config), "--port", "6379", *common, *replica])
         sentinel = host.directory / "sentinel.conf"
         sentinel.write_text(
@@ -124,7 +161,8 @@ class World:
             rules.write("host all all 10.77.0.0/24 trust\n")
         settings = {"listen_addresses": host.address, "unix_socket_directories": str(data), "fsync": "off"}
         words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        host.runs("postgres", [*as_user, str(postgres.program("postgres")), "-D", str(data), *words])
+        server = host.runs("postgres", [*as_user, str(postgres.program("postgres")), "-D", str(data), *words])
+        server.polite = signal.SIGINT  # it does not wait for those that are connected
 
     def _settings(self, host: Host) -> dict[str, dict[str, object]]:
         return {
@@ -138,6 +176,7 @@ class World:
                 "seed_file": str(self.directory / "numbers.toml"),
             },
             "web": {"listen": f"{host.address}:8080"},
+            "node": {"region": "near" if host.name in NEAR else "far"},
         }
 
     @property
@@ -150,23 +189,30 @@ class World:
         config = host.directory / "gateway.toml"
         config.write_text(to_toml(self._settings(host)))
         listen = f"{host.address}:8080"
-        command = [str(PROGRAMS / "voice-gateway"), "api", "--config", str(config), "--listen", listen]
-        host.runs("api", command)
+        self._ours(host, "api", ["api", "--config", str(config), "--listen", listen])
+
+    def _ours(self, host: Host, name: str, words: Sequence[str]) -> None:
+        """Have it run a program of ours, whose clock can be set wrong."""
+        command = [sys.executable, "-m", "loadtests.faults.clock", str(self._clock(host.name))]
+        command += [str(PROGRAMS / "voice-gateway"), *words]
+        host.runs(name, command, {"PYTHONPATH": str(ROOT)})
 
     def _numbers(self) -> str:
         rows: list[str] = []
-        for agent in AGENTS:
-            uri = f"ws://{self.at(agent)}:8765/ws" if agent in STREAMING else self._sip_uri(agent)
-            rows += ["[[agents]]", f'id = "agt_{agent}"', f'name = "{agent}"']
-            rows += [f'endpoints = [{{ url = "{uri}", max_calls = {PLACES} }}]', ""]
-        for number, agent, fallback in zip(NUMBERS, AGENTS, (*AGENTS[1:], AGENTS[0]), strict=True):
-            rows += ["[[numbers]]", f'id = "phn_{agent}"', f'phone_number = "{number}"']
-            second = f'{{ agent_id = "agt_{fallback}" }}'
-            rows += [f'inbound_routing = {{ agent_id = "agt_{agent}", fallback = {second} }}', ""]
+        for agent, url in self.routes.endpoints.items():
+            rows += ["[[agents]]", f'id = "{agent}"', f'name = "{agent}"']
+            rows += [f'endpoints = [{{ url = "{url}", max_calls = {PLACES} }}]', ""]
+        for number, (number_id, routed) in zip(NUMBERS, self.routes.numbers.items(), strict=True):
+            rows += ["[[numbers]]", f'id = "{number_id}"', f'phone_number = "{number}"']
+            second = f'{{ agent_id = "{routed.fallback}" }}'
+            rows += [f'inbound_routing = {{ agent_id = "{routed.agent}", fallback = {second} }}', ""]
         return "\n".join(rows)
 
-    def _sip_uri(self, agent: str) -> str:
-        return f"sip:agent@{self.at(agent)}:5060;media=direct"
+    def _url(self, agent: str, version: int = 0) -> str:
+        """An agent's; those that speak SIP answer to every name."""
+        if agent in STREAMING:
+            return f"ws://{self.at(agent)}:8765/ws"
+        return f"sip:agent-{version}@{self.at(agent)}:5060;media=direct"
 
     def _node(self, host: Host) -> None:
         carriers = host.directory / "carriers.toml"
@@ -174,7 +220,11 @@ class World:
             "".join(f'[[trunk]]\nname = "{name}"\nsources = ["{self.at(name)}"]\n' for name in CARRIERS)
         )
         settings = self._settings(host) | {
-            "sip": {"listen": [f"{host.address}:5060"], "agent_listen": [f"{host.address}:5070"]},
+            "sip": {
+                "listen": [f"{host.address}:5060"],
+                "agent_listen": [f"{host.address}:5070"],
+                "session_expires": 90,  # so that who has lost its other end notices while we wait
+            },
             "admission": {
                 "carriers_files": [str(carriers)],
                 "trusted_proxies": [self.at(name) for name in EDGES],
@@ -188,8 +238,7 @@ class World:
         }
         config = host.directory / "gateway.toml"
         config.write_text(to_toml(settings))
-        command = [str(PROGRAMS / "voice-gateway"), "serve", "--config", str(config)]
-        host.runs("gateway", command, self._clock(host.name))
+        self._ours(host, "gateway", ["serve", "--config", str(config)])
 
     def _edge(self, host: Host) -> None:
         directory = host.directory
@@ -212,50 +261,117 @@ class World:
             host.runs("agent", command, {"PYTHONPATH": str(ROOT)})
             return
         command = ["sipp", "-sf", str(SCENARIOS / "agent.xml"), "-i", host.address, "-p", "5060"]
-        host.runs("agent", [*command, "-bind_local", "-nostdin", "-aa", "-timeout", "3600s"])
+        agent = host.runs("agent", [*command, "-bind_local", "-nostdin", "-aa", "-timeout", "3600s"])
+        agent.polite, agent.lingers = signal.SIGUSR1, True  # its calls go on to their ends
 
-    def carrier(self, name: str, *, rate: int, calls: int, talk: float) -> Program:
-        """Have a carrier place that many calls, so many a second, each lasting `talk` seconds."""
+    def edge_of(self, carrier: str) -> str:
+        """The address of a carrier's edge."""
+        return self.at("e" + carrier[1:])
+
+    def carrier(
+        self, name: str, target: str, sheet_name: str, *, rate: int, calls: int, talk: float
+    ) -> Program:
+        """Have a carrier place that many calls at an address, so many a second, of `talk` seconds each.
+
+        sheet_name: of its files.
+        """
         host = self.hosts[name]
-        sheet = host.directory / "caller.xml"
+        sheet = host.directory / f"{sheet_name}.xml"
         scenario = (ROOT / "tests/e2e/scenarios/carrier_behind_proxy.xml").read_text()
         sheet.write_text(scenario.replace("{talk}", str(round(talk * 1000))).replace("[service]", "[field0]"))
         numbers = host.directory / "numbers.csv"
         numbers.write_text("SEQUENTIAL\n" + "".join(f"{number}\n" for number in NUMBERS))
-        command = ["sipp", f"{self.at('e' + name[1:])}:5060", "-sf", str(sheet), "-inf", str(numbers)]
+        command = ["sipp", f"{target}:5060", "-sf", str(sheet), "-inf", str(numbers)]
         command += ["-i", host.address, "-p", "5060", "-bind_local", "-nostdin", "-aa"]
         command += ["-r", str(rate), "-m", str(calls), "-l", "500", "-recv_timeout", "15000"]
-        command += ["-trace_shortmsg", "-shortmessage_file", str(self.messages(name))]
-        command += ["-trace_err", "-error_file", str(host.directory / "errors.log")]
+        command += ["-trace_shortmsg", "-shortmessage_file", str(self.messages(name, sheet_name))]
+        command += ["-trace_err", "-error_file", str(host.directory / f"{sheet_name}.err")]
         caller = host.runs("sipp", command)
         caller.may_fail = True  # so it does when a call did not go as written
         return caller
 
-    def messages(self, carrier: str) -> Path:
+    def messages(self, carrier: str, sheet_name: str) -> Path:
         """Where a carrier's messages stand."""
-        return self.hosts[carrier].directory / "messages.tsv"
+        return self.hosts[carrier].directory / f"{sheet_name}.tsv"
 
     # Clocks.
 
-    def _clock(self, name: str) -> Mapping[str, str]:
-        if self.faketime is None:
-            return {}
-        return {
-            "LD_PRELOAD": str(self.faketime),
-            "FAKETIME_TIMESTAMP_FILE": str(self._offset(name)),
-            "FAKETIME_CACHE_DURATION": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "NO_FAKE_STAT": "1",
-        }
-
-    def _offset(self, name: str) -> Path:
+    def _clock(self, name: str) -> Path:
         return self.hosts[name].directory / "clock"
 
     def skew(self, name: str, seconds: int) -> None:
-        """Have a host's clock be that far from the others'; programs notice within a second."""
-        draft = self._offset(name).with_suffix(".draft")
-        draft.write_text(f"{seconds:+d}\n")
-        draft.rename(self._offset(name))
+        """Have the clock of one of `CLOCKS` be that far from the others'."""
+        set_wrong(self._clock(name), seconds)
+
+    # Changes, and what gateways make of them.
+
+    def changes(self, seed: int) -> Changes:
+        """Changes of the routes, from now on."""
+        return Changes(
+            seed,
+            self._patch,
+            self.routes,
+            pairs=PAIRS,
+            movable=[f"agt_{name}" for name in AGENTS if name not in STREAMING],
+            endpoint=lambda agent, version: self._url(agent.removeprefix("agt_"), version),
+            places=PLACES,
+        )
+
+    def _patch(self, path: str, body: Mapping[str, Any]) -> int | None:
+        request = urllib.request.Request(
+            f"http://{self.at('api')}:8080{path}",
+            data=json.dumps(body).encode(),
+            headers={"Authorization": f"Bearer {KEY}", "Content-Type": "application/merge-patch+json"},
+            method="PATCH",
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=3) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+        except (OSError, http.client.HTTPException):
+            return None
+
+    def shown(self) -> Routes:
+        """The routes as the API says them."""
+        shown = Routes({}, {})
+        for number_id in self.routes.numbers:
+            routing = json.loads(self.get("api", f"/v1/phone-numbers/{number_id}") or "{}").get(
+                "inbound_routing"
+            )
+            if routing and routing.get("fallback"):
+                shown.numbers[number_id] = Routed(routing["agent_id"], routing["fallback"]["agent_id"])
+        for agent in self.routes.endpoints:
+            endpoints = json.loads(self.get("api", f"/v1/agents/{agent}") or "{}").get("endpoints")
+            if endpoints and len(endpoints) == 1:
+                shown.endpoints[agent] = endpoints[0]["url"]
+        return shown
+
+    @property
+    def number_ids(self) -> dict[str, str]:
+        """Of each telephone number."""
+        return dict(zip(NUMBERS, self.routes.numbers, strict=True))
+
+    def ask(self, node: str) -> list[Recorded]:
+        """What a gateway does with a call of the first carrier to each number: the records of these calls."""
+        known = len(self.records(node))
+        caller = self.carrier(
+            CARRIERS[0],
+            self.at(node),
+            f"ask-{node}",
+            rate=len(NUMBERS),
+            calls=len(NUMBERS),
+            talk=0.2,
+        )
+        self.until(lambda: not caller.running, f"{node} has answered", 60)
+        with contextlib.suppress(TimeoutError):
+            self.until(lambda: len(self.records(node)) >= known + len(NUMBERS), "all are recorded", 10)
+        return self.records(node)[known:]
+
+    def records(self, node: str) -> list[Recorded]:
+        """Those in a gateway's log."""
+        log = self.hosts[node].directory / "gateway.log"
+        return recorded(log.read_text(errors="replace").splitlines(), node)
 
     # What can be asked.
 

@@ -30,6 +30,9 @@ WAYS: Final = (0.0003, 0.035, 0.080)
 """Seconds to Redis, one way, from its own region, one across an ocean, and one at the other side of the
 world."""
 
+LAST_SECONDS: Final = 1.5
+"""For what was changed before to be everywhere at the end."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scale:
@@ -62,7 +65,7 @@ class Outcome:
         a share of them, in peace, and during and shortly after the cut; bound: what it cannot exceed then.
     released: seconds after the deaths until the ledgers counted no dead gateway's place any more.
     commands: of Redis, a second; busy: of its thread, at the worst second; longest_wait: seconds.
-    calls: by outcome. stale: gateways whose routes were not the newest at the end.
+    calls: by outcome. stale: gateways that lacked a change at the end that was older than `LAST_SECONDS`.
     """
 
     propagation: list[float] = field(default_factory=list)
@@ -310,16 +313,13 @@ class Fleet:
         self.spawn(self._kill(nodes, dead))
         await asyncio.sleep(scale.seconds / 4)
         await self._cut(nodes, dead)
-        await asyncio.sleep(scale.seconds / 4)
+        await asyncio.sleep(scale.seconds / 4 - LAST_SECONDS)
+        newest = len(self.redis.log)
+        await asyncio.sleep(LAST_SECONDS)
         seconds = self.redis.now - 4
         self.outcome.commands = {name: count / seconds for name, count in self.redis.served.items()}
         self.outcome.longest_wait = self.redis.longest_wait
-        newest = len(self.redis.log)
-        self.outcome.stale = sum(
-            1
-            for node in nodes
-            if node not in dead and node.follower.view.revision < newest - scale.changes * 3
-        )
+        self.outcome.stale = sum(node.follower.view.revision < newest for node in nodes if node not in dead)
         self.outcome.propagation.sort()
         self.outcome.late.sort()
         await self._end()

@@ -120,23 +120,25 @@ class Rig:
         self.nodes.append(node)
         return node
 
-    def line(self, parameters: str = ";media=direct", *, fallback: bool = False) -> None:
+    def line(
+        self, parameters: str = ";media=direct", *, fallback: bool = False, max_calls: int | None = None
+    ) -> None:
         """How the number's agent is reached."""
         for name, end in (("agt_1", self.agent), ("agt_2", self.fallback)):
-            endpoints = (Endpoint(f"sip:bot@{end.host}:{PORT}{parameters}"),)
+            endpoints = (Endpoint(f"sip:bot@{end.host}:{PORT}{parameters}", max_calls=max_calls),)
             self.directory.agents[name] = Agent(name, name, endpoints)
         routing = InboundRouting(agent_id="agt_1", fallback=Fallback("agt_2") if fallback else None)
         self.directory.numbers[NUMBER] = PhoneNumber("phn_1", NUMBER, inbound_routing=routing)
 
-    async def call(self, **options: Any) -> None:
-        """The carrier calls the number; the call is up, and Redis knows."""
+    async def call(self, at: str = FIRST, **options: Any) -> None:
+        """The carrier calls the number at a gateway; the call is up, and Redis knows."""
         if options:
             self.line(**options)
         self.carrier.peer.agent.invite(
-            f"sip:{NUMBER}@{FIRST}:{PORT}",
-            self.carrier.peer.flow(FIRST, PORT),
+            f"sip:{NUMBER}@{at}:{PORT}",
+            self.carrier.peer.flow(at, PORT),
             from_=f"<sip:+14155550123@{self.carrier.host}>",
-            to=f"<sip:{NUMBER}@{FIRST}>",
+            to=f"<sip:{NUMBER}@{at}>",
             body=self.carrier.sdp(),
             listener=self.carrier.listen,
         )

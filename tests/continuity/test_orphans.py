@@ -62,6 +62,20 @@ async def test_no_clock_of_another_node_makes_a_call_older(rig: Rig):
 
 
 @in_virtual_time
+async def test_no_other_agent_is_called_for_a_call_that_was_over(rig: Rig):
+    await rig.call(fallback=True)
+    rig.redis.away = True
+    rig.carrier.leg.hangup()
+    await asyncio.sleep(0.5)
+    await rig.first.kill()
+    rig.redis.away = False
+    await asyncio.sleep(CLAIMED + 3)
+    assert rig.second.results == {"adopted": 1}  # nobody knew better
+    assert not rig.fallback.requests("INVITE")
+    assert not list(rig.second.registry)
+
+
+@in_virtual_time
 async def test_when_redis_was_away_nobody_is_taken_for_dead(rig: Rig):
     await rig.call()
     rig.redis.away = True

@@ -8,7 +8,7 @@ from loadtests.faults.calls import Account, Placed, Recorded, account, placed, r
 from loadtests.faults.schedule import Fault
 
 START = 1000.0
-ON_THE_WAY = ("n1", "n2", "e1", "a1")
+ON_THE_WAY = {"n1": "10.0.0.1", "n2": "10.0.0.2", "e1": "10.0.0.3", "a1": "10.0.0.4", "a2": "10.0.0.40"}
 KILLED = Fault(5.0, 6.0, "kill", "n1")
 
 
@@ -47,9 +47,10 @@ def test_times_count_from_the_start_of_the_load() -> None:
 
 
 def test_records_are_read_from_logs() -> None:
-    row = {"call_id": "x", "sip_call_id": "1@c", "outcome": "agent", "tried": [{"endpoint": "sip:a"}]}
+    tried = [{"endpoint": "sip:a"}]
+    row = {"call_id": "x", "sip_call_id": "1@c", "outcome": "agent", "tried": tried, "number": "+1"}
     lines = [json.dumps(row), '{"event": "ready"}', "no JSON", json.dumps(row)[:-8]]
-    assert recorded(lines, "n1") == [Recorded("x", "1@c", "n1", "agent", ("sip:a",))]
+    assert recorded(lines, "n1") == [Recorded("x", "1@c", "n1", "agent", ("sip:a",), "+1")]
 
 
 def call(at: float, over: float, *, completed: bool, call_id: str = "1@c") -> Placed:
@@ -80,6 +81,37 @@ def test_a_failed_call_needs_a_fault_on_its_way_and_in_its_time() -> None:
     assert balance([call(60, 63, completed=False)], [of_node("n1")], KILLED).unexplained  # long after
     assert balance([lost], [of_node("n1")], Fault(5.0, 6.0, "kill", "r1")).unexplained  # Redis loses no call
     assert balance([lost], [of_node("n1")], Fault(5.0, 6.0, "skew", "n1", 90)).unexplained  # nor does a clock
+
+
+def test_an_agent_is_a_cause_only_of_calls_that_it_was_tried_for() -> None:
+    lost, killed = call(4, 5.5, completed=False), Fault(5.0, 6.0, "kill", "a1")
+    tried = Recorded("x", lost.call_id, "n1", "agent", ("sip:agent@10.0.0.4:5060;media=direct",))
+    another = Recorded("x", lost.call_id, "n1", "agent", ("sip:agent@10.0.0.40:5060;media=direct",))
+    assert not balance([lost], [tried], killed).unexplained
+    assert balance([lost], [another], killed).unexplained
+
+
+def test_the_gateway_that_had_a_call_is_a_cause_whoever_has_its_record() -> None:
+    lines = [INVITE, ANSWER, said(1.3, "S", "1 ACK", "ACK sip:10.0.0.1:5060 SIP/2.0"), BYE]
+    (lost,) = placed(lines, "c1", START)
+    assert lost.targets == {"10.0.0.1", "n"}
+    killed = Fault(2.0, 3.0, "kill", "n1")
+    assert not balance([lost], [of_node("n2")], killed).unexplained
+
+
+def test_a_gateway_that_ends_in_good_order_costs_no_call() -> None:
+    lost = call(4, 5.5, completed=False)
+    assert balance([lost], [of_node("n1")], Fault(5.0, 6.0, "restart", "n1")).unexplained
+    assert not balance([lost], [of_node("n1")], Fault(5.0, 6.0, "restart", "e1")).unexplained
+
+
+def test_a_cut_between_the_regions_costs_only_calls_that_it_met() -> None:
+    cut = Fault(5.0, 14.0, "cut", "sea")
+    met, later = call(4, 5.5, completed=False), call(11.5, 12, completed=False)
+    assert not balance([met], [of_node("n1")], cut).unexplained
+    assert balance([later], [of_node("n1")], cut).unexplained
+    result = balance([met, later, call(12, 13, completed=True, call_id="2@c")], [], cut)
+    assert dict(result.local) == {"vanished": 1, "completed": 1}
 
 
 def test_a_call_that_went_well_needs_one_record() -> None:

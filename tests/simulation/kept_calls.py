@@ -1,4 +1,5 @@
-"""Records of calls in virtual time: what `routing.kept_calls` does in Redis, and no more than that.
+"""Records of calls, and places at agents, in virtual time: what `routing.kept_calls` and `routing.ledger` do in
+Redis, and no more than that.
 
 Each answer takes a moment, drawn from the seed, so that claimers overtake each other; while it is away,
 nothing is answered at all.
@@ -14,6 +15,8 @@ from collections.abc import Sequence
 from redis.exceptions import ConnectionError as RedisAway
 
 from routing.kept_calls import CLAIM_SECONDS, Away, Kept
+from routing.share import Claim
+from tests.routing.ledger_model import LedgerModel
 
 
 class SimulatedRedis:
@@ -28,6 +31,7 @@ class SimulatedRedis:
         self.claims: dict[str, dict[str, float]] = defaultdict(dict)
         self.dialogs: dict[str, dict[str, str]] = defaultdict(dict)
         self.taken: dict[str, set[str]] = defaultdict(set)
+        self.ledgers: dict[str, LedgerModel] = defaultdict(LedgerModel)
 
     @property
     def now(self) -> float:
@@ -48,6 +52,20 @@ class SimulatedRedis:
     def records(self) -> int:
         """How many there are."""
         return sum(map(len, self.calls.values()))
+
+
+class SimulatedLedger:
+    """Fulfils `routing.leases.Asked`."""
+
+    def __init__(self, redis: SimulatedRedis, owner: str) -> None:
+        self._redis = redis
+        self._owner = owner
+
+    async def claim(self, tag: str, claim: Claim) -> tuple[int, int]:
+        await self._redis.answer()
+        ledger = self._redis.ledgers[tag]
+        ledger.now = self._redis.now
+        return ledger.claim(self._owner, claim)
 
 
 class SimulatedKeptCalls:

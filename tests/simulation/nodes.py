@@ -27,8 +27,9 @@ from gateway.sip.endpoint import SipEndpoint
 from gateway.sip.extensions import Extensions
 from gateway.speech.cache import SpeechCache
 from routing.health import EndpointHealth
+from routing.leases import Leases
 from routing.models import Agent, PhoneNumber
-from tests.simulation.kept_calls import SimulatedKeptCalls, SimulatedRedis
+from tests.simulation.kept_calls import SimulatedKeptCalls, SimulatedLedger, SimulatedRedis
 from tests.simulation.media import SimulatedPorts
 from tests.simulation.network import SimulatedNetwork
 from tests.simulation.peer import PORT
@@ -118,7 +119,13 @@ class Node:
         self.counts = Unobserved()
         self.registry = Registry()
         self.rng = random.Random(redis.rng.random())
-        self.health = EndpointHealth(self.loop.time, random.Random(1))
+        self.leases = Leases(
+            SimulatedLedger(redis, self.owner),
+            SimulatedLedger(redis, self.owner),
+            lambda: 2,
+            self.loop.time,
+        )
+        self.health = EndpointHealth(self.loop.time, random.Random(1), places=self.leases)
         self.ports = SimulatedPorts(host, 100, self.loop.time, lambda host, since: self.loop.time())
         self._redis, self._dead = redis, dead
         self.dead_siblings: list[str] = []
@@ -189,7 +196,8 @@ class Node:
             on_result=self._count,
         )
         await self.sip.start()
-        self._tasks = [self.loop.create_task(each) for each in (self.keeper.run(), self.orphans.run())]
+        background = (self.keeper.run(), self.orphans.run(), self.leases.run())
+        self._tasks = [self.loop.create_task(each) for each in background]
 
     async def _died(self) -> list[str]:
         return self.dead_siblings
@@ -203,9 +211,11 @@ class Node:
             for record, at in zip(self.records, self._ended_at, strict=True)
             if at < self.loop.time() - LAG
         ]
+        self.leases.away = True  # a process that is gone gives nothing back
         self._network.reset(self.host)
         await self.sip.stop()
         working = [task for _, task in self.registry._calls.values()]
+        working += [each.asking for each in self.leases._endpoints.values() if each.asking is not None]
         for task in (*self._tasks, *working):
             task.cancel()
         await asyncio.gather(*self._tasks, *working, return_exceptions=True)
@@ -218,6 +228,7 @@ class Node:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.leases.stop()
         await self.keeper.flush()
         await self.keeper.leave()
         await self.speech.close()

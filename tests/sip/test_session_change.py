@@ -87,6 +87,20 @@ def test_the_200_of_a_change_is_repeated_until_its_ack_and_then_the_call_is_over
     rig.assert_idle()
 
 
+def test_a_change_that_nobody_answers_any_more_is_forgotten_with_its_leg(rig: Rig, leg: InboundLeg) -> None:
+    leg.reinvite(HOLD)
+    rig.receive(response(rig.take_request("INVITE"), 100))  # a proxy; whoever is behind it is gone
+    leg.hangup()
+    sent = {message.method: message for message in rig.take() if isinstance(message, Request)}
+    assert set(sent) == {"BYE", "CANCEL"}
+    rig.receive(response(sent["BYE"], 408))
+    rig.take_events()
+    rig.advance(32)
+    rig.take()
+    rig.advance(32)
+    rig.assert_idle()
+
+
 def test_a_second_invite_while_one_waits_is_told_to_come_back(rig: Rig, leg: InboundLeg) -> None:
     rig.receive(reinvite(leg))
     rig.take()
