@@ -73,11 +73,12 @@ def schedule(
     """
     dice = random.Random(seed)
     usable = tuple(kinds)
-    able = [crowd for crowd in crowds if any(may(kind, host) for kind in usable for host in crowd)]
+    able = [[host for host in crowd if any(may(kind, host) for kind in usable)] for crowd in crowds]
+    able = [crowd for crowd in able if crowd]
     faults: list[Fault] = []
     for _ in range(count if able else 0):
         at = round(dice.uniform(0.5, seconds * 0.85), 2)
-        host = dice.choice(list(dice.choice(able)))
+        host = dice.choice(dice.choice(able))
         kind = dice.choice([each for each in usable if may(each, host)])
         lasts = round(dice.uniform(*SECONDS[kind]), 2)
         skew = dice.choice(SKEWS)

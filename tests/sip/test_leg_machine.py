@@ -189,7 +189,7 @@ class Dialogs(RuleBasedStateMachine):
                     leg.ring(183, body=ANSWER)  # type: ignore[attr-defined]
                 case "answer":
                     leg.answer(ANSWER)  # type: ignore[attr-defined]
-                case "refuse":
+                case "refuse" if not leg.ended:  # of one that says goodbye already the end is still told
                     leg.refuse(486)  # type: ignore[attr-defined]
                     self.over = True
         except LegStateError:
