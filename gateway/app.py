@@ -269,6 +269,7 @@ class Gateway:
         if self._post is not None:
             await self._post.open()
             self._exit.callback(self._post.close)
+        settle()  # takes a while, in which nothing that is sent to us must wait
         await self.sip.start()
         self._exit.push_async_callback(self.sip.stop)
         if self.continuity is not None:
@@ -289,7 +290,6 @@ class Gateway:
         self._exit.run(QualitySampler(self.registry).run, "audio-quality")
         self._exit.run(self.cluster.run, "cluster")
         self._exit.run(partial(collect_in_quiet, self.registry.__len__), "garbage")
-        settle()
 
     async def _watch_the_wire(self) -> Wire:
         directory = self.settings.data.dir / "traces"
@@ -319,7 +319,9 @@ class Gateway:
         return WebServer(app, *web_address(self.settings.web.listen), held=of_web(self._held, self.settings))
 
     def _make_private_web(self, seat: Seat) -> PrivateServer:
-        app = make_worker_app(self, slot=seat.slot, retire=self.retire, retired=lambda: self.retired)
+        app = make_worker_app(
+            self, slot=seat.slot, begin=self.begin, retire=self.retire, retired=lambda: self.retired
+        )
         twilio_calls.install(app, RemoteCalls(self.streams.controls, self.dispatcher))
         if not seat.order.events and self.settings.history.max_calls:
             history = WorkerHistory(seat.directory, self.metrics.events_dropped.inc)
@@ -345,6 +347,11 @@ class Gateway:
     def retired(self) -> bool:
         """Another version takes new calls."""
         return self._post is not None and self._post.retired
+
+    def begin(self) -> None:
+        """Take new calls: the workers of another version do not any more."""
+        if self._post is not None:
+            self._post.begin()
 
     async def retire(self, successors: Sequence[int]) -> None:
         """Leave new calls to the workers of another version, finish the others, and end."""

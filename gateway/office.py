@@ -108,6 +108,7 @@ class Office:
         self._calls: CallsService | None = None
         self._sources: RouteSources
         self._redis_url = ""
+        self._before: list[int] = []
         self._up = {slot: self.metrics.worker_up.labels(str(slot)) for slot in claimed.slots}
         self._restarts = {slot: self.metrics.worker_restarts.labels(str(slot)) for slot in claimed.slots}
         # What another office takes over, and what stays until the last worker has ended.
@@ -144,8 +145,11 @@ class Office:
             self._redis_url = socket_url(settings.data.dir)
         self._exit.push_async_callback(self.supervisor.stop, settings.drain.timeout)
         if before is not None or self._claim.others:
+            self._before = list(self._claim.others if before is None else before.slots)
             await self.supervisor.start()
             await self._take_over(before)
+            self._before = []
+            await of_each(self.workers, WorkerClient.begin)
         await self._open_what_only_one_has(private_redis=private_redis)
         if not self.supervisor.running:
             await self.supervisor.start()
@@ -259,6 +263,7 @@ class Office:
             slot=slot,
             members=list(self.supervisor.slots),
             elders=list(self._claim.others),
+            before=self._before,
             restarted=again,
             redis_url=self._redis_url,
             advertised_host=self.settings.sip.advertised_host,

@@ -87,6 +87,10 @@ class WorkerClient:
         """Read carriers and certificates again."""
         await self._request("POST", "/reload", seconds=TRACE_SECONDS)
 
+    async def begin(self) -> None:
+        """Take new calls: those before it do not any more."""
+        await self._request("POST", "/begin")
+
     async def retire(self, successors: Sequence[int]) -> None:
         """Let those have new calls, and finish the others."""
         await self._request("POST", "/retire", msgspec.msgpack.encode(Successors(list(successors))))

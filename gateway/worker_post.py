@@ -50,21 +50,7 @@ class WorkerPost:
 
     def steer(self, ingress: CarrierIngress) -> Receiver:
         """What stands before whoever hears carriers; see `gateway.sip.endpoint.SipEndpoint`."""
-        order = self._seat.order
-        steering = self._steering = Steering(
-            order.slot,
-            order.members,
-            order.elders,
-            deliver=ingress.message_received,
-            hears=ingress.hears,
-            hand=self._hand,
-            knows=self._knows,
-            name_of=lambda data: self._name_of(data),
-            clock=time.monotonic,
-            restarted=order.restarted,
-            on_handed=lambda result: self._counters[result].inc(),
-        )
-        return SteeredIngress(ingress, steering)
+        return SteeredIngress(ingress, self._steering_to(ingress))
 
     def steer_own(self, ingress: CarrierIngress) -> Receiver:
         """The same for the listeners of this worker alone.
@@ -74,10 +60,26 @@ class WorkerPost:
         """
         if not self._seat.order.restarted:
             return ingress
+        return SteeredIngress(ingress, self._steering_to(ingress))
+
+    def _steering_to(self, ingress: CarrierIngress) -> Steering:
         if self._steering is None:
-            self.steer(ingress)
-        assert self._steering is not None  # noqa: S101 - for the type checker
-        return SteeredIngress(ingress, self._steering)
+            order = self._seat.order
+            self._steering = Steering(
+                order.slot,
+                order.members,
+                order.elders,
+                order.before,
+                deliver=ingress.message_received,
+                hears=ingress.hears,
+                hand=self._hand,
+                knows=self._knows,
+                name_of=lambda data: self._name_of(data),
+                clock=time.monotonic,
+                restarted=order.restarted,
+                on_handed=lambda result: self._counters[result].inc(),
+            )
+        return self._steering
 
     def calls_are_named(self, headers: Iterable[str]) -> None:
         """Learn in which headers carriers name their calls; see `gateway.workers.marks.name_finder`."""
@@ -95,6 +97,11 @@ class WorkerPost:
     def retired(self) -> bool:
         """Another version has new calls."""
         return self._steering is not None and self._steering.retired
+
+    def begin(self) -> None:
+        """Take what is new: those before us do not any more."""
+        if self._steering is not None:
+            self._steering.begin()
 
     def retire(self, successors: Sequence[int]) -> None:
         """Give those what is new from now on."""

@@ -26,7 +26,8 @@ class Order(Struct, frozen=True, kw_only=True):
     """What the office tells a worker.
 
     slot: which worker it is; members: all of its generation, in an order that all of them have.
-    elders: slots of earlier versions that finish their calls.
+    elders: slots of earlier versions that finish their calls; before: those of them that have new calls until
+        they are told of us.
     restarted: the slot had a process before.
     redis_url: of the office's private Redis, empty if there is none.
     advertised_host: under which name carriers see us.
@@ -37,6 +38,7 @@ class Order(Struct, frozen=True, kw_only=True):
     slot: int
     members: list[int]
     elders: list[int]
+    before: list[int] = []
     restarted: bool
     redis_url: str
     advertised_host: str

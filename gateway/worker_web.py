@@ -62,10 +62,11 @@ def make_worker_app(
     gateway: Gateway,
     *,
     slot: int,
+    begin: Callable[[], None],
     retire: Callable[[Sequence[int]], Awaitable[None]],
     retired: Callable[[], bool],
 ) -> web.Application:
-    """The application; retire: see `Successors`."""
+    """The application; begin: those before us have retired; retire: see `Successors`."""
     app = web.Application(client_max_size=MAX_ASKED)
     node = gateway.node
 
@@ -116,6 +117,10 @@ def make_worker_app(
         await gateway.reload()
         return web.Response(status=204)
 
+    async def begin_now(_request: web.Request) -> web.Response:
+        begin()
+        return web.Response(status=204)
+
     async def retire_now(request: web.Request) -> web.Response:
         await retire(msgspec.msgpack.decode(await request.read(), type=Successors).slots)
         return web.Response(status=204)
@@ -142,6 +147,7 @@ def make_worker_app(
     app.router.add_post("/drain", drain)
     app.router.add_delete("/drain", drain)
     app.router.add_post("/reload", reload)
+    app.router.add_post("/begin", begin_now)
     app.router.add_post("/retire", retire_now)
     app.router.add_post("/trace", traced(node.trace))
     app.router.add_post("/trace.txt", traced(node.trace_text))

@@ -19,7 +19,9 @@ Four things make it wrong for a moment, and each has an answer:
 - The worker of a mark is not there, or does not know the dialog: a sibling may have taken it over
   (`gateway.continuity`), and they are asked.
 - Another version of the gateway is on its way out: it no longer is among the members. Whatever is new goes
-  from it to the members, and those show it what it may have, for as long as it is there.
+  from it to the members, and those show it what it may have, for as long as it is there. Until it knows of
+  them, they are guests on its ports: what they read and do not know goes to it, or one that hears an INVITE
+  for the second time would not know that somebody else has heard it first.
 
 To ask is to hand the message itself round: each sibling takes what it knows and passes on what it does not.
 """
@@ -79,15 +81,20 @@ class Steering:
     """Decides for one worker. Without I/O.
 
     Args:
-        slot: of this worker. members: who shares new calls, in an order that all of them have. elders:
-        workers of earlier versions that still finish calls. deliver: take a message here. hand: give one to
-        another worker; False if it is not there or does not keep up. knows: whether what a request is about
-        is here: its transaction, its dialog, or the call that it is a retry of. name_of: what names the call
-        of an INVITE. hears: whether a source is heard at all: nobody carries what is
-        thrown away then. clock: seconds, monotonic. restarted: this worker was there before, so that siblings
-        may have calls that are its own by the rule. on_handed: told each time that a message is given away,
-        and how it went: `taken`, `stood_in` (the other
-            was not there), `asked`.
+        slot: of this worker.
+        members: who shares new calls, in an order that all of them have.
+        elders: workers of earlier versions that still finish calls.
+        before: those of them that share new calls until `begin`.
+        deliver: take a message here.
+        hand: give one to another worker; False if it is not there or does not keep up.
+        knows: whether what a request is about is here: its transaction, its dialog, or the call that it is a
+            retry of.
+        name_of: what names the call of an INVITE.
+        hears: whether a source is heard at all: nobody carries what is thrown away then.
+        clock: seconds, monotonic.
+        restarted: this worker was there before, so that siblings may have calls that are its own by the rule.
+        on_handed: told each time that a message is given away, and how it went: `taken`, `stood_in` (the
+            other was not there), `asked`.
 
     """
 
@@ -96,6 +103,7 @@ class Steering:
         slot: int,
         members: Sequence[int],
         elders: Sequence[int] = (),
+        before: Sequence[int] = (),
         *,
         deliver: Callable[[bytes, Flow], None],
         hand: Callable[[int, Handed], bool],
@@ -107,7 +115,8 @@ class Steering:
         on_handed: Callable[[str], None] = lambda result: None,
     ) -> None:
         self._slot = slot
-        self._members = tuple(members)
+        self._successors = tuple(members)
+        self._members = tuple(before) or self._successors
         self._elders = tuple(elders)
         self._deliver = deliver
         self._hand = hand
@@ -122,11 +131,20 @@ class Steering:
     @property
     def retired(self) -> bool:
         """Nothing new is taken here any more."""
+        return self._slot not in self._successors
+
+    @property
+    def _idle(self) -> bool:
+        """Nothing new is taken here now: not any more, or not yet."""
         return self._slot not in self._members
+
+    def begin(self) -> None:
+        """Those before us have retired."""
+        self._members = self._successors
 
     def retire(self, successors: Sequence[int]) -> None:
         """Somebody else shares new calls from now on."""
-        self._members = tuple(successors)
+        self._members = self._successors = tuple(successors)
         self._elders = ()
 
     def received(self, data: bytes, flow: Flow) -> None:
@@ -139,7 +157,7 @@ class Steering:
                 self._on_handed("taken")
             else:
                 self._take(data, flow)
-        elif data.startswith((_INVITE, _CANCEL)) or (self.retired and not data.startswith((_RESPONSE, _ACK))):
+        elif data.startswith((_INVITE, _CANCEL)) or (self._idle and not data.startswith((_RESPONSE, _ACK))):
             self._new(data, flow)
         else:
             self._deliver(data, flow)
@@ -156,6 +174,8 @@ class Steering:
         elif handed.purpose is Purpose.LAST:
             self._deliver(handed.data, handed.flow)
         else:
+            if slot_of(handed.data) is None:
+                self.begin()  # nobody gives us what is new who has not retired
             self._take(handed.data, handed.flow)
 
     def _new(self, data: bytes, flow: Flow) -> None:
@@ -163,11 +183,11 @@ class Steering:
             self._deliver(data, flow)
             return
         name = self._name_of(data)
-        if (self._stood_in and name in self._stood_in) or (self.retired and self._knows(data)):
+        if (self._stood_in and name in self._stood_in) or (self._idle and self._knows(data)):
             self._deliver(data, flow)
             return
         owner = self._members[crc32(name) % len(self._members)]
-        if data.startswith(_CANCEL) and not self.retired:
+        if data.startswith(_CANCEL) and not self._idle:
             owner = self._slot  # it has its INVITE's Call-ID, and not its carrier's name
         if owner == self._slot:
             self._take(data, flow)
@@ -191,7 +211,9 @@ class Steering:
         invite = data.startswith(_INVITE)
         asks = self._clock() < self._ask_until if invite else data.startswith(_CANCEL)
         if asks or slot_of(data) is not None:
-            return (*self._elders, *(each for each in self._members if each != self._slot))
+            return tuple(
+                dict.fromkeys(each for each in (*self._elders, *self._members) if each != self._slot)
+            )
         return self._elders if invite else ()
 
     def _pass_on(self, handed: Handed) -> None:

@@ -31,6 +31,7 @@ class Worker:
         slot: int,
         members: Iterable[int],
         elders: Iterable[int] = (),
+        before: Iterable[int] = (),
         *,
         restarted: bool = False,
     ) -> None:
@@ -43,6 +44,7 @@ class Worker:
             slot,
             tuple(members),
             tuple(elders),
+            tuple(before),
             deliver=self._deliver,
             hand=house.hand,
             knows=lambda data: data.split(b"\r\n")[2] in self.calls,
@@ -69,9 +71,15 @@ class House:
             self.add(slot, range(1, count + 1))
 
     def add(
-        self, slot: int, members: Iterable[int], elders: Iterable[int] = (), *, restarted: bool = False
+        self,
+        slot: int,
+        members: Iterable[int],
+        elders: Iterable[int] = (),
+        before: Iterable[int] = (),
+        *,
+        restarted: bool = False,
     ) -> Worker:
-        self.workers[slot] = Worker(self, slot, members, elders, restarted=restarted)
+        self.workers[slot] = Worker(self, slot, members, elders, before, restarted=restarted)
         return self.workers[slot]
 
     def hand(self, slot: int, handed: Handed) -> bool:
@@ -247,6 +255,48 @@ class TestUpgrade:
         for slot in (1, 2):
             house.workers[slot].steering.retire((3, 4))
         return house
+
+    def test_nothing_is_taken_twice_while_only_one_version_knows_of_the_other(self) -> None:
+        """Sockets come to the port, and the kernel gives the same carrier's messages to another process."""
+        house = House()
+        for slot in (3, 4):
+            house.add(slot, (3, 4), (1, 2), (1, 2))
+        for number in range(20):
+            for method in ("INVITE", "OPTIONS"):
+                data = message(method, f"c{number}")
+                house.workers[3 + number % 2].steering.received(data, CARRIER)
+                assert set(house.holders(data)) <= {1, 2}
+                house.workers[1 + number % 2].steering.received(data, CARRIER)  # again
+            invite, cancel = message("INVITE", f"c{number}"), message("CANCEL", f"c{number}")
+            [holder] = set(house.holders(invite))
+            house.workers[4].steering.received(cancel, CARRIER)
+            assert house.holders(cancel) == [holder]
+        assert min(len(house.workers[slot].taken) for slot in (1, 2)) > 5
+        assert not house.workers[3].steering.retired
+
+    @pytest.mark.parametrize("told", [True, False])
+    def test_who_is_given_what_is_new_knows_that_those_before_have_retired(self, *, told: bool) -> None:
+        house = House()
+        for slot in (3, 4):
+            house.add(slot, (3, 4), (1, 2), (1, 2))
+        for slot in (1, 2):
+            house.workers[slot].steering.retire((3, 4))
+        if told:
+            for slot in (3, 4):
+                house.workers[slot].steering.begin()
+        for reader in (1, 2, 3, 4):
+            for number in range(10):
+                data = message("INVITE", f"c{reader}-{number}")
+                house.workers[reader].steering.received(data, CARRIER)
+                [holder] = house.holders(data)
+                assert holder in (3, 4)
+
+    def test_those_before_who_are_not_there_are_stood_in_for(self) -> None:
+        house = House()
+        house.add(3, (3,), (1, 2), (1, 2))
+        house.workers[1].up = house.workers[2].up = False
+        house.workers[3].steering.received(message("INVITE", "c"), CARRIER)
+        assert house.holders(message("INVITE", "c")) == [3]
 
     @pytest.mark.parametrize("reader", [1, 2, 3, 4])
     def test_new_calls_go_to_the_new_version_whoever_reads_them(self, reader: int) -> None:
