@@ -5,7 +5,7 @@
 
 Set-up, all on loopback of one machine: two gateways of one process each that share a Redis, SIPp as the agent
 (direct media), and SIPp as a carrier with both as its origination URIs at equal priority: each of them gets
-every other call first, and when it answers 503, or is silent for two seconds, the other one gets it.
+every other call first, and when it answers 503, or is silent for four seconds, the other one gets it.
 
 While calls come, the first node is told to end (SIGTERM: it drains), starts again when it has ended, and the
 second one follows once the first is ready: what docs/deploy.md has operators do.
@@ -32,6 +32,9 @@ HOST = "127.0.0.1"
 NUMBERS = 50
 SETTLE_SECONDS = 3.0
 """Of load before the first node ends, between two, and after the last one."""
+
+SILENT = -9
+"""Status of a node that did not end, and was killed."""
 
 LONGEST_SECONDS = 1800
 """Of load, if nobody ends it before."""
@@ -105,7 +108,11 @@ def _upgrade(node: Exchange, patience: float) -> dict[str, float]:
     """Have a node drain and end, and start it again."""
     began = time.monotonic()
     node.gateway.terminate()
-    status = node.gateway.exit_code(patience)
+    try:
+        status = node.gateway.exit_code(patience)
+    except subprocess.TimeoutExpired:
+        node.gateway.kill()
+        status = SILENT
     ended = time.monotonic() - began
     node.start_again()
     return {
