@@ -112,6 +112,9 @@ CANONICAL: Final = _spellings()
 
 CANONICAL_NAMES: Final = frozenset(CANONICAL.values())
 
+LOWER_CASE: Final = {spelling: name for spelling, name in CANONICAL.items() if spelling == spelling.lower()}
+"""The same from lower case alone, for the parser in C, which compares names without regard to case."""
+
 
 def canonical_name(name: str) -> str:
     """The one spelling of a known header's name; an unknown one as it was written."""

@@ -2,11 +2,14 @@
 
 Parsing splits the head once, canonicalises names by one dictionary lookup each, and reads only the five
 headers that every layer needs. Everything else stays text until somebody asks.
+
+In the compiled wheel the heads of plain messages are split by `plain_head.c`; all others come here.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeAlias
 
 from gateway.sip.grammar import SipParseError, format_params, is_token
 from gateway.sip.header_names import CANONICAL, SINGLE, canonical_name
@@ -36,12 +39,43 @@ MAX_BODY_BYTES: Final = 65_535
 LINEAR_SPACE: Final = " \t"
 """What may surround a header value (§25.1 LWS)."""
 
+PlainHead: TypeAlias = tuple[str, list[tuple[str, str]], dict[str, str], bytes]
+"""Start line, headers, the first of each name, body."""
+
+
+def _native() -> Callable[[bytes], PlainHead | None] | None:
+    """The parser in C, in the wheel that has it."""
+    try:
+        from gateway.sip.plain_head import plain_head
+    except ImportError:
+        return None
+    return plain_head
+
+
+_plain_head: Final = _native()
+
 
 def parse_message(data: bytes) -> Request | Response:
     """One whole message: a datagram, or what was framed from a stream.
 
     Raises SipParseError; its `request` is set when the fault is in a request that can be answered all the
     same, that is, one with Via, From, To and CSeq.
+    """
+    plain = None if _plain_head is None else _plain_head(data)
+    if plain is not None:
+        start, items, first, body = plain
+        headers, fault = Headers(items, first), None
+    else:
+        start, headers, body, fault = careful_head(data)
+    if start[:4] == "SIP/" or start[:4].upper() == "SIP/":
+        return _response(start, headers, body, fault)
+    return _request(start, headers, body, fault)
+
+
+def careful_head(data: bytes) -> tuple[str, Headers, bytes, SipParseError | None]:
+    """Start line, headers as far as they can be read, body, and what is wrong if it can be answered.
+
+    Raises SipParseError for what cannot be answered.
     """
     data = data.lstrip(b"\r\n")
     end = data.find(b"\r\n\r\n")
@@ -61,9 +95,7 @@ def parse_message(data: bytes) -> Request | Response:
     headers, fault = _headers(lines)
     if not terminated:
         fault = fault or SipParseError(400, "Headers do not end")
-    if start[:4] == "SIP/" or start[:4].upper() == "SIP/":
-        return _response(start, headers, body, fault)
-    return _request(start, headers, body, fault)
+    return start, headers, body, fault
 
 
 def _headers(lines: list[str]) -> tuple[Headers, SipParseError | None]:
@@ -93,7 +125,7 @@ def _headers(lines: list[str]) -> tuple[Headers, SipParseError | None]:
             first[known] = value
         elif known in SINGLE:
             fault = fault or SipParseError(400, f"More than one {known} header")
-    return Headers.from_canonical(items, None if folded else first), fault
+    return Headers(items, dict(reversed(items)) if folded else first), fault
 
 
 def _request(start: str, headers: Headers, body: bytes, fault: SipParseError | None) -> Request:
@@ -163,9 +195,9 @@ def _salvage_via(request: Request) -> bool:
 
 def _exact_body(headers: Headers, body: bytes) -> bytes:
     """The body that Content-Length names; a datagram may carry more (§18.3). Raises SipParseError."""
-    value = headers.get("Content-Length")
-    if value == "0":
-        return b""
+    value = headers.first.get("Content-Length")
+    if value == str(len(body)) and len(body) <= MAX_BODY_BYTES:
+        return body
     length = len(body) if value is None else parse_number("Content-Length", value, 2**31)
     if length > MAX_BODY_BYTES:
         raise SipParseError(413, "Body too large")

@@ -14,25 +14,25 @@ class Headers:
     Names are canonical (`Via`, never `v`); values are as written, without the line's leading and trailing
     white space, one entry a header line.
 
-    first: the value on the first line of each name. Read only.
+    Args:
+        items: name and value of each line.
+        first: each name's first value, from who has made `items` of canonical names: both are taken over as
+            they are.
+
+    Attributes:
+        first: the value on the first line of each name. Read only.
+
     """
 
     __slots__ = ("_items", "first")
 
-    def __init__(self, items: Iterable[tuple[str, str]] = ()) -> None:
-        self._items: list[tuple[str, str]] = [(canonical_name(name), value) for name, value in items]
-        self.first: dict[str, str] = dict(reversed(self._items))
-
-    @classmethod
-    def from_canonical(cls, items: list[tuple[str, str]], first: dict[str, str] | None = None) -> Headers:
-        """Take over a list whose names are canonical already; the list is not copied.
-
-        first: each name's first value, if it is at hand.
-        """
-        headers = cls()
-        headers._items = items
-        headers.first = dict(reversed(items)) if first is None else first
-        return headers
+    def __init__(self, items: Iterable[tuple[str, str]] = (), first: dict[str, str] | None = None) -> None:
+        if first is not None and isinstance(items, list):
+            self._items: list[tuple[str, str]] = items
+            self.first: dict[str, str] = first
+        else:
+            self._items = [(canonical_name(name), value) for name, value in items]
+            self.first = dict(reversed(self._items))
 
     def get(self, name: str) -> str | None:
         """The value on the first line of that name."""

@@ -1,0 +1,3 @@
+"""The extension of the compiled wheel; see `plain_head.c`."""
+
+def plain_head(data: bytes, /) -> tuple[str, list[tuple[str, str]], dict[str, str], bytes] | None: ...
