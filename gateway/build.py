@@ -20,26 +20,33 @@ class Build:
     """A build of this program.
 
     version: of the distribution.
-    compiled: how many modules run as machine code; 0 in the pure build.
+    compiled: how many modules of Python run as machine code; 0 in the pure build.
+    native: how many modules are written in C.
     """
 
     version: str
     compiled: int
+    native: int = 0
 
     @property
     def kind(self) -> str:
         """``pure``, or ``compiled`` and how many modules."""
-        return f"compiled, {self.compiled} modules" if self.compiled else "pure"
+        if not self.compiled:
+            return "pure"
+        native = f" and {self.native} in C" if self.native else ""
+        return f"compiled, {self.compiled} modules{native}"
 
     def __str__(self) -> str:
         return f"{self.version} ({self.kind})"
 
 
-def _compiled(root: Path) -> int:
-    """Modules beside whose source there is machine code, which Python prefers."""
+def _build(root: Path) -> Build:
+    """Modules of machine code, which Python prefers to a source of Python beside them."""
     suffix = EXTENSION_SUFFIXES[0]
-    return sum(1 for package in PACKAGES for _ in (root / package).rglob(f"*{suffix}"))
+    found = [path for package in PACKAGES for path in (root / package).rglob(f"*{suffix}")]
+    native = sum(path.with_name(path.name.removesuffix(suffix) + ".c").exists() for path in found)
+    return Build(version("voice-gateway"), len(found) - native, native)
 
 
-BUILD: Final = Build(version("voice-gateway"), _compiled(Path(__file__).parent.parent))
+BUILD: Final = _build(Path(__file__).parent.parent)
 """What runs here. Read from disk when this is imported, so that no call waits for it."""

@@ -6,7 +6,7 @@ Times are noisy on a shared machine, instructions are not: the call of `bench_co
 cachegrind, a few times and some more times, and the difference is what a call takes, start and imports left
 out. Another build of Python takes other numbers of instructions for the same work, so a yardstick of plain
 string and dictionary work is counted likewise, and calls are compared in units of it. `--write` makes the
-present figure the baseline.
+present figure the baseline of the build that it is from, pure or compiled.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from gateway.build import BUILD
 from loadtests.bench_core import INVITE_HEAD, Bench
 
 BASELINE: Final = Path(__file__).parent / "data" / "instructions.json"
@@ -41,7 +42,8 @@ OTHER_BUILD: Final = 0.15
 
 MAX_SECONDS: Final = 300
 
-CACHEGRIND: Final = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
+KIND: Final = "compiled" if BUILD.compiled else "pure"
+"""Each has a baseline of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +70,26 @@ class Count:
         return SAME_BUILD if self.python == baseline.python else OTHER_BUILD
 
 
-def count() -> Count:
-    """Run everything under cachegrind. Raises RuntimeError with what it said if that fails."""
-    call, yardstick = (
-        (_instructions(work, MANY) - _instructions(work, FEW)) // (MANY - FEW)
-        for work in ("calls", "yardstick")
-    )
-    return Count(sys.version, call, yardstick)
+def count(expected: Count | None = None) -> Count:
+    """Run everything under cachegrind. Raises RuntimeError with what it said if that fails.
+
+    expected: by the same Python its yardstick is taken for this one's.
+    """
+    same = expected is not None and expected.python == sys.version
+    yardstick = expected.yardstick if expected is not None and same else _each("yardstick")
+    return Count(sys.version, _each("calls"), yardstick)
+
+
+def baselines() -> dict[str, Count]:
+    """What is committed, by the kind of build."""
+    if not BASELINE.exists():
+        return {}
+    return {kind: Count(**fields) for kind, fields in json.loads(BASELINE.read_text()).items()}
 
 
 def baseline() -> Count:
-    """What is committed."""
-    return Count(**json.loads(BASELINE.read_text()))
+    """What is committed for this build."""
+    return baselines()[KIND]
 
 
 def _each(work: str) -> int:
@@ -92,6 +102,7 @@ def _instructions(work: str, number: int) -> int:
     settled = {
         "PYTHONHASHSEED": "0",
         "PYTHONMALLOC": "pymalloc",
+        "PYTHONSAFEPATH": "1",  # the gateway of this environment, not the checkout's
         "PATH": os.environ["PATH"],
         "LC_ALL": "C.UTF-8",
     }
@@ -102,14 +113,6 @@ def _instructions(work: str, number: int) -> int:
     if done.returncode or counted is None:
         raise RuntimeError(f"{' '.join(done.args)}\n{done.stderr}")
     return int(counted[1].replace(",", ""))
-
-
-def _run(work: str, number: int, under: list[str]) -> subprocess.CompletedProcess[str]:
-    command = [*under, sys.executable, "-m", __spec__.name, "--work", work, str(number)]
-    settled = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0"}
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=MAX_SECONDS, env=settled, check=False
-    )
 
 
 def _work(work: str, number: int) -> None:
@@ -138,13 +141,15 @@ def main() -> int:
     if options.work:
         _work(options.work[0], int(options.work[1]))
         return 0
-    counted = count()
-    print(f"{counted.call:,} instructions a call, {counted.ratio:.2f} yardsticks")
-    if options.write:
-        BASELINE.parent.mkdir(exist_ok=True)
-        BASELINE.write_text(json.dumps(asdict(counted), indent=2) + "\n")
+    kept = baselines()
+    expected = None if options.write else kept[KIND]
+    counted = count(expected)
+    print(f"{BUILD.kind}: {counted.call:,} instructions a call, {counted.ratio:.2f} yardsticks")
+    if expected is None:
+        kept[KIND] = counted
+        written = {kind: asdict(each) for kind, each in sorted(kept.items())}
+        BASELINE.write_text(json.dumps(written, indent=2) + "\n")
         return 0
-    expected = baseline()
     growth, allowed = counted.growth(expected), counted.allowed(expected)
     print(f"{growth:+.1%} against the baseline of {expected.call:,}; {allowed:.0%} more would be too much")
     return 0 if growth <= allowed else 1

@@ -1,20 +1,22 @@
 """Whether a call costs the same however many there are: held at once, routes known, calls there have been.
 
-    python -m loadtests.growth                  10 to 10,000 held, 1,000 to 100,000 routes, 20,000 calls
-    python -m loadtests.growth --full           1,000,000 routes, 1,000,000 calls: an hour
-    python -m loadtests.growth concurrent       one of concurrent, routes, calls
+    python -m loadtests.growth                  10 to 1,000 held, 1,000 to 100,000 routes, 20,000 calls
+    python -m loadtests.growth --full           10,000 held, 1,000,000 routes, 1,000,000 calls: an hour
+    python -m loadtests.growth concurrent       one of concurrent, core, routes, calls
 
-Counts like these are out of SIPp's reach on a small machine, so calls go through the SIP core in this
-process, in virtual time, as in `bench_core`: both legs of a B2BUA call with direct media, 14 messages,
-without sockets and without what dispatches calls, keeps records and history. Routes are those of
-`bench_routes`: a node's replica, filled from a Redis of its own. Each part runs in a process of its own; data
-and a plot each go to `docs/data`.
+`concurrent` holds whole calls in a gateway process with its default settings, but for how many it takes:
+direct media, both legs, records, history, traces. A million of those would take hours, so `calls`, and `core`
+for calls held, go through the SIP core in this process, in virtual time, as in `bench_core`: 14 messages,
+without sockets and without what is around the core. Routes are those of `bench_routes`: a node's replica,
+filled from a Redis of its own. Each part runs in a process of its own; data and a plot each go to
+`docs/data`.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import json
 import math
@@ -32,8 +34,10 @@ from typing import Final
 from gateway.garbage import settle
 from loadtests.bench_core import RATE, Bench
 from loadtests.bench_routes import Silent, changes, key
+from loadtests.held_calls import HeldCalls
 from loadtests.plot import Line, plot
 from loadtests.process_meter import resident_kib
+from loadtests.systems import voice_gateway
 from routing.cache import RoutingCache
 from routing.redis_clients import BACKGROUND_TIMEOUT, connect
 from routing.redis_server import EmbeddedRedis
@@ -50,6 +54,16 @@ ALL_ROUTES: Final = (*ROUTES, 1_000_000)
 LOOKUPS: Final = 50_000
 WRITTEN_AT_ONCE: Final = 10_000
 
+NUMBER: Final = "+14155550198"
+WARM: Final = 500
+"""Calls before anything is measured: the first ones fill caches and pools."""
+
+OVER: Final = 40.0
+"""Seconds until the transactions of calls that were set up, or have ended, are over."""
+
+IDLE: Final = 10.0
+"""Seconds of watching what calls cost that are merely up."""
+
 CALLS, ALL_CALLS = 20_000, 1_000_000
 PARTS: Final = 10
 """Looks at the cost and at the memory while they pass."""
@@ -64,7 +78,37 @@ Rows = list[dict[str, float]]
 
 
 def concurrent(full: bool) -> Rows:
-    """CPU of a call, and memory of one more, with so many held."""
+    """CPU of a whole call in a gateway process, and memory of one more, with so many held."""
+    with tempfile.TemporaryDirectory(prefix="growth-") as name, contextlib.ExitStack() as stack:
+        calls = HeldCalls(NUMBER)
+        stack.callback(calls.close)
+        room = {"max_active_calls": 2 * HELD[-1]}
+        system = voice_gateway(Path(name), stack, [(NUMBER, calls.agent_uri)], admission=room)
+        calls.gateway = system.sip
+        calls.place(WARM)
+        calls.end(WARM)
+        calls.wait(OVER)
+        empty, rows = system.resident_kib, []
+        for held in HELD if full else HELD[:-1]:
+            calls.place(held - len(calls.up))
+            if calls.lost:
+                raise RuntimeError(f"{calls.lost} calls were lost on the way to {held}")
+            calls.wait(OVER)
+            memory = (system.resident_kib - empty) / held
+            began, cpu = time.monotonic(), system.cpu_ms
+            calls.wait(IDLE)
+            idle = (system.cpu_ms - cpu) / (time.monotonic() - began)
+            began, cpu = time.monotonic(), system.cpu_ms
+            calls.place(MEASURED)
+            calls.end(MEASURED)
+            used = system.cpu_ms - cpu - idle * (time.monotonic() - began)
+            rows.append({"held": held, "ms a call": used / MEASURED, "kB a call": memory, "idle ms/s": idle})
+        calls.end(len(calls.up))
+    return rows
+
+
+def core(full: bool) -> Rows:
+    """The same for the SIP core alone, in virtual time."""
     bench = Bench()
     bench.run(2_000)
     settle()
@@ -146,6 +190,7 @@ async def _routes(count: int) -> dict[str, float]:
 
 PLOTS: Final[dict[str, tuple[Callable[[bool], Rows], str, str]]] = {
     "concurrent": (concurrent, "held", "calls held at once, as a power of ten"),
+    "core": (core, "held", "calls held at once in the core, as a power of ten"),
     "routes": (routes, "routes", "routes known, as a power of ten"),
     "calls": (calls, "calls", "calls there have been, thousands"),
 }
@@ -154,7 +199,7 @@ PLOTS: Final[dict[str, tuple[Callable[[bool], Rows], str, str]]] = {
 def drawn(part: str, rows: Rows) -> str:
     """The plot of a part: what it costs, over what grows."""
     _, across, label = PLOTS[part]
-    cost, memory = (name for name in rows[0] if name != across)
+    cost, memory = [name for name in rows[0] if name != across][:2]
 
     def place(value: float) -> float:
         return value / 1000 if part == "calls" else math.log10(value)

@@ -40,7 +40,7 @@ def percentile(values: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def _header(message: bytes, name: bytes) -> bytes:
+def header(message: bytes, name: bytes) -> bytes:
     """The first header line of that name, without the line end."""
     start = message.index(b"\r\n" + name) + 2
     return message[start : message.index(b"\r\n", start)]
@@ -137,8 +137,8 @@ class LatencyProbe:
     def _finish(self, ok: bytes, call: int) -> None:
         """ACK and BYE at once."""
         assert self.gateway is not None
-        target = _header(ok, b"Contact:").partition(b"<")[2].partition(b">")[0].decode()
-        tag = ";tag=" + _header(ok, b"To:").decode().rpartition(";tag=")[2]
+        target = header(ok, b"Contact:").partition(b"<")[2].partition(b">")[0].decode()
+        tag = ";tag=" + header(ok, b"To:").decode().rpartition(";tag=")[2]
         self._caller.sendto(self._request("ACK", target, call, tag), self.gateway)
         self._caller.sendto(self._request("BYE", target, call, tag), self.gateway)
 
@@ -165,9 +165,9 @@ class LatencyProbe:
         """A response; `body` goes with that to an INVITE."""
         head = request.partition(b"\r\n\r\n")[0].split(b"\r\n")[1:]
         lines = [status, *(line for line in head if line.startswith((b"Via:", b"Record-Route:")))]
-        to = _header(request, b"To:")
-        lines += [_header(request, b"From:"), to if b";tag=" in to else to + b";tag=probe"]
-        lines += [_header(request, b"Call-ID:"), _header(request, b"CSeq:")]
+        to = header(request, b"To:")
+        lines += [header(request, b"From:"), to if b";tag=" in to else to + b";tag=probe"]
+        lines += [header(request, b"Call-ID:"), header(request, b"CSeq:")]
         if not request.startswith(b"INVITE "):
             body = b""
         if body:

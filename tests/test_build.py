@@ -18,9 +18,9 @@ from gateway.cli.main import app
 ROOT = Path(__file__).parent.parent
 
 
-def listed() -> list[str]:
+def listed(what: str = "modules") -> list[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    return project["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["custom"]["modules"]
+    return project["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["custom"][what]
 
 
 def test_what_is_to_be_compiled_is_there_and_in_order() -> None:
@@ -52,6 +52,7 @@ def test_whoever_inherits_from_what_is_compiled_is_compiled() -> None:
 def test_this_build_is_what_its_parser_is() -> None:
     pure = gateway.sip.message.__file__.endswith(".py")
     assert len(listed()) * (not pure) == BUILD.compiled
+    assert len(listed("extensions")) * (not pure) == BUILD.native
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["version"]])
@@ -63,6 +64,7 @@ def test_the_command_line_says_which_build_it_is(arguments: list[str]) -> None:
 def test_a_build_is_named_by_what_runs() -> None:
     assert str(Build("0.1.0", 0)) == "0.1.0 (pure)"
     assert str(Build("0.1.0", 44)) == "0.1.0 (compiled, 44 modules)"
+    assert str(Build("0.1.0", 44, 1)) == "0.1.0 (compiled, 44 modules and 1 in C)"
 
 
 @pytest.mark.skipif(BUILD.compiled == 0, reason="the pure build")

@@ -123,7 +123,7 @@ def core() -> set[str]:
     found, open_doors = set[str](), list(CORE)
     while open_doors:
         name = open_doors.pop()
-        if name not in found:
+        if name not in found and not (ROOT / "gateway" / "sip" / f"{name}.c").exists():
             found.add(name)
             modules = imports(ROOT / "gateway" / "sip" / f"{name}.py")
             open_doors += [module.split(".")[2] for module in modules if module.startswith("gateway.sip.")]

@@ -66,14 +66,14 @@ class Dialog:
         self.remote_target = remote_target
         self.routes = tuple(routes)
 
-    @classmethod
-    def answering(cls, request: Request, local_tag: str) -> Dialog:
+    @staticmethod
+    def answering(request: Request, local_tag: str) -> Dialog:
         """The dialog of an INVITE that came to us (§12.1.1): routes in the order of its Record-Route.
 
         Raises SipParseError (400) for a Contact or Record-Route that cannot be read.
         """
         headers = request.headers
-        return cls(
+        return Dialog(
             request.call_id,
             local=f"{headers.get('To')};tag={local_tag}",
             remote=headers.get("From") or "",
@@ -85,8 +85,8 @@ class Dialog:
             routes=_record_routes(request),
         )
 
-    @classmethod
-    def calling(cls, invite: RequestWriter, local_tag: str, response: Response) -> Dialog:
+    @staticmethod
+    def calling(invite: RequestWriter, local_tag: str, response: Response) -> Dialog:
         """The dialog that a response to our INVITE makes (§12.1.2): routes in reverse order.
 
         A Contact or Record-Route that cannot be read is taken for absent: the call is up at the other end.
@@ -96,7 +96,7 @@ class Dialog:
             routes = _record_routes(response)[::-1]
         except SipParseError:
             target, routes = None, []
-        return cls(
+        return Dialog(
             response.call_id,
             local=invite.from_,
             remote=response.headers.get("To") or "",

@@ -30,6 +30,12 @@ MAX_REMEMBERED_ADDRESSES: Final = 4_096
 MAX_REMEMBERED_ADDRESS: Final = 256
 """Characters of one that is; who writes longer ones makes us no larger."""
 
+MAX_REMEMBERED_CSEQS: Final = 4_096
+"""CSeqs whose parts are remembered: most calls begin with the same one. Less than 1 MB."""
+
+MAX_REMEMBERED_CSEQ: Final = 32
+"""Characters of one that is: a number and a usual method."""
+
 _PLAIN_TAG: Final = TOKEN.fullmatch
 
 
@@ -228,9 +234,10 @@ def _quoted(text: str) -> tuple[str, str]:
 
 def parse_cseq(text: str) -> tuple[int, str]:
     """CSeq (§20.16): a number below 2**31 and a method. Raises SipParseError (400)."""
-    number, _, method = text.partition(" ")
-    if method in USUAL_METHODS and number.isascii() and number.isdigit() and len(number) < 10:
-        return int(number), method
+    return _remembered_cseq(text) if len(text) <= MAX_REMEMBERED_CSEQ else _cseq(text)
+
+
+def _cseq(text: str) -> tuple[int, str]:
     number, _, method = text.strip().partition(" ")
     method = method.strip()
     if not (number.isascii() and number.isdigit()) or len(number) > 10 or int(number) >= 2**31:
@@ -238,6 +245,9 @@ def parse_cseq(text: str) -> tuple[int, str]:
     if not is_token(method):
         raise SipParseError(400, "Bad method in CSeq")
     return int(number), method
+
+
+_remembered_cseq = lru_cache(MAX_REMEMBERED_CSEQS)(_cseq)
 
 
 def parse_number(name: str, text: str, limit: int) -> int:

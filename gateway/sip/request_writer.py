@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
-from gateway.sip.grammar import FORBIDDEN, format_host
+from gateway.sip.grammar import FORBIDDEN
 
 MAX_FORWARDS = 70
 """What a request starts with (RFC 3261 §8.1.1.6), and what an ACK or CANCEL has."""
@@ -13,14 +12,6 @@ MAX_FORWARDS = 70
 
 CREDENTIALS = ("Authorization", "Proxy-Authorization")
 """The headers that answer a challenge (RFC 3261 §22)."""
-
-
-class SentBy(NamedTuple):
-    """The sender's half of a Via: the protocol as in Via (``UDP``), and where responses are expected."""
-
-    protocol: str
-    host: str
-    port: int
 
 
 def one_line(text: str) -> str:
@@ -99,11 +90,14 @@ class RequestWriter:
         self._body = body
         self.credentials: Sequence[tuple[str, str]] = ()
 
-    def write(self, sent_by: SentBy) -> bytes:
-        """The request on the wire."""
+    def write(self, sent_by: str) -> bytes:
+        """The request on the wire.
+
+        sent_by: what its Via says of us: ``UDP 192.0.2.1:5060``.
+        """
         return self._write(self.method, self.to, sent_by, self._headers, self._body)
 
-    def write_ack(self, sent_by: SentBy, to: str) -> bytes:
+    def write_ack(self, sent_by: str, to: str) -> bytes:
         """The ACK of a non-2xx final response (§17.1.1.3).
 
         to: the response's To, which has the peer's tag.
@@ -147,12 +141,11 @@ class RequestWriter:
         renewed.credentials = tuple(each for each in headers if each[0] in CREDENTIALS)
         return renewed
 
-    def _write(self, method: str, to: str, sent_by: SentBy, headers: str, body: bytes) -> bytes:
+    def _write(self, method: str, to: str, sent_by: str, headers: str, body: bytes) -> bytes:
         # rport on every transport: over a stream it changes nothing, and the peer tells what it sees.
         head = (
             f"{method} {self.uri} SIP/2.0\r\n"
-            f"Via: SIP/2.0/{sent_by.protocol} {format_host(sent_by.host)}:{sent_by.port}"
-            f";branch={self.branch};rport\r\n"
+            f"Via: SIP/2.0/{sent_by};branch={self.branch};rport\r\n"
             f"{self._routes}"
             f"From: {self.from_}\r\n"
             f"To: {to}\r\n"

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gateway.sip.client_transaction import Client, ClientTransaction, InviteClient
-from gateway.sip.request_writer import RequestWriter, SentBy
+from gateway.sip.grammar import format_host
+from gateway.sip.request_writer import RequestWriter
 from gateway.sip.server_transaction import InviteServer, Server, ServerTransaction
 from gateway.sip.transaction import ClientKey, ServerKey, server_key
 
@@ -97,10 +98,10 @@ class TransactionLayer:
         self.send(flow, data, "ACK")
         return data
 
-    def via(self, flow: Flow) -> SentBy:
+    def via(self, flow: Flow) -> str:
         """What a Via says of us on this flow."""
         host, port = self._sink.local_address(flow)
-        return SentBy(flow.transport.upper(), host, port)
+        return f"{flow.transport.upper()} {format_host(host)}:{port}"
 
     # --- requests of the peer's
 

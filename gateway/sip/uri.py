@@ -26,9 +26,8 @@ class UriError(SipParseError):
     """A text is no URI (400)."""
 
 
-@dataclass(frozen=True, slots=True)
 class SipUri:
-    """A sip or sips URI.
+    """A sip or sips URI. Nobody changes one.
 
     scheme: ``"sip"`` or ``"sips"``.
     user: as written, escapes included (two URIs that differ in escapes only are equal by `user_unescaped`);
@@ -40,13 +39,37 @@ class SipUri:
     headers: what follows the question mark, as written.
     """
 
-    scheme: str
-    user: str | None
-    password: str | None
-    host: str
-    port: int | None = None
-    params: Params = ()
-    headers: str = ""
+    __slots__ = ("headers", "host", "params", "password", "port", "scheme", "user")
+
+    def __init__(
+        self,
+        scheme: str,
+        user: str | None,
+        password: str | None,
+        host: str,
+        port: int | None = None,
+        params: Params = (),
+        headers: str = "",
+    ) -> None:
+        self.scheme: Final = scheme
+        self.user: Final = user
+        self.password: Final = password
+        self.host: Final = host
+        self.port: Final = port
+        self.params: Final = params
+        self.headers: Final = headers
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SipUri) and self._parts() == other._parts()
+
+    def __hash__(self) -> int:
+        return hash(self._parts())
+
+    def __repr__(self) -> str:
+        return f"SipUri({self})"
+
+    def _parts(self) -> tuple[object, ...]:
+        return self.scheme, self.user, self.password, self.host, self.port, self.params, self.headers
 
     @property
     def user_unescaped(self) -> str:

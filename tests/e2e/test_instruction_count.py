@@ -10,7 +10,8 @@ from tests.e2e.sipp import require
 
 def test_a_call_takes_no_more_instructions_than_the_baseline_allows() -> None:
     require("valgrind")
-    counted, expected = count(), baseline()
+    expected = baseline()
+    counted = count(expected)
     assert counted.growth(expected) <= counted.allowed(expected), (
         f"{counted.call:,} instructions a call, {counted.growth(expected):+.1%} against the baseline; if that is worth "
         "it, say so in the commit and run `python -m loadtests.count_instructions --write`"

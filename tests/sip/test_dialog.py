@@ -7,10 +7,10 @@ import pytest
 from gateway.sip.dialog import MAX_ROUTES, Dialog
 from gateway.sip.grammar import SipParseError
 from gateway.sip.message import Request, Response, parse_message
-from gateway.sip.request_writer import RequestWriter, SentBy
+from gateway.sip.request_writer import RequestWriter
 from tests.sip.rig import request, response
 
-SENT_BY = SentBy("UDP", "198.51.100.1", 5060)
+SENT_BY = "UDP 198.51.100.1:5060"
 
 ROUTES = ("<sip:192.0.2.1;lr>", "<sip:192.0.2.2;lr>;x=1", "<sip:192.0.2.3;lr=on>")
 
