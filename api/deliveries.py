@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 import structlog
-from sqlalchemy import delete, func, select
+from sqlalchemy import ColumnElement, delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from api.identifiers import timestamp
@@ -34,6 +34,9 @@ PAUSES: Final = (5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0, 7200.0, 14_400.0, 28_8
 
 JITTER: Final = 0.2
 """Share by which a pause is longer or shorter, so that what failed together is not tried together."""
+
+FARTHEST: Final = max(PAUSES) * (1 + JITTER)
+"""Seconds: no attempt is planned further ahead. One that seems to be was by a clock that was wrong."""
 
 LEASE_SECONDS: Final = 6 * ATTEMPT_SECONDS
 """After which an attempt that nobody has told the end of is made again."""
@@ -142,7 +145,7 @@ class Deliveries:
             return []
         rows = tx.session.scalars(
             select(DeliveryRow)
-            .where(DeliveryRow.webhook_id == webhook_id, DeliveryRow.due_at <= now)
+            .where(DeliveryRow.webhook_id == webhook_id, due(now))
             .order_by(DeliveryRow.due_at)
             .limit(room)
         )
@@ -205,10 +208,15 @@ def _due(session: Session, now: float, busy: Counter[str]) -> list[str]:
     found = session.scalars(
         select(DeliveryRow.webhook_id)
         .join(WebhookRow, WebhookRow.id == DeliveryRow.webhook_id)
-        .where(DeliveryRow.due_at <= now, WebhookRow.status == "active")
+        .where(due(now), WebhookRow.status == "active")
         .distinct()
     )
     return [each for each in found if busy[each] < MAX_PER_WEBHOOK]
+
+
+def due(now: float) -> ColumnElement[bool]:
+    """Deliveries for which it is time."""
+    return or_(DeliveryRow.due_at <= now, DeliveryRow.due_at > now + FARTHEST)
 
 
 def due_text(row: DeliveryRow) -> str | None:

@@ -17,6 +17,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from api.deliveries import JITTER, LOOK_SECONDS, PAUSES
+from api.deliveries import due as is_due
 from api.identifiers import new_id
 from api.metrics import ApiMetrics
 from api.store.database import Database, StoreUnavailable, Transaction
@@ -123,7 +124,7 @@ class VoicemailErrands:
         now = self._clock()
         due = (
             select(DeliveryRow)
-            .where(DeliveryRow.webhook_id == self._receiver, DeliveryRow.due_at <= now)
+            .where(DeliveryRow.webhook_id == self._receiver, is_due(now))
             .order_by(DeliveryRow.due_at)
             .limit(1)
         )

@@ -112,6 +112,17 @@ async def test_what_fails_is_tried_again_and_only_2xx_counts(inside: Api, receiv
     assert [event["id"] for event in receiver.bodies] == ["evt_1"] * 4
 
 
+async def test_what_a_wrong_clock_has_put_off_for_years_is_delivered(
+    inside: Api, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliveries, "PAUSES", (1e9,) * 3)
+    receiver.statuses = [503]
+    hook = await make(inside, f"{receiver.url}/hook")
+    await inside.take(started(1))
+    (delivery,) = await settled(inside, hook, "delivered")
+    assert delivery["attempts"] == 2
+
+
 async def test_what_is_given_up_is_listed_and_can_be_delivered_again(inside: Api, receiver: Receiver) -> None:
     receiver.statuses = [503] * 4
     hook = await make(inside, f"{receiver.url}/hook")
