@@ -30,8 +30,10 @@ from tests.e2e.sipp import free_port, require
 
 HOST = "127.0.0.1"
 NUMBERS = 50
-SETTLE_SECONDS = 3.0
-"""Of load before the first node ends, between two, and after the last one."""
+SETTLE_SECONDS = 6.0
+"""Of load before the first node ends, between two, and after the last one: longer than the carrier waits for
+a node that is silent. What it sent there in the last moment comes to the other one that much later, and must
+not find that one draining."""
 
 SILENT = -9
 """Status of a node that did not end, and was killed."""
