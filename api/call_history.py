@@ -30,6 +30,27 @@ MIN_PREFIX: Final = 3
 TRIMMED_AT_ONCE: Final = 1_000
 """Calls that go in one step."""
 
+_COLUMNS: Final = (
+    *("id", "started_at", "number", "caller"),
+    *("carrier", "carrier_call_id", "outcome", "refused"),
+)
+"""That calls are found by."""
+
+_KEEP_CALLS: Final = """
+INSERT INTO calls (id, started_at, number, caller, carrier, carrier_call_id, outcome, refused, body)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+       json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'),
+       json_extract(value, '$[6]'), json_extract(value, '$[7]'), CAST(json_extract(value, '$[8]') AS BLOB)
+FROM json_each(?) WHERE true ORDER BY key ON CONFLICT (id) DO NOTHING
+"""
+_KEEP_LEGS: Final = """
+INSERT INTO call_legs (sip_call_id, call_id)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]')
+FROM json_each(?) WHERE true ON CONFLICT DO NOTHING
+"""
+"""For SQLite: a batch is one statement with one parameter. A statement a row gives the interpreter away and
+waits for it again at each, and holds up the event loop of a busy gateway as often."""
+
 AFTER_ANY: Final = "\U0010ffff"
 """Sorts after every character that a number has."""
 
@@ -55,17 +76,23 @@ class CallHistory:
         """Take calls in that were not taken before."""
         if not calls:
             return
+        connection = tx.session.connection()
+        if connection.dialect.name == "sqlite":
+            rows = [(*_columns(call), encode_call(call).decode()) for call in calls]
+            legs = [(leg, call.id) for call in calls for leg in call.sip_call_ids]
+            connection.exec_driver_sql(_KEEP_CALLS, (msgspec.json.encode(rows).decode(),))
+            connection.exec_driver_sql(_KEEP_LEGS, (msgspec.json.encode(legs).decode(),))
+            return
         by_id = {call.id: call for call in calls}
         for known in tx.session.scalars(select(CallRow.id).where(CallRow.id.in_(by_id))):
             del by_id[known]
         if not by_id:
             return
-        connection = tx.session.connection()
         connection.execute(insert(_table(CallRow)), [_row(call) for call in by_id.values()])
-        legs = {(leg, call.id) for call in by_id.values() for leg in call.sip_call_ids}
-        if legs:
-            rows = [{"sip_call_id": leg, "call_id": call_id} for leg, call_id in sorted(legs)]
-            connection.execute(insert(_table(CallLegRow)), rows)
+        placed = {(leg, call.id) for call in by_id.values() for leg in call.sip_call_ids}
+        if placed:
+            of_legs = [{"sip_call_id": leg, "call_id": call_id} for leg, call_id in sorted(placed)]
+            connection.execute(insert(_table(CallLegRow)), of_legs)
 
     def get(self, session: Session, call_id: str) -> CallShown | None:
         """The call of that id."""
@@ -116,18 +143,22 @@ def _forget(tx: Transaction, which: ColumnElement[bool]) -> None:
     tx.session.execute(delete(CallRow).where(which))
 
 
+def _columns(call: CallShown) -> tuple[str | bool, ...]:
+    """What stands in the columns `_COLUMNS`."""
+    return (
+        call.id,
+        call.started_at,
+        call.number or call.dialled,
+        call.caller,
+        call.carrier,
+        call.carrier_call_id,
+        call.outcome,
+        call.outcome == "refused",
+    )
+
+
 def _row(call: CallShown) -> dict[str, Any]:
-    return {
-        "id": call.id,
-        "started_at": call.started_at,
-        "number": call.number or call.dialled,
-        "caller": call.caller,
-        "carrier": call.carrier,
-        "carrier_call_id": call.carrier_call_id,
-        "outcome": call.outcome,
-        "refused": call.outcome == "refused",
-        "body": encode_call(call),
-    }
+    return dict(zip(_COLUMNS, _columns(call), strict=True), body=encode_call(call))
 
 
 def _table(row: type[CallRow | CallLegRow]) -> Table:

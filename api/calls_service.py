@@ -142,10 +142,15 @@ class CallsService:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def flush(self) -> None:
-        """Write what is waiting. Raises StoreUnavailable; what was not written waits on."""
+        """Write what is waiting. Raises StoreUnavailable; what was not written waits on.
+
+        What comes meanwhile waits for the next time: on a busy gateway there is always something.
+        """
         async with self._writing:
-            while self._waiting:
-                batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+            left = len(self._waiting)
+            while left > 0:
+                batch = [self._waiting.popleft() for _ in range(min(BATCH, left))]
+                left -= len(batch)
                 try:
                     await self._database.write(lambda tx, batch=batch: self._history.keep(tx, batch))  # type: ignore[misc]
                 except BaseException:

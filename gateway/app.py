@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 from redis.asyncio import Redis
 
+from gateway import turns
 from gateway.admission.caller_verification import CallerVerification
 from gateway.admission.carriers import Carrier, CarriersError, CarrierTable
 from gateway.admission.carriers_file import load_carriers
@@ -269,6 +270,7 @@ class Gateway:
         if self._post is not None:
             await self._post.open()
             self._exit.callback(self._post.close)
+        turns.shorten()
         settle()  # takes a while, in which nothing that is sent to us must wait
         await self.sip.start()
         self._exit.push_async_callback(self.sip.stop)

@@ -125,11 +125,11 @@ class Call:
         *,
         carrier_headers: list[tuple[str, str]],
         max_forwards: int,
-        identity: CallerIdentity | None = None,
         observer: CallObserver,
         sink: RecordSink,
         clock: Callable[[], float],
         loop: asyncio.AbstractEventLoop,
+        identity: CallerIdentity | None = None,
         continuity: Continuity | None = None,
         elapsed: float = 0.0,
     ) -> None:

@@ -100,7 +100,8 @@ class DirectPath:
 
     __slots__ = ("_audio",)
 
-    relayed = through_port = False
+    relayed = False
+    through_port = False
     agent_stats: PortStats | None = None
     engine_call: EngineCall | None = None
 
@@ -191,7 +192,8 @@ class RelayedPath:
         "agent_stats",
     )
 
-    relayed = through_port = True
+    relayed = True
+    through_port = True
     engine_call: EngineCall | None = None
 
     def __init__(

@@ -49,6 +49,14 @@ class Entry(NamedTuple):
     data: bytes
 
 
+class Block(NamedTuple):
+    """Entries, encoded; first, last: their times, seconds since the epoch."""
+
+    content: bytes
+    first: float
+    last: float
+
+
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(list[Entry])
 
@@ -90,15 +98,24 @@ class Segments:
                 self._number = int(path.stem)
         self._begin()
 
-    def append(self, block: bytes, first: float, last: float) -> None:
-        """Write a block. Raises OSError."""
-        segment = self._segments[-1]
-        if segment.size and segment.size + len(block) > self._max_bytes // PARTS:
+    def append(self, blocks: Sequence[Block]) -> None:
+        """Write blocks: a file is opened for all that go into it. Raises OSError."""
+        while blocks:
+            blocks = blocks[self._append(blocks) :]
+
+    def _append(self, blocks: Sequence[Block]) -> int:
+        """Write into one segment what it has room for, one block at least; how many that were."""
+        segment, room = self._segments[-1], self._max_bytes // PARTS
+        if segment.size and segment.size + len(blocks[0].content) > room:
             segment = self._begin()
         with segment.path.open("ab") as file:
-            file.write(_HEADER.pack(len(block), first, last) + block)
-        segment.size += _HEADER.size + len(block)
-        segment.last = max(segment.last, last)
+            for position, (content, first, last) in enumerate(blocks):
+                if position and segment.size + len(content) > room:
+                    return position
+                file.write(_HEADER.pack(len(content), first, last) + content)
+                segment.size += _HEADER.size + len(content)
+                segment.last = max(segment.last, last)
+        return len(blocks)
 
     def blocks(self, since: float, until: float) -> Iterator[bytes]:
         """The content of each block that may hold an entry of that time, oldest first."""

@@ -7,10 +7,14 @@ import contextlib
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
-from gateway.traces.segments import Entry, Segments, encode
+from gateway.traces.segments import Block, Entry, Segments, encode
 
 BATCH: Final = 256
 """Entries in one block: of messages some 180 kB, encoded in a fraction of a millisecond."""
+
+ROUND: Final = 2_048
+"""Entries for which a thread is sent to the disk before its time: to begin one and to open a file costs as
+much as to write a block."""
 
 WRITE_SECONDS: Final = 0.5
 """After which what is there is written, though it fills no block."""
@@ -27,7 +31,7 @@ class TraceWriter(Generic[Taken]):
 
     Args:
         segments: where it is written, opened by `open`.
-        finish: makes an entry of what was taken, on the event loop.
+        finish: makes an entry of what was taken, in a thread, one at a time.
         clean: what must be done to a block of entries before anybody may read it, in a thread.
         on_dropped: told how many entries could not be kept.
         on_error: told what the disk said, the same thing once.
@@ -60,7 +64,7 @@ class TraceWriter(Generic[Taken]):
             self._on_dropped(1)
             return
         waiting.append(taken)
-        if len(waiting) == BATCH:
+        if len(waiting) >= ROUND:
             self._full.set()
 
     async def open(self) -> None:
@@ -76,20 +80,28 @@ class TraceWriter(Generic[Taken]):
             await self.flush()
 
     async def flush(self) -> None:
-        """Write what has come so far. What the disk does not take is dropped, and told."""
-        async with self._writing:
-            while self._waiting:
-                batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
-                try:
-                    await asyncio.to_thread(self._write, list(map(self._finish, batch)))
-                    self._told = ""
-                except OSError as error:
-                    self._on_dropped(len(batch))
-                    if str(error) != self._told:
-                        self._told = str(error)
-                        self._on_error(error)
-            self._full.clear()
+        """Write what has come so far. What the disk does not take is dropped, and told.
 
-    def _write(self, entries: list[Entry]) -> None:
-        block = self._clean(entries, encode(entries))
-        self._segments.append(block, entries[0].at, entries[-1].at)
+        What comes meanwhile waits for the next time: on a busy gateway there is always something.
+        """
+        async with self._writing:
+            self._full.clear()
+            taken, self._waiting = self._waiting, []
+            if not taken:
+                return
+            try:
+                await asyncio.to_thread(self._write, taken)
+                self._told = ""
+            except OSError as error:
+                self._on_dropped(len(taken))
+                if str(error) != self._told:
+                    self._told = str(error)
+                    self._on_error(error)
+
+    def _write(self, taken: list[Taken]) -> None:
+        blocks = [self._block(taken[at : at + BATCH]) for at in range(0, len(taken), BATCH)]
+        self._segments.append(blocks)
+
+    def _block(self, taken: list[Taken]) -> Block:
+        entries = list(map(self._finish, taken))
+        return Block(self._clean(entries, encode(entries)), entries[0].at, entries[-1].at)

@@ -10,7 +10,7 @@ import pytest
 from gateway.sip.flow import Flow
 from gateway.traces import writer as writers
 from gateway.traces.log import MAX_MESSAGES, TraceLog, call_id_of
-from gateway.traces.segments import Segments
+from gateway.traces.segments import Entry, Segments, decode
 
 PEER = Flow("udp", "192.0.2.1", 5060, 1)
 
@@ -110,3 +110,20 @@ async def test_batches_are_written_while_calls_go_on(tmp_path: Path) -> None:
             await asyncio.sleep(0.01)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_messages_that_come_while_others_are_written_wait_for_the_next_time(tmp_path: Path) -> None:
+    segments = Segments(tmp_path, 10**6)
+
+    def finish(number: int) -> Entry:
+        writer.put(number + 1)  # a busy gateway: there is always one more
+        return Entry(float(number), True, "udp", "192.0.2.1", 5060, "10.0.0.1", 5060, b"BYE")
+
+    writer = writers.TraceWriter(segments, finish)
+    await writer.open()
+    writer.put(1)
+    async with asyncio.timeout(30):
+        await writer.flush()
+        await writer.flush()
+    blocks = await asyncio.to_thread(lambda: list(segments.blocks(0, 10)))
+    assert [entry.at for block in blocks for entry in decode(block)] == [1.0, 2.0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gateway.traces.segments import PARTS, Entry, Segments, decode, encode
+from gateway.traces.segments import PARTS, Block, Entry, Segments, decode, encode
 
 
 def entry(at: float, data: bytes = b"OPTIONS") -> Entry:
@@ -18,7 +18,7 @@ def written(directory: Path, room: int = 10**6) -> Segments:
 
 
 def put(segments: Segments, at: float, data: bytes = b"OPTIONS") -> None:
-    segments.append(encode([entry(at, data)]), at, at)
+    segments.append([Block(encode([entry(at, data)]), at, at)])
 
 
 def times(segments: Segments, since: float = 0.0, until: float = 1e12) -> list[float]:
@@ -54,6 +54,15 @@ def test_the_oldest_make_room_and_the_newest_stay(tmp_path: Path) -> None:
     assert kept[-1] == 399.0
     assert kept == sorted(kept)
     assert kept[0] > 1.0
+
+
+def test_blocks_of_one_round_are_shared_out_among_segments(tmp_path: Path) -> None:
+    segments = written(tmp_path, 64_000)
+    segments.append([Block(encode([entry(float(at), bytes(500))]), at, at) for at in range(1, 21)])
+    assert times(segments) == [float(at) for at in range(1, 21)]
+    sizes = [path.stat().st_size for path in sorted(tmp_path.iterdir())]
+    assert len(sizes) > 2
+    assert max(sizes) <= 64_000 // PARTS + 600
 
 
 def test_what_a_kill_cut_off_is_passed_over(tmp_path: Path) -> None:

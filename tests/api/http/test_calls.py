@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from api.call_history import CallHistory
 from api.calls_service import CallsService
 from api.identifiers import timestamp
 from api.metrics import ApiMetrics
-from api.store.database import Database
+from api.store.database import Database, Transaction
 from api.store.tables import CallLegRow, CallRow
 from routing.call_events import CallRecorded
 from routing.call_records import CallShown, TraceRung
@@ -294,6 +294,39 @@ async def test_a_call_is_found_the_moment_it_is_over(tmp_path: Path, gateway: Ga
         assert await service.calls.find("c2") is None
     finally:
         await service.close()
+
+
+class EverMore(CallHistory):
+    """Of a busy gateway: while calls are written there is always one more that ends."""
+
+    ended: Callable[[CallShown], None]
+
+    def keep(self, tx: Transaction, calls: Sequence[CallShown]) -> None:
+        """See `CallHistory`."""
+        super().keep(tx, calls)
+        self.ended(made(len(calls) + 1))
+
+
+async def test_calls_that_end_while_others_are_written_wait_for_the_next_time(
+    tmp_path: Path, gateway: Gateway
+) -> None:
+    history = EverMore()
+    service = CallsService(
+        tmp_path,
+        version="1",
+        keys=[KEY],
+        node=gateway,
+        history=history,
+        rate_limit=100,
+        metrics=ApiMetrics(),
+    )
+    history.ended = service.put
+    await service.open()
+    service.put(made(1))
+    async with asyncio.timeout(30):
+        await service.flush()
+    assert [call.id for call in service._waiting] == ["c2"]
+    await service.close()
 
 
 async def test_a_gateway_without_an_api_keeps_its_own_history(
