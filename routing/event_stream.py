@@ -3,20 +3,25 @@
 Keys (with the hash tag of the routing cache):
 
     {vg}:events                stream   one entry an event, JSON; deleted once it is in the API's store
+    {vg}:events-of:WRITER      string   number of the last batch that this process wrote; expires
     {vg}:voicemail-kept:ID     string   the message of this id is in the API's store
 
 Delivery is at least once: an entry is read again until it is acknowledged, by another consumer if the first
 one died. A voicemail is offered again by its gateway until the API says that it has it, whatever becomes of
-Redis meanwhile; the other events may be lost with a Redis that dies.
+Redis meanwhile. Of the others a gateway keeps the newest for a minute: a Redis that does not know its last
+batch has failed over to a replica that lacked it, or was the primary of nobody for a while, and gets them
+again; whoever takes events knows them by their ids.
 """
 
 from __future__ import annotations
 
 import asyncio
+import secrets
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from redis.asyncio import Redis
@@ -35,6 +40,20 @@ MAX_STREAM: Final = 100_000
 
 MAX_WAITING: Final = 10_000
 """Events kept in a gateway for a Redis that is away; then the oldest go, and are counted."""
+
+MAX_REMEMBERED: Final = 5_000
+"""Events that are kept after they were written: 10 MB, a quarter of a minute at a hundred calls a second."""
+
+REMEMBERED_SECONDS: Final = 60.0
+"""For which they are: longer than Sentinels take to name a primary and to demote the one before."""
+
+WRITER: Final = "{vg}:events-of:"
+
+WRITER_SECONDS: Final = 3600
+"""That Redis knows a writer that writes nothing."""
+
+CHECK_SECONDS: Final = 5.0
+"""Between looks, while nothing is to be written, whether Redis still has what it was given."""
 
 BATCH: Final = 200
 """Events in one command, or in one transaction of the API's store."""
@@ -59,6 +78,14 @@ FAILURES: Final = (RedisError, OSError, TimeoutError)
 """What Redis may raise."""
 
 
+class _Batch(NamedTuple):
+    """What was written at once. at: by our monotonic clock."""
+
+    at: float
+    number: int
+    events: Sequence[Event]
+
+
 class EventWriter:
     """Takes events on the call path, and brings them to Redis in the background.
 
@@ -66,6 +93,8 @@ class EventWriter:
         redis: a client with timeouts.
         on_dropped: told how many events were given up, because Redis was away for too long.
         on_error: told what went wrong, in words, the same thing once.
+        on_again: told how many events Redis had lost, and has again.
+        clock: seconds, monotonic.
 
     """
 
@@ -75,10 +104,19 @@ class EventWriter:
         *,
         on_dropped: Callable[[int], None] = lambda count: None,
         on_error: Callable[[str], None] = lambda text: None,
+        on_again: Callable[[int], None] = lambda count: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._redis: Any = redis
         self._on_dropped = on_dropped
         self._on_error = on_error
+        self._on_again = on_again
+        self._clock = clock
+        self._key = WRITER + secrets.token_hex(8)
+        self._number = 0
+        self._writing = asyncio.Lock()
+        self._remembered: deque[_Batch] = deque()
+        self._lost: deque[_Batch] = deque()
         self._waiting: deque[Event] = deque()
         self._filled = asyncio.Event()
         self._told = ""
@@ -94,13 +132,22 @@ class EventWriter:
     async def run(self) -> None:
         """Write until cancelled."""
         while True:
-            await self._filled.wait()
-            await asyncio.sleep(GATHER_SECONDS)
+            filled = await self._something()
+            if filled:
+                await asyncio.sleep(GATHER_SECONDS)
             try:
-                await self.flush()
+                await (self.flush() if filled else self.write(()))
             except FAILURES as error:
                 self._complain(str(error))
                 await asyncio.sleep(RETRY_SECONDS)
+
+    async def _something(self) -> bool:
+        """Wait for events, or until it is time to look whether Redis has those before; tells which."""
+        try:
+            async with asyncio.timeout(CHECK_SECONDS if self._remembered else None):
+                return await self._filled.wait()
+        except TimeoutError:
+            return False
 
     async def flush(self) -> None:
         """Write what is waiting. Raises one of `FAILURES`."""
@@ -114,11 +161,36 @@ class EventWriter:
         self._filled.clear()
 
     async def write(self, events: Sequence[Event]) -> None:
-        """Append events now. Raises one of `FAILURES`."""
+        """Append events now, and once more what Redis has lost. Raises one of `FAILURES`."""
+        async with self._writing:
+            await self._append(events)
+            again = sum(len(batch.events) for batch in self._lost)
+            while self._lost:
+                await self._append(self._lost[0].events)
+                self._lost.popleft()
+            if again:
+                self._on_again(again)
+
+    async def _append(self, events: Sequence[Event]) -> None:
         async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.get(self._key)
             for event in events:
                 pipe.xadd(STREAM, {FIELD: encode_event(event)}, maxlen=MAX_STREAM, approximate=True)
-            await pipe.execute()
+            pipe.set(self._key, self._number + 1, ex=WRITER_SECONDS)
+            known = int((await pipe.execute())[0] or 0)
+        self._number += 1
+        while self._remembered and self._remembered[-1].number > known:
+            self._lost.appendleft(self._remembered.pop())
+        if events:
+            self._remembered.append(_Batch(self._clock(), self._number, events))
+        self._forget()
+
+    def _forget(self) -> None:
+        """Keep no more than may be lost yet."""
+        count = sum(len(batch.events) for batch in self._remembered)
+        long_ago = self._clock() - REMEMBERED_SECONDS
+        while self._remembered and (count > MAX_REMEMBERED or self._remembered[0].at < long_ago):
+            count -= len(self._remembered.popleft().events)
 
     async def kept(self, voicemail_ids: Sequence[str]) -> set[str]:
         """Which of these voicemails the API has in its store. Raises one of `FAILURES`."""

@@ -45,6 +45,7 @@ async def start_events(
         redis,
         on_dropped=metrics.events_dropped.inc,
         on_error=lambda text: log.error("events not written", detail=text, key="redis.url"),
+        on_again=lambda count: log.info("events written again that Redis had lost", count=count),
     )
     background.push_async_callback(_last_events, writer)
     background.run(writer.run, "call-events")

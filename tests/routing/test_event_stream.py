@@ -94,7 +94,58 @@ async def test_a_flushed_redis_is_begun_anew(redis: RedisServer) -> None:
     assert await read_some(reader)
     await redis.client.flushall()
     await writer.write([started(2)])
-    assert [event for _, event in await read_some(reader)] == [started(2)]
+    assert [event for _, event in await read_some(reader)] == [started(2), started(1)]
+
+
+async def test_what_a_new_primary_lacks_is_written_again_and_nothing_else(redis: RedisServer) -> None:
+    again: list[int] = []
+    now = [100.0]
+    writer = EventWriter(redis.client, on_again=again.append, clock=lambda: now[0])
+    reader = EventReader(redis.client, "one")
+    await writer.write([started(1)])
+    key = writer._key
+    replica = await redis.client.dump(key), await redis.client.dump(STREAM)  # that is as far as it came
+    await writer.write([started(2), started(3)])
+    await writer.write([started(4)])
+    assert not again
+    for name, value in zip((key, STREAM), replica, strict=True):
+        await redis.client.restore(name, 0, value, replace=True)
+    await writer.write(())
+    assert again == [3]
+    await writer.write([started(5)])
+    assert again == [3]
+    assert [event for _, event in await read_some(reader)] == [started(number) for number in range(1, 6)]
+    now[0] += event_stream.REMEMBERED_SECONDS + 1
+    await writer.write([started(6)])
+    await redis.client.flushall()
+    await writer.write(())
+    assert again == [3, 1]  # what is older is in the API's store, or lost
+
+
+async def test_what_is_remembered_has_an_end(redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_stream, "MAX_REMEMBERED", 3)
+    again: list[int] = []
+    writer = EventWriter(redis.client, on_again=again.append)
+    for number in range(0, 8, 2):
+        await writer.write([started(number), started(number + 1)])
+    await redis.client.flushall()
+    await writer.write(())
+    assert again == [2]
+
+
+async def test_a_writer_with_nothing_to_say_looks_whether_all_is_there(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_stream, "CHECK_SECONDS", 0.01)
+    writer, reader = EventWriter(redis.client), EventReader(redis.client, "one")
+    work = asyncio.create_task(writer.run())
+    writer.put(started(1))
+    assert await read_some(reader)
+    await redis.client.flushall()
+    async with asyncio.timeout(20):
+        assert [event for _, event in await read_some(reader)] == [started(1)]
+    work.cancel()
+    await asyncio.gather(work, return_exceptions=True)
 
 
 async def test_the_queue_holds_while_redis_is_away_and_the_oldest_go_first(
