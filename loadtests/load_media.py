@@ -5,14 +5,20 @@
     python -m loadtests.load_media relay --calls 300
     python -m loadtests.load_media rtpengine --calls 300
     python -m loadtests.load_media voicemail --calls 500
+    python -m loadtests.load_media stream --calls 200 --new-calls 50    how late the event loop is, besides
+    … --compiled                                        the build in .venv-compiled
+    … --alone                                           real-time priority, where others use the machine too
 
 The gateway (and rtpengine) is pinned to the first core, this generator to the last one. Callers and agents
 are one process, one epoll and one clock: every caller sends a packet each 20 ms at its own moment of it,
-every agent a chunk. It parses as little as it can, so as not to be the bottleneck; how late it was itself is
-the column "own late". "late" is the share of packets from the gateway that reached the caller more than 5 ms
-after their beat, the beat being the stream's own timestamps from its earliest packet on, and the time of
-arrival the kernel's. "times bare" is the CPU in units of a bare loop that moves the same datagrams and
-messages and does nothing else (`loadtests/bare_loop.py`), measured just before on the same core.
+every agent a chunk. It parses as little as it can, so as not to be the bottleneck.
+
+"late" is the share of packets that the gateway let pass more than 5 ms after their time. How late this
+generator is does not count: arrival is the kernel's time stamp. A packet that the gateway makes (WebSocket,
+voicemail) is due by the stream's own timestamps from its earliest packet on, which is the gateway's clock; a
+packet that it relays is due when this generator has handed it to the kernel. "bare" is a bare loop that moves
+the same datagrams and messages and does nothing else (`loadtests/bare_loop.py`), just before on the same
+core: its CPU is the unit of "times bare", its late packets are the machine's share in ours.
 """
 
 from __future__ import annotations
@@ -22,6 +28,7 @@ import base64
 import hashlib
 import json
 import os
+import random
 import re
 import select
 import socket
@@ -29,24 +36,24 @@ import struct
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+import urllib.request
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from loadtests.bare_loop import bare
+from loadtests.bare_loop import LATE, SO_TIMESTAMPNS, arrived, bare, pin, release
 from loadtests.process_meter import cpu_ms, resident_kib
-from tests.e2e.gateway_process import GatewayProcess
+from loadtests.sipp_load import agent, caller
+from tests.e2e.gateway_process import PROGRAM, GatewayProcess
 from tests.rtpengine import RtpEngineDaemon
 
 ROOT: Final = Path(__file__).parent.parent
 FRAME: Final = 0.02
-LATE: Final = 0.005
 SETTLE: Final = 3.0
 """Seconds of audio before anything is counted."""
 
-SO_TIMESTAMPNS: Final = 35
 HEADER: Final = struct.Struct("!BBHII")
 BARS: Final = {"stream": 200, "relay": 300, "rtpengine": 300, "voicemail": 500}
 TABLE: Final = {
@@ -58,7 +65,9 @@ TABLE: Final = {
 TOO_LATE: Final = 5.0
 """Percent of packets beyond which a kind's larger numbers are not tried."""
 
-NUMBER: Final = "+14155550100"
+NUMBER, OTHER_NUMBER = "+14155550100", "+14155550101"
+LAG: Final = "gateway_event_loop_lag_seconds"
+COMPILED: Final = ROOT / ".venv-compiled" / "bin" / "voice-gateway"
 SOUND: Final = bytes(range(0x40, 0xE0))
 
 
@@ -66,6 +75,8 @@ class Leg:
     """One end that hears RTP: a caller, or a SIP agent."""
 
     def __init__(self, host: str = "127.0.0.1") -> None:
+        self.sent: list[float] = []
+        """Seconds since 1970 at which each packet was handed to the kernel."""
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         self.socket.bind((host, 0))
@@ -73,12 +84,14 @@ class Leg:
         self.port: int = self.socket.getsockname()[1]
         self.target: tuple[str, int] | None = None
         self.sequence = 0
-        self.arrivals: list[tuple[float, int]] = []
+        self.arrivals: list[tuple[float, int, int]] = []
+        """Of each packet heard: seconds since 1970, timestamp, source (the port of whoever said it)."""
 
     def speak(self) -> None:
         if self.target is not None:
-            self.sequence += 1
             head = HEADER.pack(0x80, 0, self.sequence & 0xFFFF, self.sequence * 160, self.port)
+            self.sequence += 1
+            self.sent.append(time.time())
             self.socket.sendto(head + SOUND, self.target)
 
     def listen(self, counting: bool) -> None:
@@ -88,18 +101,26 @@ class Leg:
             except BlockingIOError:
                 return
             if counting and ancillary and len(packet) > 12:
-                seconds, nanoseconds = struct.unpack("qq", ancillary[0][2])
-                self.arrivals.append((seconds + nanoseconds / 1e9, HEADER.unpack_from(packet)[3]))
+                _, _, _, timestamp, source = HEADER.unpack_from(packet)
+                self.arrivals.append((arrived(ancillary), timestamp, source))
 
-    def late(self) -> tuple[int, int, int]:
-        """Packets heard, those that were late, and those that are missing between the first and the last."""
+    def late(self, speakers: Mapping[int, Leg]) -> tuple[int, int, int]:
+        """Packets heard, those that were late, and those that are missing between the first and the last.
+
+        speakers: by their ports.
+        """
         if not self.arrivals:
             return 0, 0, 0
         first = self.arrivals[0][1]
-        offsets = [at - ((stamp - first) & 0xFFFFFFFF) / 8000 for at, stamp in self.arrivals]
+        offsets = [at - ((stamp - first) & 0xFFFFFFFF) / 8000 for at, stamp, _ in self.arrivals]
         beat = min(offsets)
+        behind = [
+            offset - beat if speaker is None else at - speaker.sent[stamp // 160]
+            for offset, (at, stamp, source) in zip(offsets, self.arrivals, strict=True)
+            for speaker in (speakers.get(source),)
+        ]
         span = ((self.arrivals[-1][1] - first) & 0xFFFFFFFF) // 160 + 1
-        return len(offsets), sum(1 for each in offsets if each - beat > LATE), max(0, span - len(offsets))
+        return len(behind), sum(each > LATE for each in behind), max(0, span - len(behind))
 
 
 class Streams:
@@ -164,7 +185,6 @@ class Generator:
         self.poll = select.epoll()
         self.by_number: dict[int, Leg | socket.socket] = {}
         self.counting = False
-        self.own_late = 0.0
 
     @property
     def url(self) -> str:
@@ -271,8 +291,6 @@ class Generator:
             due = began + number * FRAME / parts
             while (wait := due - time.monotonic()) > 0.0003:
                 self._listen(wait)
-            if self.counting:
-                self.own_late = max(self.own_late, -wait)
             index = number % parts
             if index < len(speakers):
                 speakers[index].speak()
@@ -317,17 +335,40 @@ def sdp(port: int) -> bytes:
 
 
 def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """For TCP and UDP; outside of the range from which the kernel gives ports, or who asks whether somebody
+    listens may be connected to itself."""
+    for port in random.sample(range(12_000, 16_000), 1000):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
+            try:
+                udp.bind(("127.0.0.1", port))
+                tcp.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise OSError("no free port")
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What calls cost a gateway. busy: percent of its core; memory: kB a call."""
+    """What calls cost a gateway.
+
+    busy: percent of its core; memory: kB a call; lag: seconds, p99 of how late its event loop was.
+    """
 
     busy: float
     memory: float
+    lag: float
+
+
+@dataclass(frozen=True, slots=True)
+class NewCalls:
+    """Calls beside the others, that come and go: direct media, a second of talk.
+
+    rate: a second; numbers: for SIPp, what to dial.
+    """
+
+    rate: int
+    numbers: Path
 
 
 def under_load(
@@ -339,12 +380,16 @@ def under_load(
     *,
     farewell: float = 0.5,
     beside: Sequence[int] = (),
+    new_calls: NewCalls | None = None,
+    program: Path = PROGRAM,
+    alone: bool = False,
     **sections: dict[str, object],
 ) -> Load:
     """Run a gateway on the first core under that many calls, the generator on the last one.
 
     numbers: the numbers file. farewell: seconds of talk after everybody has hung up. beside: further
-    processes that share the core and are counted with it. sections: further settings of the gateway.
+    processes that share the core and are counted with it. program: the gateway. alone: at real-time
+    priority. sections: further settings of the gateway.
     """
     sip, http = ("127.0.0.1", free_port()), ("127.0.0.1", free_port())
     settings: dict[str, dict[str, object]] = {
@@ -358,26 +403,66 @@ def under_load(
         **sections,
     }
     cores = sorted(os.sched_getaffinity(0))
-    with GatewayProcess(directory, settings, sip=sip, http=http) as gateway:
+    with (
+        GatewayProcess(directory, settings, sip=sip, http=http, patience=90, program=program) as gateway,
+        ExitStack() as stack,
+    ):
         pinned = [gateway.pid, *beside]
         for pid in pinned:
-            for task in Path(f"/proc/{pid}/task").iterdir():
-                os.sched_setaffinity(int(task.name), {cores[0]})
-        os.sched_setaffinity(0, {cores[-1]})
+            pin(pid, cores[0], alone)
+        pin(os.getpid(), cores[-1], alone)
+        stack.callback(release, cores)
         empty = resident_kib(gateway.pid)
         for number in range(calls):
             generator.call(sip, number)
-        generator.talk(SETTLE)
+        placed = None
+        if new_calls is not None:
+            placed = caller(
+                directory,
+                sip,
+                new_calls.numbers,
+                rate=new_calls.rate,
+                calls=round(new_calls.rate * (SETTLE + seconds)),
+                talk_ms=1000,
+            )
+        generator.talk(SETTLE / 2)
+        lags = buckets(gateway, LAG)
+        generator.talk(SETTLE / 2)
         generator.counting = True
         cpu, began = sum(map(cpu_ms, pinned)), time.monotonic()
         generator.talk(seconds)
         busy = (sum(map(cpu_ms, pinned)) - cpu) / (time.monotonic() - began) / 10
         memory = (resident_kib(gateway.pid) - empty) / calls
         generator.counting = False
+        lag = percentile(lags, buckets(gateway, LAG), 0.99)
+        if placed is not None:
+            outcome = placed.stop()
+            assert not outcome.failed, outcome
         generator.hang_up()
         generator.talk(farewell)
-    os.sched_setaffinity(0, cores)
-    return Load(busy, memory)
+    return Load(busy, memory, lag)
+
+
+def buckets(gateway: GatewayProcess, histogram: str) -> dict[float, float]:
+    """What a histogram has counted so far: by upper bound, and all below it with it."""
+    with urllib.request.urlopen(f"http://{gateway.http[0]}:{gateway.http[1]}/metrics", timeout=5) as answer:
+        text = answer.read().decode()
+    found = re.findall(rf'^{histogram}_bucket{{le="([^"]+)"}} (\S+)$', text, re.MULTILINE)
+    return {float(bound): float(count) for bound, count in found}
+
+
+def percentile(before: Mapping[float, float], after: Mapping[float, float], share: float) -> float:
+    """Below which that share of what was counted meanwhile lies; between two bounds in proportion."""
+    counts = [(bound, count - before.get(bound, 0.0)) for bound, count in sorted(after.items())]
+    wanted = counts[-1][1] * share
+    below, seen = 0.0, 0.0
+    for bound, count in counts:
+        if count >= wanted and count > seen:
+            return (
+                below if bound == float("inf") else below + (bound - below) * (wanted - seen) / (count - seen)
+            )
+        below, seen = bound, count
+    return below
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,9 +477,18 @@ class Row:
         return self.late < 0.1 and self.memory < 150
 
 
-def measure(kind: str, calls: int, seconds: float, chunk: int) -> Row:
-    """One row, printed."""
-    yardstick = bare("relay" if kind == "rtpengine" else kind, calls, min(seconds, 5.0))
+def measure(
+    kind: str,
+    calls: int,
+    seconds: float,
+    chunk: int,
+    *,
+    rate: int = 0,
+    program: Path = PROGRAM,
+    alone: bool = False,
+) -> Row:
+    """One row, printed. rate: new calls a second beside the others."""
+    yardstick = bare("relay" if kind == "rtpengine" else kind, calls, min(seconds, 5.0), alone=alone)
     generator = Generator(kind, chunk)
     with tempfile.TemporaryDirectory(prefix="load-media-") as name, ExitStack() as stack:
         directory = Path(name)
@@ -405,7 +499,20 @@ def measure(kind: str, calls: int, seconds: float, chunk: int) -> Row:
             url = "sip:nobody@127.0.0.1:9"
             routing += 'voicemail_message = "Speak."\n'
         agents = f'[[agents]]\nid = "agt_load"\nname = "Load"\nendpoints = [{{ url = "{url}" }}]\n'
-        numbers.write_text(f'{agents}[[numbers]]\nphone_number = "{NUMBER}"\n{routing}')
+        written = f'{agents}[[numbers]]\nphone_number = "{NUMBER}"\n{routing}'
+        new_calls = None
+        if rate:
+            other = agent(directory)
+            stack.callback(other.stop)
+            url = other.agent_uri
+            written += (
+                f'[[agents]]\nid = "agt_new"\nname = "New"\nendpoints = [{{ url = "{url}" }}]\n'
+                f'[[numbers]]\nphone_number = "{OTHER_NUMBER}"\n'
+                '[numbers.inbound_routing]\nagent_id = "agt_new"\n'
+            )
+            new_calls = NewCalls(rate, directory / "new.csv")
+            new_calls.numbers.write_text(f"SEQUENTIAL\n{OTHER_NUMBER}\n")
+        numbers.write_text(written)
         sections: dict[str, dict[str, object]] = {"voicemail": {"max_seconds": 600}}
         beside = []
         if kind == "rtpengine":
@@ -418,18 +525,30 @@ def measure(kind: str, calls: int, seconds: float, chunk: int) -> Row:
                 "rtpengine": [daemon.name],
             }
             beside = [daemon.pid]
-        load = under_load(directory, numbers, generator, calls, seconds, beside=beside, **sections)
+        load = under_load(
+            directory,
+            numbers,
+            generator,
+            calls,
+            seconds,
+            beside=beside,
+            new_calls=new_calls,
+            program=program,
+            alone=alone,
+            **sections,
+        )
     ends = [*generator.callers, *generator.agents]
-    heard, late, lost = (sum(values) for values in zip(*(end.late() for end in ends), strict=True))
+    speakers = {end.port: end for end in ends} if kind in ("relay", "rtpengine") else {}
+    heard, late, lost = (sum(values) for values in zip(*(end.late(speakers) for end in ends), strict=True))
     for end in ends:
         end.socket.close()
     expected = len(ends) * seconds / FRAME
     share = late / max(heard, 1) * 100
     busy, memory = load.busy, load.memory
     print(
-        f"| {kind} | {calls} | {busy:.1f} % | {busy / calls / 50 * 1e4:.0f} µs | {busy / yardstick:.2f}"
-        f" | {share:.3f} % | {lost} | {100 * (1 - heard / expected):.2f} % | {memory:.0f} kB"
-        f" | {generator.own_late * 1000:.1f} ms |",
+        f"| {kind} | {calls} | {busy:.1f} % | {busy / calls / 50 * 1e4:.0f} µs | {busy / yardstick.busy:.2f}"
+        f" | {share:.3f} % | {yardstick.late:.3f} % | {lost} | {100 * (1 - heard / expected):.2f} %"
+        f" | {memory:.0f} kB | {load.lag * 1000:.1f} ms |",
         flush=True,
     )
     return Row(share, memory)
@@ -441,17 +560,29 @@ def main() -> int:
     parser.add_argument("--calls", type=int, nargs="+")
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--chunk", type=int, default=160, help="Bytes a message of a WebSocket agent.")
+    parser.add_argument("--new-calls", type=int, default=0, help="A second, beside the others.")
+    parser.add_argument("--compiled", action="store_true", help="The compiled build.")
+    parser.add_argument("--alone", action="store_true", help="At real-time priority.")
     options = parser.parse_args()
     print(
-        "| calls over | at once | CPU of a core | CPU a call and frame | times bare | late > 5 ms | lost"
-        " | not heard | memory a call | own late |"
+        "| calls over | at once | CPU of a core | CPU a call and frame | times bare | late > 5 ms | bare late"
+        " | lost | not heard | memory a call | loop's lag p99 |"
     )
-    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
+    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
+    program = COMPILED if options.compiled else PROGRAM
     kinds = {options.kind: options.calls or [BARS[options.kind]]} if options.kind else TABLE
     passed = True
     for kind, numbers in kinds.items():
         for calls in numbers:
-            row = measure(kind, calls, options.seconds, options.chunk)
+            row = measure(
+                kind,
+                calls,
+                options.seconds,
+                options.chunk,
+                rate=options.new_calls,
+                program=program,
+                alone=options.alone,
+            )
             passed = passed and row.passed
             if row.late > TOO_LATE:
                 break

@@ -75,7 +75,7 @@ class RtpPort:
         self.last_packet_at: float | None = None
         self.stats = PortStats()
         self._sockets: SocketPair | None = sockets
-        self._recvfrom: Callable[[int], tuple[bytes, Any]] = sockets.rtp.recvfrom
+        self._recvfrom: Callable[[int], tuple[bytes, Any]] = sockets.receive
         self._arriving: Callable[[int], tuple[bytes, Any]] = self._recvfrom  # before anything is opened
         self._seal: PacketSeal | None = None
         self._exchange: KeyExchange | None = None
@@ -178,7 +178,7 @@ class RtpPort:
         sockets = self._sockets
         if sockets is None:
             return
-        receive = sockets.rtp.recvfrom
+        receive = sockets.receive
 
         def receive_packet(size: int) -> tuple[bytes, Any]:
             for _ in range(READS_PER_VISIT):
@@ -227,7 +227,7 @@ class RtpPort:
 
     def _admit(self, packet: bytes, source: Address) -> bool:
         """The slow path: a source that is not, or not yet, the peer. True if something was delivered."""
-        released = self._latch.offer(packet, source[:2])
+        released = self._latch.offer(packet, source)
         if released is None:
             self.stats.dropped_source += 1
             return False

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 MAX_PACKET = 2048
 """Bytes read of one datagram: an Ethernet frame and some; audio packets have 172. Longer ones are cut, and
@@ -15,9 +17,12 @@ holds."""
 
 
 class SocketPair:
-    """Two non-blocking sockets bound to one host."""
+    """Two non-blocking sockets bound to one host.
 
-    __slots__ = ("port", "rtcp", "rtp")
+    receive: as the RTP socket's `recvfrom`; sources are pairs of host and port, of IPv6 too.
+    """
+
+    __slots__ = ("port", "receive", "rtcp", "rtp")
 
     def __init__(self, host: str, port: int) -> None:
         """Bind `port` (even) and `port + 1`.
@@ -34,6 +39,9 @@ class SocketPair:
         except OSError:
             self.rtp.close()
             raise
+        self.receive: Callable[[int], tuple[bytes, Any]] = self.rtp.recvfrom
+        if family == socket.AF_INET6:
+            self.receive = self._receive_without_scope
 
     def drain(self) -> None:
         """Throw away what arrived while nobody read: the last call's media must not reach the next one."""
@@ -46,6 +54,10 @@ class SocketPair:
         """Give both ports back to the system."""
         self.rtp.close()
         self.rtcp.close()
+
+    def _receive_without_scope(self, size: int) -> tuple[bytes, Any]:
+        packet, source = self.rtp.recvfrom(size)
+        return packet, source[:2]
 
 
 def _bound(family: socket.AddressFamily, host: str, port: int) -> socket.socket:

@@ -30,7 +30,8 @@ class TelnyxStream(CarrierStream):
 
     __slots__ = ("_control_id", "_session_id", "_user_id", "form")
 
-    NUMBER, STREAM = "sequence_number", "stream_id"
+    NUMBER = "sequence_number"
+    STREAM = "stream_id"
 
     def __init__(self, call: StreamedCall, options: Mapping[str, str]) -> None:
         super().__init__(call, str(UUID(call.derived("stream"))))

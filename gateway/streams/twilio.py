@@ -20,7 +20,8 @@ class TwilioStream(CarrierStream):
 
     __slots__ = ("form",)
 
-    NUMBER, STREAM = "sequenceNumber", "streamSid"
+    NUMBER = "sequenceNumber"
+    STREAM = "streamSid"
 
     def __init__(self, call: StreamedCall, options: Mapping[str, str]) -> None:
         for name in options:

@@ -9,9 +9,9 @@ from typing import Final
 import msgspec
 from aiohttp import web
 from prometheus_client import CollectorRegistry
-from prometheus_client.aiohttp import make_aiohttp_handler
 
 from gateway.build import BUILD
+from gateway.web.scrape import scrape_handler
 
 MAX_REQUEST_BYTES: Final = 64 * 1024
 """Nothing here takes a body; what a confused client sends is cut short."""
@@ -34,7 +34,7 @@ def make_app(
     refresh: brings gauges up to date before a scrape; may take a moment, if it is awaitable.
     """
     app = web.Application(client_max_size=MAX_REQUEST_BYTES)
-    scrape = make_aiohttp_handler(registry)
+    scrape = scrape_handler(registry)
 
     async def metrics(request: web.Request) -> web.StreamResponse:
         refreshed = refresh()

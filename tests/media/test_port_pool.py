@@ -364,6 +364,18 @@ async def test_ipv6(peers: Callable[..., Peer]) -> None:
     pool.close()
 
 
+async def test_who_latches_over_ipv6_is_heard_after_probation_too(peers: Callable[..., Peer]) -> None:
+    pool, named, behind_nat = PortPool("::1", *free_range(1)), peers("::1"), peers("::1")
+    port = pool.open()
+    heard = listen(port)
+    port.set_remote(*named.address)
+    sent = behind_nat.talk(port.address, 5)
+    await arrives(lambda: len(heard) == 5)
+    assert heard == sent
+    assert port.stats.dropped_source == 0
+    pool.close()
+
+
 async def test_the_advertised_address_is_the_one_in_sdp() -> None:
     pool = PortPool("0.0.0.0", *free_range(1), advertise="203.0.113.5")
     assert pool.open().address[0] == "203.0.113.5"
