@@ -37,7 +37,7 @@ from loadtests.bench_routes import Silent, changes, key
 from loadtests.held_calls import HeldCalls
 from loadtests.plot import Line, plot
 from loadtests.process_meter import resident_kib
-from loadtests.systems import voice_gateway
+from loadtests.systems import System, voice_gateway
 from routing.cache import RoutingCache
 from routing.redis_clients import BACKGROUND_TIMEOUT, connect
 from routing.redis_server import EmbeddedRedis
@@ -61,7 +61,7 @@ WARM: Final = 500
 OVER: Final = 40.0
 """Seconds until the transactions of calls that were set up, or have ended, are over."""
 
-IDLE: Final = 10.0
+IDLE: Final = 15.0
 """Seconds of watching what calls cost that are merely up."""
 
 CALLS, ALL_CALLS = 20_000, 1_000_000
@@ -82,7 +82,7 @@ def concurrent(full: bool) -> Rows:
     with tempfile.TemporaryDirectory(prefix="growth-") as name, contextlib.ExitStack() as stack:
         calls = HeldCalls(NUMBER)
         stack.callback(calls.close)
-        room = {"max_active_calls": 2 * HELD[-1]}
+        room: dict[str, object] = {"max_active_calls": 2 * HELD[-1]}
         system = voice_gateway(Path(name), stack, [(NUMBER, calls.agent_uri)], admission=room)
         calls.gateway = system.sip
         calls.place(WARM)
@@ -95,16 +95,24 @@ def concurrent(full: bool) -> Rows:
                 raise RuntimeError(f"{calls.lost} calls were lost on the way to {held}")
             calls.wait(OVER)
             memory = (system.resident_kib - empty) / held
-            began, cpu = time.monotonic(), system.cpu_ms
-            calls.wait(IDLE)
-            idle = (system.cpu_ms - cpu) / (time.monotonic() - began)
+            before = _idle(calls, system)
             began, cpu = time.monotonic(), system.cpu_ms
             calls.place(MEASURED)
             calls.end(MEASURED)
-            used = system.cpu_ms - cpu - idle * (time.monotonic() - began)
-            rows.append({"held": held, "ms a call": used / MEASURED, "kB a call": memory, "idle ms/s": idle})
+            elapsed, used = time.monotonic() - began, system.cpu_ms - cpu
+            calls.wait(OVER)
+            idle = (before + _idle(calls, system)) / 2
+            cost = (used - idle * elapsed) / MEASURED
+            rows.append({"held": held, "ms a call": cost, "kB a call": memory, "idle ms/s": idle})
         calls.end(len(calls.up))
     return rows
+
+
+def _idle(calls: HeldCalls, system: System) -> float:
+    """Milliseconds of CPU a second while nothing happens."""
+    began, cpu = time.monotonic(), system.cpu_ms
+    calls.wait(IDLE)
+    return (system.cpu_ms - cpu) / (time.monotonic() - began)
 
 
 def core(full: bool) -> Rows:
@@ -204,7 +212,10 @@ def drawn(part: str, rows: Rows) -> str:
     def place(value: float) -> float:
         return value / 1000 if part == "calls" else math.log10(value)
 
-    lines = [Line(name, [(place(row[across]), row[name]) for row in rows]) for name in (cost, memory)]
+    lines = [
+        Line(name, [(place(row[across]), row[name]) for row in rows if name in row])
+        for name in (cost, memory)
+    ]
     return plot("Growth", label, f"{cost}; {memory}", lines)
 
 
