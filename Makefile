@@ -23,9 +23,9 @@ docs: setup-test            ## write the pages that are made from code
 site: setup-test            ## the pages of docs/ as a site, in ./site
 	@NO_MKDOCS_2_WARNING=1 $(bin)/mkdocs build --strict --quiet
 
-compiled: setup-test        ## the compiled build in .venv-compiled, and what tests the SIP core once more on that
+compiled: setup-test        ## the compiled build in .venv-compiled, and what tests the SIP core and audio once more on that
 	@scripts/compiled
-	@PYTHONSAFEPATH=1 .venv-compiled/bin/python -m pytest -o pythonpath= -n auto tests/sip tests/test_build.py tests/e2e/test_instruction_count.py
+	@PYTHONSAFEPATH=1 .venv-compiled/bin/python -m pytest -o pythonpath= -n auto tests/sip tests/media tests/streams tests/test_build.py tests/e2e/test_instruction_count.py
 	@PYTHONSAFEPATH=1 .venv-compiled/bin/python -m tests.simulation --seeds $(or $(SEEDS),0:30)
 
 test-fresh-clone: setup-test ## the README's two commands as a newcomer types them; wants ports 5060 and 8080
