@@ -25,7 +25,7 @@ site: setup-test            ## the pages of docs/ as a site, in ./site
 
 compiled: setup-test        ## the compiled build in .venv-compiled, and what tests the SIP core and audio once more on that
 	@scripts/compiled
-	@PYTHONSAFEPATH=1 .venv-compiled/bin/python -m pytest -o pythonpath= -n auto tests/sip tests/media tests/streams tests/test_build.py tests/e2e/test_instruction_count.py
+	@PYTHONSAFEPATH=1 .venv-compiled/bin/python -m pytest -o pythonpath= -n auto tests/sip tests/media tests/streams tests/test_build.py tests/e2e/test_instruction_count.py tests/e2e/test_media_instruction_count.py
 	@PYTHONSAFEPATH=1 .venv-compiled/bin/python -m tests.simulation --seeds $(or $(SEEDS),0:30)
 
 test-fresh-clone: setup-test ## the README's two commands as a newcomer types them; wants ports 5060 and 8080
