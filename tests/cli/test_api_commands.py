@@ -253,6 +253,8 @@ def test_an_import_that_is_interrupted_says_how_far_it_came(agents: Shell) -> No
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        # Whoever runs the tests in the background has it ignored, for us and so for what we start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdin is not None and process.stderr is not None
     process.stdin.write("phone_number,provider\n")
