@@ -10,6 +10,7 @@ import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -82,14 +83,18 @@ def test_attackers_learn_nothing_and_calls_go_on(guarded: Exchange, tmp_path: Pa
         require(program)
     dropped = refused_or_ignored(gateway)
     with calls_beside(guarded, tmp_path):
-        told = {
-            "options": run("sipsak", "-vv", "-Z", "20", "-s", f"sip:+14155550100@{host}:{port}"),
-            "invite": run("sipsak", "-vv", "-Z", "20", "-M", "-B", "x", "-s", f"sip:100@{host}:{port}"),
-            "map": run("svmap", "-p", str(port), host),
-            "war": run("svwar", "--force", "-m", "INVITE", "-e", "100-110", "-p", str(port), host),
-            "war register": run("svwar", "--force", "-m", "REGISTER", "-e", "100-105", "-p", str(port), host),
-            "crack": run("svcrack", "-u", "100", "-r", "1-5", "-p", str(port), host),
+        commands = {
+            "options": ("sipsak", "-vv", "-Z", "20", "-s", f"sip:+14155550100@{host}:{port}"),
+            "invite": ("sipsak", "-vv", "-Z", "20", "-M", "-B", "x", "-s", f"sip:100@{host}:{port}"),
+            "map": ("svmap", "-p", str(port), host),
+            "war": ("svwar", "--force", "-m", "INVITE", "-e", "100-110", "-p", str(port), host),
+            "war register": ("svwar", "--force", "-m", "REGISTER", "-e", "100-105", "-p", str(port), host),
+            "crack": ("svcrack", "-u", "100", "-r", "1-5", "-p", str(port), host),
         }
+        with ThreadPoolExecutor(len(commands)) as attackers:  # all they do is wait for answers
+            told = dict(
+                zip(commands, attackers.map(lambda command: run(*command), commands.values()), strict=True)
+            )
     assert refused_or_ignored(gateway) > dropped
     for what, text in told.items():
         assert "voice-gateway" not in text, (what, text)
