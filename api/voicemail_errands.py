@@ -110,7 +110,9 @@ class VoicemailErrands:
 
     async def run(self) -> None:
         """Do what is due until cancelled."""
-        while True:
+        task = asyncio.current_task()
+        # Asked for, because Python 3.11's `wait_for` may swallow it: the mail library waits by that.
+        while task is None or not task.cancelling():
             try:
                 busy = await self.do_one()
             except StoreUnavailable as error:
