@@ -4,6 +4,7 @@
     api.sqlite               the store, as of one moment, also while it is written to
     api.key                  opens the store's secrets; left out if asked for, or if there is none
     sandbox-carrier.sqlite   what the sandbox has sold, if anything
+    greetings/….wav          what was uploaded, where audio is kept in a directory
 
 Redis, the snapshot of the routes and recordings are not in it: the first two are made again from the store.
 A store in PostgreSQL is backed up with its own tools. Everything here blocks.
@@ -14,6 +15,8 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
+import shutil
 import sqlite3
 import tarfile
 import tempfile
@@ -26,14 +29,18 @@ from alembic.script import ScriptDirectory
 from msgspec import Struct
 
 from api.carriers.sandbox import FILE as SANDBOX_FILE
-from api.identifiers import timestamp
+from api.identifiers import ID, timestamp
 from api.secret_keys import KEY_FILE
 from api.store.database import SQLITE_FILE
 from api.store.schema import configuration
+from storage.greetings import greeting_key
 
 MANIFEST: Final = "manifest.json"
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+
+FORMATS: Final = frozenset({1, 2})
+"""That are read: the first had no greetings."""
 
 MAX_MANIFEST: Final = 64 * 1024
 """Bytes; ours has some hundred."""
@@ -43,6 +50,8 @@ ASIDE: Final = ".before-restore"
 
 _DATABASES: Final = (SQLITE_FILE, SANDBOX_FILE)
 
+_GREETING: Final = re.compile(greeting_key(f"(?:{ID.pattern})"))
+
 
 class BackupError(Exception):
     """It cannot be done; the message says why, and what to do."""
@@ -51,8 +60,8 @@ class BackupError(Exception):
 class Manifest(Struct, frozen=True):
     """What an archive is.
 
-    schema: the step that the store was at; numbers, agents: how many; has_key: whether the secret key is in
-    it.
+    schema: the step that the store was at; numbers, agents, greetings: how many, of greetings those whose
+    audio is in it; has_key: whether the secret key is in it.
     """
 
     format: int
@@ -62,10 +71,14 @@ class Manifest(Struct, frozen=True):
     numbers: int
     agents: int
     has_key: bool
+    greetings: int = 0
 
 
-def back_up(directory: Path, target: Path, *, with_key: bool = True) -> Manifest:
+def back_up(directory: Path, target: Path, *, with_key: bool = True, audio: Path | None = None) -> Manifest:
     """Write an archive, all or nothing, for nobody else to read.
+
+    audio: the directory of finished audio, out of which the store's greetings are taken; None where that is
+        another store.
 
     Raises:
         BackupError: there is no store, or it is damaged.
@@ -81,7 +94,8 @@ def back_up(directory: Path, target: Path, *, with_key: bool = True) -> Manifest
         copies = {name: Path(scratch, name) for name in _DATABASES if (directory / name).exists()}
         for name, copy in copies.items():
             _copy(directory / name, copy)
-        manifest = _manifest(copies[SQLITE_FILE], has_key=has_key)
+        greetings = [] if audio is None else _copy_greetings(copies[SQLITE_FILE], audio, Path(scratch))
+        manifest = _manifest(copies[SQLITE_FILE], has_key=has_key, greetings=len(greetings))
         draft = Path(scratch, "archive")
         draft.touch(0o600)
         with tarfile.open(draft, "w") as archive:
@@ -90,16 +104,19 @@ def back_up(directory: Path, target: Path, *, with_key: bool = True) -> Manifest
                 _add(archive, KEY_FILE, key.read_bytes())
             for name, copy in copies.items():
                 archive.add(copy, name, filter=_private)
+            for name in greetings:
+                archive.add(Path(scratch, name), name, filter=_private)
         with draft.open("rb") as written:
             os.fsync(written.fileno())
         draft.replace(target)
     return manifest
 
 
-def restore(source: Path, directory: Path, *, force: bool = False) -> Manifest:
+def restore(source: Path, directory: Path, *, force: bool = False, audio: Path | None = None) -> Manifest:
     """Put an archive's files into a data directory that no process works in.
 
     force: replace a store that is there; its files stay beside the new ones, named with `ASIDE`.
+    audio: where greetings go, see `back_up`; None leaves them out.
 
     Raises:
         BackupError: it is no archive of ours, of a newer version, damaged, or the directory is in use.
@@ -118,12 +135,39 @@ def restore(source: Path, directory: Path, *, force: bool = False) -> Manifest:
         for name in present:
             if name in _DATABASES:
                 _refuse_in_use(directory / name)
+        if audio is not None:
+            _put_greetings(Path(scratch), audio)
         for name in present:
             if name != KEY_FILE or manifest.has_key:
                 (directory / name).replace(directory / f"{name}{ASIDE}")
-        for path in sorted(Path(scratch).iterdir()):
-            path.replace(directory / path.name)
+        for name in (*_DATABASES, KEY_FILE):
+            if Path(scratch, name).exists():
+                Path(scratch, name).replace(directory / name)
     return manifest
+
+
+def _copy_greetings(store: Path, audio: Path, scratch: Path) -> list[str]:
+    """The keys of the greetings that a store knows, as far as they are there, their audio copied."""
+    copied: list[str] = []
+    with contextlib.closing(sqlite3.connect(store)) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'greetings'").fetchall():
+            return copied  # of a version that had none
+        keys = [greeting_key(each) for (each,) in connection.execute("SELECT id FROM greetings ORDER BY id")]
+    for key in keys:
+        target = scratch / key
+        target.parent.mkdir(exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+            shutil.copyfile(audio / key, target)
+            copied.append(key)
+    return copied
+
+
+def _put_greetings(scratch: Path, audio: Path) -> None:
+    """Under one id the audio is always the same, so one that is there already may be replaced."""
+    for path in sorted(scratch.glob(greeting_key("*"))):
+        target = audio / path.relative_to(scratch)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(path, target)  # which may be on another disk
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -142,13 +186,13 @@ def _copy(source: Path, target: Path) -> None:
         raise BackupError(f"{source} is damaged ({verdict}): restore an earlier backup")
 
 
-def _manifest(store: Path, *, has_key: bool) -> Manifest:
+def _manifest(store: Path, *, has_key: bool, greetings: int) -> Manifest:
     with contextlib.closing(sqlite3.connect(store)) as connection:
         [(store_id,)] = connection.execute("SELECT store_id FROM state").fetchall()
         [(schema,)] = connection.execute("SELECT version_num FROM alembic_version").fetchall()
         [(numbers,)] = connection.execute("SELECT count(*) FROM phone_numbers").fetchall()
         [(agents,)] = connection.execute("SELECT count(*) FROM agents").fetchall()
-    return Manifest(FORMAT, timestamp(), store_id, schema, numbers, agents, has_key)
+    return Manifest(FORMAT, timestamp(), store_id, schema, numbers, agents, has_key, greetings)
 
 
 def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
@@ -170,7 +214,8 @@ def _unpack(source: Path, scratch: Path) -> Manifest:
             for member in archive:
                 if member.name == MANIFEST:
                     continue
-                if member.name not in (*_DATABASES, KEY_FILE) or not member.isfile():
+                known = member.name in (*_DATABASES, KEY_FILE) or _GREETING.fullmatch(member.name)
+                if not known or not member.isfile():
                     raise BackupError(f"{source}: holds {member.name!r}, which no backup of ours does")
                 _write(archive, member, scratch / member.name)
     except (tarfile.TarError, EOFError) as error:
@@ -189,13 +234,14 @@ def _read_manifest(archive: tarfile.TarFile) -> Manifest:
         manifest = msgspec.json.decode(file.read(MAX_MANIFEST), type=Manifest)
     except msgspec.DecodeError as error:
         raise tarfile.TarError(f"{MANIFEST}: {error}") from None
-    if manifest.format != FORMAT:
+    if manifest.format not in FORMATS:
         raise BackupError(f"the backup has format {manifest.format}: use a newer version of voice-gateway")
     return manifest
 
 
 def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
     content = archive.extractfile(member)
+    target.parent.mkdir(exist_ok=True)
     target.touch(0o600)
     with target.open("wb") as file:
         while content is not None and (part := content.read(1 << 20)):

@@ -20,6 +20,8 @@ from gateway.api_service import (
 )
 from gateway.cli.errors import UsageError
 from gateway.config import Settings
+from gateway.recordings_place import audio_directory
+from storage.objects import StorageError
 
 PG_HINT = "api.database_url: back up PostgreSQL with pg_dump and pg_restore: docs/backup.md has the commands"
 
@@ -28,13 +30,17 @@ def run_backup(settings: Settings, target: Path, *, with_key: bool) -> None:
     """Write an archive. Raises UsageError."""
     _refuse_postgres(settings)
     try:
-        manifest = back_up(settings.data.dir, target, with_key=with_key)
-    except (BackupError, OSError) as error:
+        audio = audio_directory(settings)
+        manifest = back_up(settings.data.dir, target, with_key=with_key, audio=audio)
+    except (BackupError, StorageError, OSError) as error:
         raise UsageError(str(error)) from None
     console = Console(highlight=False, soft_wrap=True)
     console.print(
-        f"{target}: {manifest.numbers} numbers, {manifest.agents} agents, as of {manifest.created_at}"
+        f"{target}: {manifest.numbers} numbers, {manifest.agents} agents, {manifest.greetings} greetings,"
+        f" as of {manifest.created_at}"
     )
+    if audio is None:
+        console.print(f"Greetings stay in {settings.storage.url.partition('?')[0]}.")
     if manifest.has_key:
         console.print(f"It holds {KEY_FILE}, which opens the secrets in it: keep it as you keep a password.")
     else:
@@ -45,12 +51,14 @@ def run_restore(settings: Settings, source: Path, *, force: bool) -> None:
     """Put an archive's files in place. Raises UsageError."""
     _refuse_postgres(settings)
     try:
-        manifest = restore(source, settings.data.dir, force=force)
-    except (BackupError, OSError) as error:
+        audio = audio_directory(settings)
+        manifest = restore(source, settings.data.dir, force=force, audio=audio)
+    except (BackupError, StorageError, OSError) as error:
         raise UsageError(str(error)) from None
     Console(highlight=False, soft_wrap=True).print(
         f"{settings.data.dir}: {manifest.numbers} numbers, {manifest.agents} agents,"
-        f" as of {manifest.created_at}. Start the gateway: Redis follows by itself."
+        f" {manifest.greetings if audio else 0} greetings, as of {manifest.created_at}."
+        " Start the gateway: Redis follows by itself."
     )
 
 

@@ -14,8 +14,10 @@ import pytest
 from api.backup import ASIDE, MANIFEST, BackupError, back_up, restore
 from api.secret_keys import KEY_FILE
 from api.store.database import SQLITE_FILE
+from storage.greetings import greeting_key
 from tests.api.conftest import Store
 from tests.api.http.rig import Api, running_api
+from tests.api.http.test_greetings import audio, upload
 from tests.postgres import PostgresServer, program
 
 
@@ -54,6 +56,26 @@ async def test_what_was_backed_up_is_restored_whole(tmp_path: Path) -> None:
         assert changed.body["provider_config"]["auth_password_set"] is True, "secrets can be opened"
         found = await api.get("/v1/phone-numbers/search?country=US&contains=5550123&area_code=415")
         assert found.body["items"] == [], "the sandbox remembers what it sold"
+
+
+async def test_uploaded_greetings_are_heard_after_a_restore(tmp_path: Path) -> None:
+    archive, data, elsewhere = tmp_path / "backup.tar", tmp_path / "data", tmp_path / "elsewhere"
+    async with running_api(data) as api:
+        kept, lost, gone = [(await upload(api)).body["id"] for _ in range(3)]
+        (data / "rec" / greeting_key(lost)).unlink()
+        await api.delete(f"/v1/greetings/{gone}")
+        before = await audio(api, kept)
+        manifest = await asyncio.to_thread(back_up, data, archive, audio=data / "rec")
+    assert manifest.greetings == 1
+    assert before[0] == 200
+    await asyncio.to_thread(restore, archive, elsewhere, audio=elsewhere / "rec")
+    async with running_api(elsewhere) as api:
+        assert await audio(api, kept) == before
+        listed = (await api.get("/v1/greetings")).body["items"]
+        assert {each["id"] for each in listed} == {kept, lost}
+    without = await asyncio.to_thread(restore, archive, tmp_path / "bucket")
+    assert without.greetings == 1, "they are in the archive, and left there"
+    assert not list((tmp_path / "bucket").rglob("*.wav"))
 
 
 async def test_a_backup_while_numbers_are_registered_is_of_one_moment(tmp_path: Path) -> None:
@@ -131,9 +153,10 @@ MANIFEST_TEXT = (
     [
         ({"other.txt": b""}, "no backup of ours"),
         ({MANIFEST: b"{"}, "no backup of ours"),
-        ({MANIFEST: MANIFEST_TEXT.replace(b'"format":1', b'"format":2')}, "newer version"),
+        ({MANIFEST: MANIFEST_TEXT.replace(b'"format":1', b'"format":3')}, "newer version"),
         ({MANIFEST: MANIFEST_TEXT}, "not whole"),
         ({MANIFEST: MANIFEST_TEXT, "../evil": b"x"}, "evil"),
+        ({MANIFEST: MANIFEST_TEXT, "greetings/../../evil.wav": b"x"}, "evil"),
         ({MANIFEST: MANIFEST_TEXT, SQLITE_FILE: b"nonsense" * 1000}, "damaged"),
         ({MANIFEST: MANIFEST_TEXT.replace(b"0001", b"9999"), SQLITE_FILE: b""}, "newer version"),
     ],
