@@ -88,11 +88,12 @@ def test_the_ladder_is_what_the_wire_had(exchange: Exchange, shell: Shell, tmp_p
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as witness:
         assert witness.stderr is not None
         try:
-            wait_until(lambda: _hears(capture), "tshark listens", 20)
+            wait_until(lambda: _hears(capture, b"are you there?"), "tshark listens", 20)
             with TwoEnds(exchange) as ends:
                 caller, callee = ends.connect()
                 (live,) = json.loads(shell.ok("calls", "list", "--live", "--json"))["items"]
                 ends.hang_up(caller, callee)
+            wait_until(lambda: _hears(capture, b"that is all"), "tshark has all before this", 20)
         finally:
             witness.send_signal(signal.SIGINT)
             witness.wait(20)
@@ -108,11 +109,11 @@ def test_the_ladder_is_what_the_wire_had(exchange: Exchange, shell: Shell, tmp_p
     assert labels == [row[2] or row[3] for row in wire]
 
 
-def _hears(capture: Path) -> bool:
+def _hears(capture: Path, words: bytes) -> bool:
     """Whether a datagram of ours is in the capture already."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-        sender.sendto(b"are you there?", ("127.0.0.1", 9))
-    return capture.exists() and b"are you there?" in capture.read_bytes()
+        sender.sendto(words, ("127.0.0.1", 9))
+    return capture.exists() and words in capture.read_bytes()
 
 
 def test_a_drained_gateway_sends_calls_elsewhere_and_comes_back(exchange: Exchange, shell: Shell) -> None:
