@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 from gateway.config import Settings
@@ -31,22 +31,23 @@ class Place(NamedTuple):
 
 def carrier_places(settings: Settings) -> Iterator[Place]:
     """Where carriers reach us: UDP, TCP and, once there is a certificate, TLS."""
-    for text in settings.sip.listen:
-        yield Place("sip.listen", text, "udp")
-        yield Place("sip.listen", text, "tcp")
-    if settings.sip.tls_certificate is not None:
-        for text in settings.sip.tls_listen:
-            yield Place("sip.tls_listen", text, "tcp")
+    return _places(settings, "", settings.sip.listen, settings.sip.tls_listen)
 
 
 def agent_places(settings: Settings) -> Iterator[Place]:
     """Where agents do."""
-    for text in settings.sip.agent_listen:
-        yield Place("sip.agent_listen", text, "udp")
-        yield Place("sip.agent_listen", text, "tcp")
+    return _places(settings, "agent_", settings.sip.agent_listen, settings.sip.agent_tls_listen)
+
+
+def _places(
+    settings: Settings, side: str, listen: Sequence[str], tls_listen: Sequence[str]
+) -> Iterator[Place]:
+    for text in listen:
+        yield Place(f"sip.{side}listen", text, "udp")
+        yield Place(f"sip.{side}listen", text, "tcp")
     if settings.sip.tls_certificate is not None:
-        for text in settings.sip.agent_tls_listen:
-            yield Place("sip.agent_tls_listen", text, "tcp")
+        for text in tls_listen:
+            yield Place(f"sip.{side}tls_listen", text, "tcp")
 
 
 def web_place(settings: Settings) -> Place:

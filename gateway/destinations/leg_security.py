@@ -107,7 +107,7 @@ class LegSecurity:
         if self.transparent:
             return offer
         if self._keys is None and by_dtls(offer):
-            self._new_keys = DtlsKeys
+            self._keys = DtlsKeys()
         return self._understood(self._agreement().offer_came, offer)
 
     def _came(self, description: bytes) -> bytes:

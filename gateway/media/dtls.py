@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import datetime
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -41,6 +41,9 @@ _HASHES: Final[Mapping[str, Callable[[], hashes.HashAlgorithm]]] = {
 }
 
 _LABEL: Final = b"EXTRACTOR-dtls_srtp"  # RFC 5764 §4.2
+
+Digest: TypeAlias = tuple[str, bytes]
+"""An algorithm as fingerprints name it, and what it makes of a certificate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +98,11 @@ class Association:
 
     """
 
-    def __init__(self, own: Identity, *, client: bool) -> None:
-        """client: whether we begin."""
+    def __init__(self, own: Identity, peer: Sequence[Digest], *, client: bool) -> None:
+        """peer: of its certificate, one of which must be right. client: whether we begin."""
         self._connection = SSL.Connection(own.context, None)
         self._connection.set_ciphertext_mtu(MTU)
+        self._peer = peer
         self._client = client
         self._left = MAX_DATAGRAMS
         if client:
@@ -158,6 +162,9 @@ class Association:
         return self._out()
 
     def _agree(self) -> None:
+        if not any(self.digest(algorithm) == digest for algorithm, digest in self._peer):
+            self.failure = "the certificate is not that of the session description"
+            return
         chosen = _SUITES.get(self._connection.get_selected_srtp_profile())
         if chosen is None:
             self.failure = "DTLS without an SRTP suite of ours"

@@ -11,16 +11,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from gateway.media.dtls import Association, Identity
+from gateway.media.dtls import Association, Digest, Identity
 from gateway.media.ports import HandshakeDoor
 from gateway.media.reception import PortStats
 from gateway.media.srtp import SrtpSeal
 
 MAX_EARLY: Final = 4
 """Datagrams that are kept while it is not settled whom they are from: a first flight and its repetitions."""
-
-Digest = tuple[str, bytes]
-"""An algorithm as fingerprints name it, and what it makes of the peer's certificate."""
 
 
 class DtlsSeal:
@@ -64,14 +61,16 @@ class DtlsSeal:
 
 
 class _Stream:
-    """The handshake on one of the two sockets."""
+    """The handshake on one of the two sockets. ended: what came of it was taken."""
 
-    def __init__(self, seal: SrtpSeal) -> None:
+    def __init__(self, seal: SrtpSeal, *, rtcp: bool) -> None:
         self.seal = seal
+        self.rtcp = rtcp
         self.association: Association | None = None
+        self.ended = False
         self.timer: asyncio.TimerHandle | None = None
         self.early: list[tuple[bytes, str, int]] = []
-        self.unsent: list[bytes] = []
+        self.unsent: Sequence[bytes] = ()
 
     def stop(self) -> None:
         if self.timer is not None:
@@ -84,7 +83,7 @@ class DtlsExchange:
 
     Args:
         own: our certificate.
-        on_failed: told why audio will not be heard, once for each stream.
+        on_failed: told why audio will not be heard, once for each handshake.
 
     Attributes:
         seal: for the same port; it seals and opens nothing before the handshakes' end.
@@ -96,14 +95,14 @@ class DtlsExchange:
         self._own = own
         self._on_failed = on_failed
         self._door: HandshakeDoor | None = None
-        self._streams = (_Stream(self.seal.rtp), _Stream(self.seal.rtcp))
+        self._streams = (_Stream(self.seal.rtp, rtcp=False), _Stream(self.seal.rtcp, rtcp=True))
         self._settled: tuple[Sequence[Digest], bool] | None = None
 
     def attach(self, door: HandshakeDoor) -> None:
         """See `KeyExchange`."""
         self._door = door
         if self._settled is not None:
-            self._begin()
+            self._begin(*self._settled)
 
     def settle(self, peer: Sequence[Digest], *, client: bool) -> None:
         """Shake hands with a peer; the same one again changes nothing (RFC 5763 §6.6).
@@ -114,23 +113,23 @@ class DtlsExchange:
             return
         self._settled = peer, client
         if self._door is not None:
-            self._begin()
+            self._begin(peer, client)
 
     def receive(self, datagram: bytes, host: str, port: int, *, rtcp: bool) -> None:
         """See `KeyExchange`."""
         stream = self._streams[rtcp]
-        if self._door is None or stream.association is None:
+        association = stream.association
+        if self._door is None or association is None:
             if len(stream.early) < MAX_EARLY:
                 stream.early.append((datagram, host, port))
         elif self._door.admits(host):
             self._door.answer_to(host, port, rtcp=rtcp)
-            self._go_on(rtcp, stream.association.receive(datagram))
+            self._go_on(stream, association, association.receive(datagram))
 
     def reachable(self) -> None:
         """See `KeyExchange`; the first flight waits for that."""
-        for rtcp, stream in enumerate(self._streams):
-            if self._door is not None:
-                stream.unsent = [each for each in stream.unsent if not self._door.send(each, rtcp=bool(rtcp))]
+        for stream in self._streams:
+            self._send(stream, stream.unsent)
 
     def close(self) -> None:
         """See `KeyExchange`."""
@@ -138,46 +137,43 @@ class DtlsExchange:
             stream.stop()
         self._door = None
 
-    def _begin(self) -> None:
-        if self._settled is None:
-            return
-        for rtcp, stream in enumerate(self._streams):
-            stream.association = Association(self._own, client=self._settled[1])
-            self._go_on(bool(rtcp), stream.association.begin())
+    def _begin(self, peer: Sequence[Digest], client: bool) -> None:
+        for stream in self._streams:
+            stream.association = association = Association(self._own, peer, client=client)
+            stream.ended = False
+            self._go_on(stream, association, association.begin())
             early, stream.early = stream.early, []
             for each in early:
-                self.receive(*each, rtcp=bool(rtcp))
+                self.receive(*each, rtcp=stream.rtcp)
 
-    def _go_on(self, rtcp: bool, datagrams: Sequence[bytes]) -> None:
-        """After a step: send, take the keys if they are there, and wait for what is next."""
-        stream = self._streams[rtcp]
-        association = stream.association
-        if self._door is None or association is None:
-            return
-        stream.unsent = [each for each in datagrams if not self._door.send(each, rtcp=rtcp)]
+    def _send(self, stream: _Stream, datagrams: Sequence[bytes]) -> None:
+        """What cannot be sent yet waits for `reachable`."""
+        door = self._door
+        stream.unsent = [each for each in datagrams if door is None or not door.send(each, rtcp=stream.rtcp)]
+
+    def _go_on(self, stream: _Stream, association: Association, datagrams: Sequence[bytes]) -> None:
+        """After a step: send, take what came of the handshake, once, or wait for what is next."""
+        self._send(stream, datagrams)
         stream.stop()
+        if stream.ended:
+            return
         if association.keys is not None:
-            self._agreed(stream, association)
-        elif not association.failure and (seconds := association.timeout) is not None:
-            again = partial(self._expired, rtcp, association)
+            stream.seal.receive_with(association.keys.suite, association.keys.theirs)
+            stream.seal.send_with(association.keys.suite, association.keys.ours)
+            self._ended(stream)
+        elif association.failure:
+            self._ended(stream, association.failure)
+        elif (seconds := association.timeout) is not None:
+            again = partial(self._expired, stream, association)
             stream.timer = asyncio.get_running_loop().call_later(seconds, again)
-        if association.failure and not rtcp:
-            self.seal.stats.handshake = "failed"
-            self._on_failed(association.failure)
 
-    def _expired(self, rtcp: bool, association: Association) -> None:
-        if association is self._streams[rtcp].association:
-            self._go_on(rtcp, association.expire())
+    def _expired(self, stream: _Stream, association: Association) -> None:
+        self._go_on(stream, association, association.expire())
 
-    def _agreed(self, stream: _Stream, association: Association) -> None:
-        keys = association.keys
-        if keys is None or self._settled is None:
-            return
-        if not any(association.digest(algorithm) == digest for algorithm, digest in self._settled[0]):
-            association.keys = None
-            association.failure = "the certificate is not that of the session description"
-            return
-        stream.seal.receive_with(keys.suite, keys.theirs)
-        stream.seal.send_with(keys.suite, keys.ours)
-        if stream is self._streams[0]:
-            self.seal.stats.handshake = "done"
+    def _ended(self, stream: _Stream, failure: str = "") -> None:
+        stream.ended = True
+        if stream.rtcp:
+            return  # calls go on without reports
+        self.seal.stats.handshake = "failed" if failure else "done"
+        if failure:
+            self._on_failed(failure)

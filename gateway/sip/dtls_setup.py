@@ -60,17 +60,12 @@ class DtlsEnd:
 
 def by_dtls(description: bytes) -> bool:
     """Whether the keys of the first audio that is not refused come by DTLS."""
-    for line in lines_of(description):
-        if line.startswith(b"m=audio "):
-            parts = line.split()
-            if len(parts) > 3 and parts[1] != b"0":
-                return parts[2] in PROFILES
-    return False
+    return _parts(description)[0] in PROFILES
 
 
 def read_end(description: bytes) -> DtlsEnd:
     """What stands in a description `by_dtls`. Raises SdpError (488) without a certificate to check."""
-    general, own = _attributes(description)
+    _, general, own = _parts(description)
     fingerprints = _fingerprints(own) or _fingerprints(general)
     if not fingerprints:
         raise SdpError(NO_FINGERPRINT)
@@ -85,20 +80,22 @@ def with_end(
     return with_keys(description, keys, answered, PROFILES[0])
 
 
-def _attributes(description: bytes) -> tuple[list[bytes], list[bytes]]:
-    """The attributes of the session, and of the first audio that is not refused."""
+def _parts(description: bytes) -> tuple[bytes, list[bytes], list[bytes]]:
+    """The profile of the first audio that is not refused, the session's attributes, and its own."""
+    profile = b""
     general: list[bytes] = []
     own: list[bytes] = []
     into: list[bytes] | None = general
     for line in lines_of(description):
         if line.startswith(b"m="):
-            if into is own:
+            if profile:
                 break
             parts = line.split()
-            into = own if parts[0] == b"m=audio" and len(parts) > 3 and parts[1] != b"0" else None
+            found = parts[0] == b"m=audio" and len(parts) > 3 and parts[1] != b"0"
+            profile, into = (parts[2], own) if found else (b"", None)
         elif into is not None and line.startswith(b"a="):
             into.append(line)
-    return general, own
+    return profile, general, own
 
 
 def _fingerprints(attributes: Sequence[bytes]) -> tuple[Fingerprint, ...]:

@@ -20,7 +20,15 @@ def unchanged(datagram: bytes) -> Iterable[bytes]:
 
 
 def pair() -> tuple[Association, Association]:
-    return Association(identity(), client=True), Association(identity(), client=False)
+    return between(identity(), identity())
+
+
+def between(one: Identity, other: Identity) -> tuple[Association, Association]:
+    """A client and a server that know each other's certificate."""
+    return (
+        Association(one, [("sha-256", other.digest)], client=True),
+        Association(other, [("sha-256", one.digest)], client=False),
+    )
 
 
 def shake(client: Association, server: Association, first: list[bytes], change: Change = unchanged) -> int:
@@ -57,7 +65,7 @@ def test_both_ends_have_the_same_keys_and_know_each_others_certificate() -> None
 def test_a_peer_that_speaks_one_suite_gets_that(profiles: bytes, suite: str) -> None:
     own = identity.__wrapped__()
     own.context.set_tlsext_use_srtp(profiles)
-    client, server = Association(own, client=True), Association(identity(), client=False)
+    client, server = between(own, identity())
     shake(client, server, client.begin())
     assert agreed(client, server)
     assert server.keys is not None
@@ -68,7 +76,7 @@ def test_dtls_without_srtp_is_a_failure() -> None:
     context = SSL.Context(SSL.DTLS_METHOD)
     own = identity.__wrapped__()
     plain = Identity(context, own.digest)
-    client, server = Association(plain, client=True), Association(identity(), client=False)
+    client, server = between(plain, identity())
     shake(client, server, client.begin())
     assert server.failure
     assert server.keys is None

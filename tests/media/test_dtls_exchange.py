@@ -62,6 +62,13 @@ def ends() -> tuple[End, End]:
     return one, two
 
 
+def attached() -> tuple[End, End]:
+    one, two = ends()
+    for end in (one, two):
+        end.exchange.attach(end)
+    return one, two
+
+
 async def settled() -> None:
     for _ in range(30):
         await asyncio.sleep(0)
@@ -73,9 +80,7 @@ def hears(one: End, two: End) -> bool:
 
 
 async def test_rtp_and_rtcp_are_heard_both_ways_with_keys_of_their_own() -> None:
-    one, two = ends()
-    for end in (one, two):
-        end.exchange.attach(end)
+    one, two = attached()
     two.exchange.settle(TRUE, client=False)
     one.exchange.settle(TRUE, client=True)
     await settled()
@@ -98,9 +103,7 @@ async def test_nothing_leaves_before_there_are_keys() -> None:
 
 
 async def test_a_hello_that_overtakes_the_answer_waits_for_it() -> None:
-    one, two = ends()
-    for end in (one, two):
-        end.exchange.attach(end)
+    one, two = attached()
     one.exchange.settle(TRUE, client=True)
     await settled()
     for _ in range(10):
@@ -136,21 +139,19 @@ async def test_settling_may_come_before_the_port() -> None:
 
 
 async def test_another_certificate_than_the_descriptions_is_not_heard() -> None:
-    one, two = ends()
-    for end in (one, two):
-        end.exchange.attach(end)
+    one, two = attached()
     two.exchange.settle([("sha-256", bytes(32))], client=False)
     one.exchange.settle(TRUE, client=True)
     await settled()
     assert two.handshake == "failed"
     assert two.failures == ["the certificate is not that of the session description"]
     assert two.exchange.seal.open(one.exchange.seal.seal(PACKET)) == b""
+    two.exchange.receive(b"\x16again", "192.0.2.1", 4000, rtcp=False)
+    assert len(two.failures) == 1, "it is told once, whatever else comes"
 
 
 async def test_the_same_peer_again_keeps_its_keys_and_another_one_begins_anew() -> None:
-    one, two = ends()
-    for end in (one, two):
-        end.exchange.attach(end)
+    one, two = attached()
     two.exchange.settle(TRUE, client=False)
     one.exchange.settle(TRUE, client=True)
     await settled()
