@@ -11,8 +11,11 @@ import select
 import selectors
 import socket
 from collections.abc import Callable
+from typing import Final
 
 Read = Callable[[], None]
+
+READABLE: Final = getattr(select, "EPOLLIN", selectors.EVENT_READ)
 
 
 class SocketPoller:
@@ -21,53 +24,58 @@ class SocketPoller:
     Asks epoll itself where there is one: what the standard library puts around it costs three times as much.
     """
 
-    __slots__ = ("_epoll", "_loop", "_reads", "_selector")
+    __slots__ = ("_loop", "_poll", "_reads", "_waits")
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        # epoll or kqueue: itself a descriptor that can be waited for
-        self._epoll = select.epoll() if hasattr(select, "epoll") else None
-        self._selector = None if self._epoll is not None else selectors.DefaultSelector()
+        self._waits = select.epoll() if hasattr(select, "epoll") else _Selector()
+        self._poll = self._waits.poll
         self._reads: dict[int, Read] = {}
-        if self._epoll is not None:
-            self._loop.add_reader(self._epoll.fileno(), self._wake)
-        elif self._selector is not None:
-            self._loop.add_reader(self._selector, self._wake_by_selector)
+        self._loop.add_reader(self._waits.fileno(), self._wake)
 
     def add(self, sock: socket.socket, read: Read) -> None:
         """Call `read` in each round that finds something to read there."""
-        if self._selector is not None:
-            self._selector.register(sock, selectors.EVENT_READ, read)
-        elif self._epoll is not None:
-            self._reads[sock.fileno()] = read
-            self._epoll.register(sock.fileno(), select.EPOLLIN)
+        self._reads[sock.fileno()] = read
+        self._waits.register(sock.fileno(), READABLE)
 
     def remove(self, sock: socket.socket) -> None:
-        """Stop calling back; a round that is under way may still call once."""
-        if self._selector is not None:
-            self._selector.unregister(sock)
-        elif self._epoll is not None:
-            self._epoll.unregister(sock.fileno())
-            del self._reads[sock.fileno()]
+        """Stop calling back, at once."""
+        self._waits.unregister(sock.fileno())
+        del self._reads[sock.fileno()]
 
     def close(self) -> None:
         """Let go of the loop; sockets stay as they are."""
-        if self._selector is not None:
-            self._loop.remove_reader(self._selector)
-            self._selector.close()
-        elif self._epoll is not None:
-            self._loop.remove_reader(self._epoll.fileno())
-            self._epoll.close()
-
-    # Should a callback raise, the loop reports it, and what this round left unread is found by the next.
+        self._loop.remove_reader(self._waits.fileno())
+        self._waits.close()
 
     def _wake(self) -> None:
+        # Should a callback raise, the loop reports it, and what this round left unread is found by the next.
         reads = self._reads
-        for descriptor, _ in self._epoll.poll(0):  # type: ignore[union-attr]  # it is this or the other
+        for descriptor, _ in self._poll(0):
             read = reads.get(descriptor)
             if read is not None:  # removed in the same round
                 read()
 
-    def _wake_by_selector(self) -> None:
-        for key, _ in self._selector.select(0):  # type: ignore[union-attr]
-            key.data()
+
+class _Selector:
+    """What is asked of `select.epoll`, of another way that the system has, as kqueue."""
+
+    __slots__ = ("_selector",)
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+
+    def fileno(self) -> int:
+        return self._selector.fileno()
+
+    def register(self, descriptor: int, _events: int) -> None:
+        self._selector.register(descriptor, selectors.EVENT_READ)
+
+    def unregister(self, descriptor: int) -> None:
+        self._selector.unregister(descriptor)
+
+    def poll(self, seconds: float) -> list[tuple[int, int]]:
+        return [(key.fd, events) for key, events in self._selector.select(seconds)]
+
+    def close(self) -> None:
+        self._selector.close()

@@ -1,12 +1,20 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 from collections.abc import Iterator
 
 import pytest
 
 from gateway.media.poller import SocketPoller
+
+
+@pytest.fixture(params=["epoll", "another way"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on systems without epoll, too."""
+    if request.param != "epoll":
+        monkeypatch.delattr(select, "epoll")
 
 
 @pytest.fixture
