@@ -16,8 +16,11 @@ from typing import Self
 import numpy as np
 import soundfile
 
-from tests.e2e.audio import RATE, Samples
+from tests.e2e.audio import RATE, Samples, loudest_tone
 from tests.e2e.sipp import free_port, require
+
+FREQUENCIES = range(400, 700, 20)
+"""Among which tones that somebody hears are looked for."""
 
 _MODULES = Path("/usr/lib/baresip/modules")
 _CONFIG = """\
@@ -151,3 +154,15 @@ class Baresip:
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self.hang_up()
+
+
+def both_hear(caller: Baresip, agent: Baresip) -> None:
+    """A second of talk, the caller's goodbye, and each has heard the other's tone: 440 Hz, and the agent's 620."""
+    caller.wait_for("incoming rtp")
+    agent.wait_for("incoming rtp")
+    time.sleep(1)
+    caller.hang_up()
+    agent.wait_for("session closed")
+    agent.hang_up()
+    assert loudest_tone(caller.heard(), FREQUENCIES) == 620, caller.story
+    assert loudest_tone(agent.heard(), FREQUENCIES) == 440, agent.story

@@ -8,13 +8,11 @@ from typing import Any
 import pytest
 
 from tests.e2e import audio
-from tests.e2e.baresip import Baresip
+from tests.e2e.baresip import Baresip, both_hear
 from tests.e2e.exchange import Exchange
 from tests.e2e.gateway_process import wait_until
 
 pytestmark = pytest.mark.e2e
-
-FREQUENCIES = range(400, 700, 20)
 
 
 def _uri(exchange: Exchange, number: str, transport: str) -> str:
@@ -28,14 +26,7 @@ def test_both_ends_hear_each_other(exchange: Exchange, tmp_path, codec, transpor
         line = exchange.line(f"{agent.uri};transport={transport}")
         dials = _uri(exchange, line.number, transport)
         with Baresip(tmp_path / "caller", audio.tone(440, 15), codec=codec, dials=dials) as caller:
-            caller.wait_for("incoming rtp")
-            agent.wait_for("incoming rtp")
-            time.sleep(1)
-            caller.hang_up()
-            agent.wait_for("session closed")
-            agent.hang_up()
-            assert audio.loudest_tone(caller.heard(), FREQUENCIES) == 620
-            assert audio.loudest_tone(agent.heard(), FREQUENCIES) == 440
+            both_hear(caller, agent)
 
 
 @pytest.mark.parametrize("codec", ["G722/16000/1", "L16/16000/1", "opus/48000/2"])
@@ -44,14 +35,7 @@ def test_an_agent_that_speaks_nothing_else_is_transcoded(exchange: Exchange, tmp
         line = exchange.line(agent.uri)
         dials = _uri(exchange, line.number, "udp")
         with Baresip(tmp_path / "caller", audio.tone(440, 15), dials=dials) as caller:
-            caller.wait_for("incoming rtp")
-            agent.wait_for("incoming rtp")
-            time.sleep(1)
-            caller.hang_up()
-            agent.wait_for("session closed")
-            agent.hang_up()
-            assert audio.loudest_tone(caller.heard(), FREQUENCIES) == 620, agent.story
-            assert audio.loudest_tone(agent.heard(), FREQUENCIES) == 440, agent.story
+            both_hear(caller, agent)
             assert audio.tone_share(caller.heard()[2000:-2000], 620) > 0.8
 
 

@@ -14,14 +14,13 @@ import pytest
 
 from tests.certificates import Authority
 from tests.e2e import audio
-from tests.e2e.baresip import Baresip
+from tests.e2e.baresip import FREQUENCIES, Baresip, both_hear
 from tests.e2e.exchange import HOST, Exchange
 from tests.e2e.gateway_process import wait_until
 from tests.e2e.sipp import free_port, require
 
 pytestmark = pytest.mark.e2e
 
-FREQUENCIES = range(400, 700, 20)
 PASSWORD = "a-password-of-a-trunk"
 STRANGERS = f"""\
 [[trunk]]
@@ -120,14 +119,7 @@ def test_each_leg_is_encrypted_by_itself(
         with Baresip(
             tmp_path / "caller", audio.tone(440, 15), dials=dials, srtp=caller_srtp, **secure.end()
         ) as caller:
-            caller.wait_for("incoming rtp")
-            agent.wait_for("incoming rtp")
-            time.sleep(1)
-            caller.hang_up()
-            agent.wait_for("session closed")
-            agent.hang_up()
-            assert audio.loudest_tone(caller.heard(), FREQUENCIES) == 620, caller.story
-            assert audio.loudest_tone(agent.heard(), FREQUENCIES) == 440, agent.story
+            both_hear(caller, agent)
     # baresip opens RTCP's way through a NAT, and says goodbye there, in the clear: those are not heard.
     assert gateway.metric("gateway_srtp_rejected_packets_total") - rejected <= 4
     assert "inline:" not in gateway.log
@@ -141,14 +133,7 @@ def test_keys_by_dtls_on_both_legs(secure: Secure, tmp_path: Path) -> None:
         host, port = gateway.sip
         dials = f"sip:{line.number}@{host}:{port}"
         with Baresip(tmp_path / "caller", audio.tone(440, 15), dials=dials, dtls=True) as caller:
-            caller.wait_for("incoming rtp")
-            agent.wait_for("incoming rtp")
-            time.sleep(1)
-            caller.hang_up()
-            agent.wait_for("session closed")
-            agent.hang_up()
-            assert audio.loudest_tone(caller.heard(), FREQUENCIES) == 620, caller.story
-            assert audio.loudest_tone(agent.heard(), FREQUENCIES) == 440, agent.story
+            both_hear(caller, agent)
     wait_until(lambda: gateway.metric("gateway_dtls_handshakes_total", result="done") == 2, "both legs' end")
     assert gateway.metric("gateway_dtls_handshakes_total", result="failed") == 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,15 +9,13 @@ import pytest
 
 from tests.certificates import Authority
 from tests.e2e import audio
-from tests.e2e.baresip import Baresip
+from tests.e2e.baresip import Baresip, both_hear
 from tests.e2e.exchange import HOST, Exchange
 from tests.e2e.gateway_process import wait_until
 from tests.e2e.kamailio_tls import SecureKamailio
 from tests.e2e.sipp import free_port
 
 pytestmark = pytest.mark.e2e
-
-FREQUENCIES = range(400, 700, 20)
 
 
 class House:
@@ -47,18 +44,6 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     house = House(tmp_path_factory.mktemp("kamailio"))
     with house.exchange.gateway:
         yield house
-
-
-def both_hear(caller: Baresip, agent: Baresip) -> None:
-    """A second of talk, the caller's goodbye, and each has heard the other's tone."""
-    caller.wait_for("incoming rtp")
-    agent.wait_for("incoming rtp")
-    time.sleep(1)
-    caller.hang_up()
-    agent.wait_for("session closed")
-    agent.hang_up()
-    assert audio.loudest_tone(caller.heard(), FREQUENCIES) == 620, caller.story
-    assert audio.loudest_tone(agent.heard(), FREQUENCIES) == 440, agent.story
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])
