@@ -63,14 +63,15 @@ class Sipp:
         remote: tuple[str, int] | None = None,
         transport: str = "u1",
         calls: int = 1,
-        seconds: int = 20,
+        seconds: int = 90,
         arguments: tuple[str, ...] = (),
         **blanks: object,
     ) -> None:
         """Start it.
 
         remote: the gateway for a caller; None for an agent, which waits.
-        seconds: the run fails if it has not finished by then.
+        seconds: the run fails if it has not finished by then; long, for an agent waits while gateways start
+            beside it on a machine that is busy.
         blanks: what to write in the scenario's ``{…}``.
         """
         self.scenario = scenario

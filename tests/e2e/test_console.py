@@ -74,7 +74,6 @@ def calls(exchange: Exchange, directory: Path, number: str, count: int) -> Sipp:
         host=carriers.TWILIO_HOST,
         remote=exchange.gateway.sip,
         calls=count,
-        seconds=60,
         arguments=("-s", number, "-l", str(count), "-r", str(count)),
         talk=TALK,
     )
@@ -90,7 +89,7 @@ async def test_calls_appear_and_vanish_by_themselves_and_one_is_looked_into(
     peers = contextlib.ExitStack()
     try:
         await asyncio.to_thread(wait_until, lambda: hears(wire), "dumpcap listens", 20)
-        agent = await asyncio.to_thread(lambda: Sipp(tmp_path, "agent_answers", calls=3, ring=0, seconds=90))
+        agent = await asyncio.to_thread(lambda: Sipp(tmp_path, "agent_answers", calls=3, ring=0))
         peers.enter_context(agent)
         line = await asyncio.to_thread(exchange.line, agent.uri)
         async with browser() as page:

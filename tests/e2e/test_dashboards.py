@@ -148,7 +148,7 @@ class Town:
 
 def test_no_query_returns_nothing(tmp_path: Path, receiver: str):
     with ExitStack() as stack:
-        agent = stack.enter_context(Sipp(tmp_path, "agent_answers", calls=100, ring=0, seconds=90))
+        agent = stack.enter_context(Sipp(tmp_path, "agent_answers", calls=100, ring=0))
         town = Town(tmp_path, agent, stack.enter_context(example(tmp_path, "echo_agent.py")), receiver)
         stack.enter_context(town.gateway)
         prometheus = stack.enter_context(Prometheus(tmp_path / "prometheus", town.http))

@@ -359,7 +359,6 @@ def place(house: House, directory: Path, count: int, talk: int = 50, transport: 
         remote=house.edge.address,
         transport=transport,
         calls=count,
-        seconds=40,
         arguments=("-s", NUMBER, "-r", "20", "-l", "40"),
         talk=talk,
     )

@@ -94,9 +94,7 @@ def test_everything_sent_twice_is_understood_once(exchange: Exchange):
 
 def test_calls_survive_one_message_in_five_lost(exchange: Exchange, tmp_path):
     calls = 20
-    with Sipp(
-        tmp_path, "agent_answers", calls=calls, seconds=45, arguments=("-lost", "20"), ring=50
-    ) as agent:
+    with Sipp(tmp_path, "agent_answers", calls=calls, arguments=("-lost", "20"), ring=50) as agent:
         line = exchange.line(agent.uri)
         with Sipp(
             tmp_path,
@@ -104,7 +102,6 @@ def test_calls_survive_one_message_in_five_lost(exchange: Exchange, tmp_path):
             host=carriers.TWILIO_HOST,
             remote=exchange.gateway.sip,
             calls=calls,
-            seconds=45,
             arguments=("-s", line.number, "-r", "20", "-lost", "20"),
             talk=300,
         ) as carrier:

@@ -75,7 +75,6 @@ def call(
         host=carriers.TWILIO_HOST,
         remote=place.gateway.sip,
         calls=calls,
-        seconds=40,
         arguments=("-s", number, *arguments),
         talk=talk,
     )
@@ -120,7 +119,7 @@ def test_no_call_fails_while_redis_is_flushed_again_and_again(tmp_path: Path):
     redis_cli = require("redis-cli")
     with (
         office(tmp_path) as place,
-        Sipp(tmp_path, "agent_answers", ring=0, calls=CALLS, seconds=40) as agent,
+        Sipp(tmp_path, "agent_answers", ring=0, calls=CALLS) as agent,
     ):
         place.api.agent("agt_first", agent.uri)
         place.api.number("+14155550111", "agt_first")

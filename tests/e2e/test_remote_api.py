@@ -42,7 +42,6 @@ def call(directory: Path, gateway: GatewayProcess) -> Sipp:
         "carrier_twilio",
         host=carriers.TWILIO_HOST,
         remote=gateway.sip,
-        seconds=40,
         arguments=("-s", NUMBER),
         talk=100,
     )

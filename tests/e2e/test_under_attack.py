@@ -58,7 +58,6 @@ def calls_beside(exchange: Exchange, directory: Path, calls: int = 20) -> Iterat
             host=carriers.TWILIO_HOST,
             remote=exchange.gateway.sip,
             calls=calls,
-            seconds=90,
             arguments=("-s", line.number, "-r", "4"),
             talk=200,
         ) as carrier:
