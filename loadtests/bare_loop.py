@@ -42,11 +42,15 @@ class Bare:
 
 
 def pin(pid: int, core: int, alone: bool) -> None:
-    """A process and its threads to one core; alone: before everybody who has no real-time priority."""
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        os.sched_setaffinity(int(task.name), {core})
+    """A process and its threads to one core.
+
+    alone: before everybody who has no real-time priority, and its first thread, which has the event loop, before
+    the others: of equals, one that works in a thread would be let finish.
+    """
+    for task in (int(each.name) for each in Path(f"/proc/{pid}/task").iterdir()):
+        os.sched_setaffinity(task, {core})
         if alone:
-            os.sched_setscheduler(int(task.name), os.SCHED_RR, os.sched_param(1))
+            os.sched_setscheduler(task, os.SCHED_RR, os.sched_param(2 if task == pid else 1))
 
 
 def release(cores: Iterable[int]) -> None:

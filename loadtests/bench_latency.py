@@ -18,6 +18,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+from loadtests.awake import awake
 from loadtests.failover_probe import FailoverProbe
 from loadtests.latency_probe import percentile
 from loadtests.load_signalling import Bench, Step
@@ -38,7 +39,11 @@ def main() -> int:
     parser.add_argument("--rate", type=int, default=100, help="calls a second beside the probe")
     parser.add_argument("--seconds", type=int, default=20, help="of each part")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="latency-") as directory, contextlib.ExitStack() as stack:
+    with (
+        awake(),
+        tempfile.TemporaryDirectory(prefix="latency-") as directory,
+        contextlib.ExitStack() as stack,
+    ):
         second = FailoverProbe()
         stack.callback(second.close)
 

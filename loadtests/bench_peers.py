@@ -28,6 +28,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from loadtests.awake import awake
 from loadtests.latency_probe import percentile
 from loadtests.load_signalling import Starter, Step, bench
 from loadtests.plot import Line, plot
@@ -149,7 +150,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
     about = machine()
-    rows = measure([int(rate) for rate in options.rates.split(",")], options.seconds, options.rounds)
+    with awake():
+        rows = measure([int(rate) for rate in options.rates.split(",")], options.seconds, options.rounds)
     DATA.mkdir(exist_ok=True)
     (DATA / "peers.json").write_text(
         json.dumps({"machine": about, "rows": [*map(asdict, rows)]}, indent=2) + "\n"
