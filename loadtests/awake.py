@@ -1,8 +1,8 @@
 """Keeps the cores of a virtual machine from going to sleep, as `idle=poll` would.
 
-A virtual core that has nothing to do is given back to its host, and comes back milliseconds late: on a machine
-that nobody else uses, a bare loop let up to two packets in a hundred pass more than 5 ms late, and none with
-this. One process for each core burns what nobody wants: with idle priority, so that everybody else goes before.
+A virtual core that has nothing to do is given back to its host, and comes back milliseconds late: on a
+machine that nobody else uses, a bare loop let up to two packets in a hundred pass more than 5 ms late, and
+none with this. One process for each core burns what nobody wants, and everybody else goes before it.
 """
 
 from __future__ import annotations

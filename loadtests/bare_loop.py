@@ -44,8 +44,8 @@ class Bare:
 def pin(pid: int, core: int, alone: bool) -> None:
     """A process and its threads to one core.
 
-    alone: before everybody who has no real-time priority, and its first thread, which has the event loop, before
-    the others: of equals, one that works in a thread would be let finish.
+    alone: before everybody who has no real-time priority, and its first thread, which has the event loop,
+    before the others: of equals, one that works in a thread would be let finish.
     """
     for task in (int(each.name) for each in Path(f"/proc/{pid}/task").iterdir()):
         os.sched_setaffinity(task, {core})
