@@ -106,7 +106,9 @@ def _stream_faults(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
 def shown_url(url: str) -> str:
     """An endpoint's URL without what may be secret in it: a password, and values of its query."""
     place, mark, query = url.partition("?")
-    return _PASSWORD.sub(rf"\1{WITHHELD}@", place) + mark + _VALUES.sub(WITHHELD, query)
+    if place.count(":", 0, place.rfind("@") + 1) > 1:  # sip:user:password@, https://user:password@
+        place = _PASSWORD.sub(rf"\1{WITHHELD}@", place)
+    return place + mark + _VALUES.sub(WITHHELD, query) if mark else place
 
 
 def _token_faults(endpoint: Endpoint) -> Iterator[tuple[str, str]]:

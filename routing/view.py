@@ -17,6 +17,10 @@ from routing.table import Table
 
 EMPTY_EPOCH: Final = ""
 
+DECODED_NUMBERS: Final = 4_096
+"""Numbers kept decoded as well, those that were called last: some 4 MB. When there are as many, all of them
+are let go of, which costs each its decoding once more."""
+
 PIECE: Final = 1_000
 """Numbers decoded without letting anybody else run: about a millisecond."""
 
@@ -27,7 +31,7 @@ class RouteView:
     A record that cannot be read, such as one of a newer version, is as good as none.
     """
 
-    __slots__ = ("_agents", "_decoded_agents", "_numbers", "epoch", "mark", "revision")
+    __slots__ = ("_agents", "_decoded_agents", "_decoded_numbers", "_numbers", "epoch", "mark", "revision")
 
     def __init__(self, epoch: str = EMPTY_EPOCH, revision: int = 0, mark: str = "") -> None:
         self.epoch = epoch
@@ -36,14 +40,24 @@ class RouteView:
         self._numbers = Table()
         self._agents = Table()
         self._decoded_agents: dict[str, Agent] = {}
+        self._decoded_numbers: dict[str, PhoneNumber] = {}
 
     def __len__(self) -> int:
         return len(self._numbers)
 
     def number(self, phone_number: str) -> PhoneNumber | None:
         """The number of that E.164 form."""
-        value = self._numbers.get(phone_number)
-        return None if value is None else _number(value)
+        number = self._decoded_numbers.get(phone_number)
+        if number is None:
+            value = self._numbers.get(phone_number)
+            if value is None:
+                return None
+            number = _number(value)
+            if number is not None:
+                if len(self._decoded_numbers) >= DECODED_NUMBERS:
+                    self._decoded_numbers.clear()
+                self._decoded_numbers[phone_number] = number
+        return number
 
     def get(self, agent_id: str) -> Agent | None:
         """The agent of that id."""
@@ -81,6 +95,7 @@ class RouteView:
             self._decoded_agents.pop(change.key, None)
             self._agents.put(change.key, change.value)
         else:
+            self._decoded_numbers.pop(change.key, None)
             self._numbers.put(change.key, change.value)
 
     def parts(self) -> Iterator[tuple[Kind, dict[str, bytes]]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from typing import Protocol
 
 from gateway.calls.identity import CallerIdentity
@@ -36,6 +37,9 @@ RETRY_AFTER = "5"
 
 
 TAKEN_OVER = "another gateway has taken the call over"
+
+GRAIN = 0.001
+"""Seconds by which a timer of the event loop may be early."""
 
 MAX_LEGS = 64
 """Legs with media that one call's record tells of: an agent has at most 32 endpoints, and there are two."""
@@ -86,13 +90,16 @@ class Call:
         "_began",
         "_clock",
         "_continuity",
+        "_deadline",
         "_events",
         "_gave_up",
         "_loop",
         "_observer",
         "_remembered",
         "_sink",
+        "_timer",
         "_waiter",
+        "_wakes_at",
         "answered",
         "aside",
         "asserted",
@@ -158,6 +165,9 @@ class Call:
         self._loop = loop
         self._events: deque[object] = deque()
         self._waiter: asyncio.Future[None] | None = None
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._wakes_at = inf
         self.trace = record.trace
         self._continuity = continuity
         self._gave_up = clock()
@@ -218,7 +228,7 @@ class Call:
     async def next_event(self, deadline: float) -> object | None:
         """See `Call`."""
         if not self._events:
-            await self._sleep(deadline - self._clock())
+            await self._sleep(deadline)
             if not self._events:
                 return None
         event = self._events.popleft()
@@ -237,20 +247,33 @@ class Call:
             self.farewell = (("Reason", reason),)
             self.record.reason = reason
 
-    async def _sleep(self, seconds: float) -> None:
-        """Until an event comes, or for that long."""
-        if seconds <= 0:
+    async def _sleep(self, deadline: float) -> None:
+        """Until an event comes, or that time."""
+        if deadline <= self._clock():
             return
+        self._deadline = deadline
+        if deadline < self._wakes_at:
+            self._wake_at(deadline)
         self._waiter = self._loop.create_future()
-        timer = self._loop.call_later(seconds, self._wake)
         try:
             await self._waiter
         finally:
-            timer.cancel()
             self._waiter = None
 
+    def _wake_at(self, when: float) -> None:
+        """Have `_wake` called by then; the one timer of a call is left as it is where it comes in time."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._wakes_at = when
+        self._timer = self._loop.call_later(when - self._clock(), self._wake)
+
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
+        self._timer, self._wakes_at = None, inf
+        if self._waiter is None or self._waiter.done():
+            return
+        if self._deadline - self._clock() > GRAIN:
+            self._wake_at(self._deadline)
+        else:
             self._waiter.set_result(None)
 
     def dismiss(self, reason: str, status: int) -> None:
@@ -340,6 +363,8 @@ class Call:
             self.record.status = status
             self._refuse(status, cause)
         self._remembered.closed()
+        if self._timer is not None:
+            self._timer.cancel()
         record = self.record
         record.outcome = f"{outcome}_rescued" if self.rescued else outcome
         record.cause = cause

@@ -112,7 +112,7 @@ class CallLog:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._log = structlog.get_logger("calls")
+        self._log = structlog.get_logger("calls").bind()  # now, and not again for each call
 
     def __call__(self, record: Summary) -> None:
         """Take the record of a call."""
