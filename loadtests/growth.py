@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.garbage import settle
+from loadtests.awake import awake
 from loadtests.bench_core import RATE, Bench
 from loadtests.bench_routes import Silent, changes, key
 from loadtests.held_calls import HeldCalls
@@ -233,7 +234,9 @@ def main() -> int:
     for part in options.part or PLOTS:
         command = [sys.executable, "-m", "loadtests.growth", part, "--alone"]
         command += ["--full"] if options.full else []
-        rows = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout.splitlines()[-1])
+        with awake():
+            done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+        rows = json.loads(done.stdout.splitlines()[-1])
         names = list(rows[0])
         print(f"| {' | '.join(names)} |\n|{'---:|' * len(names)}")
         for row in rows:
