@@ -12,8 +12,9 @@ if TYPE_CHECKING:  # the configuration is checked with this class, and need not 
     from gateway.admission.carriers import Network
     from gateway.sip.inbound_leg import InboundLeg
 
-KNOWN_PROXIES: Final = 256
-"""Addresses of trusted proxies that are remembered; strangers' never are."""
+KNOWN_SENDERS: Final = 4_096
+"""Addresses of which it is remembered whether they are proxies of ours: carriers send from a few. Strangers who
+fill it up cost the others one look more."""
 
 
 class TrustedProxiesError(ValueError):
@@ -35,7 +36,7 @@ class TrustedProxies:
 
     def __init__(self, networks: Iterable[str] = ()) -> None:
         self._networks = tuple(_network(text) for text in networks)
-        self._known: set[str] = set()
+        self._known: dict[str, bool] = {}
 
     def __bool__(self) -> bool:
         """Whether there is an edge at all."""
@@ -45,7 +46,8 @@ class TrustedProxies:
         """Whether `host` (an IP literal, IPv6 without brackets) is one of them."""
         if not self._networks:
             return False
-        return host in self._known or self._look_up(host)
+        known = self._known.get(host)
+        return self._look_up(host) if known is None else known
 
     def source_of(self, leg: InboundLeg) -> str:
         """The address that a call really came from."""
@@ -60,10 +62,9 @@ class TrustedProxies:
         except ValueError:
             return False
         found = any(address in network for network in self._networks)
-        if found:
-            if len(self._known) >= KNOWN_PROXIES:
-                self._known.clear()
-            self._known.add(host)
+        if len(self._known) >= KNOWN_SENDERS:
+            self._known.clear()
+        self._known[host] = found
         return found
 
 

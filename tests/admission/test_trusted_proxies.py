@@ -27,10 +27,11 @@ def test_anything_else_is_refused_by_name(text: str) -> None:
 
 
 def test_what_is_remembered_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trusted_proxies, "KNOWN_PROXIES", 3)
+    monkeypatch.setattr(trusted_proxies, "KNOWN_SENDERS", 3)
     proxies = TrustedProxies(["10.0.0.0/8"])
     for last in range(20):
         assert f"10.0.0.{last}" in proxies
+        assert f"192.0.2.{last}" not in proxies
     assert len(proxies._known) <= 3
 
 
