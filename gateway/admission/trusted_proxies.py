@@ -13,8 +13,8 @@ if TYPE_CHECKING:  # the configuration is checked with this class, and need not 
     from gateway.sip.inbound_leg import InboundLeg
 
 KNOWN_SENDERS: Final = 4_096
-"""Addresses of which it is remembered whether they are proxies of ours: carriers send from a few. Strangers who
-fill it up cost the others one look more."""
+"""Addresses of which it is remembered whether they are proxies of ours: carriers send from a few. Strangers
+who fill it up cost the others one look more."""
 
 
 class TrustedProxiesError(ValueError):
