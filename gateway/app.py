@@ -58,7 +58,7 @@ from gateway.continuity.service import CallContinuity
 from gateway.destinations.prober import Prober
 from gateway.destinations.waiting_sound import WaitingSounds
 from gateway.faults import StartError
-from gateway.garbage import collect_in_quiet, settle
+from gateway.garbage import collect_between_messages, collect_in_quiet, settle
 from gateway.node import GatewayNode, node_name
 from gateway.passed_sockets import Held, of_web
 from gateway.recordings_place import local_directory
@@ -291,6 +291,7 @@ class Gateway:
         self._exit.run(partial(watch_disk_space, places, self.metrics.disk_space), "disk-space")
         self._exit.run(QualitySampler(self.registry).run, "audio-quality")
         self._exit.run(self.cluster.run, "cluster")
+        self._exit.run(collect_between_messages, "young garbage")
         self._exit.run(partial(collect_in_quiet, self.registry.__len__), "garbage")
 
     async def _watch_the_wire(self) -> Wire:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.garbage import NEVER, YOUNG, collect_in_quiet, settle
+from gateway.garbage import NEVER, PIECE, YOUNG, collect_between_messages, collect_in_quiet, settle
 
 
 class Knot:
@@ -45,6 +45,27 @@ async def test_garbage_is_collected_when_nobody_is_on_the_line() -> None:
         for _ in range(3):
             await asyncio.sleep(0)
         assert old() is None
+    finally:
+        collecting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await collecting
+
+
+@pytest.mark.usefixtures("as_before")
+async def test_young_garbage_is_collected_a_piece_at_a_time() -> None:
+    settle()
+    collecting = asyncio.create_task(collect_between_messages(interval=0))
+    try:
+        gc.collect(0)
+        knot = weakref.ref(Knot())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert knot() is not None, "for a few it is not worth the while"
+        made = [Knot() for _ in range(PIECE)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert knot() is None
+        assert len(made) < YOUNG, "the collector would have begun by itself"
     finally:
         collecting.cancel()
         with contextlib.suppress(asyncio.CancelledError):
