@@ -24,7 +24,10 @@ BEAT_SECONDS: Final = 1.0
 """Between signs of life; no lease may be shorter than three."""
 
 BATCH: Final = 25
-"""Calls written in one go: that holds the event loop for a millisecond or two, and then lets it go."""
+"""Calls written in one go."""
+
+PIECE: Final = 5
+"""Calls looked at without letting anybody else run: a third of a millisecond."""
 
 RENEW_SECONDS: Final = RECORD_SECONDS / 2
 """After which every record is written anew, so that none of a long call expires."""
@@ -134,11 +137,8 @@ class Keeper:
         """Write what was noted. Raises one of `FAILURES`; then it is written anew once that is over."""
         async with self._writing:
             while self._changed or self._gone:
-                calls = list(islice(self._changed.values(), BATCH))
+                records = await self._records()
                 gone = list(islice(self._gone.items(), BATCH))
-                records = [record for call in calls if (record := self._record(call)) is not None]
-                for call in calls:
-                    self._changed.pop(call.id, None)
                 for call_id, _ in gone:
                     del self._gone[call_id]
                 try:
@@ -152,6 +152,18 @@ class Keeper:
     async def leave(self) -> None:
         """No call is left, and we end in good order. Raises one of `FAILURES`."""
         await self._store.leave()
+
+    async def _records(self) -> list[Kept]:
+        """Of some calls that have changed, as they are now; those that end meanwhile are gone afterwards."""
+        records = []
+        for count, call_id in enumerate(list(islice(self._changed, BATCH)), 1):
+            call = self._changed.pop(call_id, None)
+            record = None if call is None else self._record(call)
+            if record is not None:
+                records.append(record)
+            if count % PIECE == 0:
+                await asyncio.sleep(0)
+        return records
 
     def _record(self, call: Call) -> Kept | None:
         found = kept(call, self._wall_clock())

@@ -7,8 +7,9 @@ import asyncio
 import msgspec
 import pytest
 
-from gateway.continuity.keeper import RENEW_SECONDS
+from gateway.continuity.keeper import PIECE, RENEW_SECONDS
 from gateway.continuity.kept_call import FORM, decode, encode
+from routing.kept_calls import Kept
 from tests.continuity.rig import CLAIMED, KEPT, NUMBER, Rig, in_virtual_time
 
 
@@ -82,9 +83,39 @@ async def test_a_call_that_is_over_at_once_is_never_written(rig: Rig):
     assert not wrote
 
 
+@in_virtual_time
+async def test_what_ends_or_changes_while_others_are_looked_at_is_not_lost(rig: Rig):
+    keeper, looked, wrote = rig.first.keeper, [], []
+    calls = [_Stub(f"call-{number}") for number in range(2 * PIECE)]
+
+    def meanwhile() -> None:
+        keeper.over(calls[0])
+        keeper.over(calls[-1])
+        keeper.changed(calls[1])
+
+    def noted(call: _Stub) -> Kept:
+        keeper._written[call.id] = ()
+        looked.append(call.id)
+        if len(looked) == PIECE:
+            asyncio.get_running_loop().call_soon(meanwhile)
+        return Kept(call.id, b"", ())
+
+    async def write(kept, gone) -> None:
+        wrote.append(([each.call_id for each in kept], [each.call_id for each in gone]))
+
+    keeper._record, keeper._store.write = noted, write
+    for call in calls:
+        keeper.changed(call)
+    await keeper.flush()
+    names = [call.id for call in calls]
+    assert wrote == [(names[:-1], names[:1]), ([names[1]], [])]
+
+
 class _Stub:
-    id = "call-x"
     ceded = False
+
+    def __init__(self, id: str = "call-x") -> None:
+        self.id = id
 
 
 @in_virtual_time
