@@ -24,6 +24,9 @@ PIECE: Final = 200
 PAUSE_SECONDS: Final = 0.02
 """Between looks of the timer: two or three calls begin meanwhile on a busy gateway."""
 
+LONGEST_PAUSE_SECONDS: Final = 0.32
+"""The same where little happens: each look in vain doubles the pause, for waking up costs something, too."""
+
 NEVER: Final = 1_000_000_000
 """Older generations are not looked through by themselves: it would take longer the more calls there are."""
 
@@ -39,11 +42,18 @@ def settle() -> None:
 
 
 async def collect_between_messages(interval: float = PAUSE_SECONDS) -> None:
-    """Look through the young objects, a few at a time; until cancelled."""
+    """Look through the young objects, a few at a time; until cancelled.
+
+    interval: seconds between two looks that find some.
+    """
+    pause = interval
     while True:
-        await asyncio.sleep(interval)
+        await asyncio.sleep(pause)
         if gc.get_count()[0] >= PIECE:
             gc.collect(0)
+            pause = interval
+        else:
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
 
 async def collect_in_quiet(calls: Callable[[], int], interval: float = QUIET_SECONDS) -> None:
