@@ -15,6 +15,12 @@ OURS = ["api", "gateway", "routing", "storage"]
 LOOKS_FOR_CERTIFICATES = ("asyncpg/connect_utils.py", "_parse_connect_dsn_and_args")
 """What asyncpg does on the loop for each connection to PostgreSQL, of which there are a few; nobody can stop it."""
 
+MIGRATES = ("alembic/command.py", ("upgrade", "downgrade"))
+"""Migrations read files; on PostgreSQL they do so on a loop of their own, in a thread."""
+
+READS_STEPS = ("api/store/schema.py", "head")
+"""What migrations there are, which is looked for once in a process; likewise."""
+
 # No test depends on how fast a shared machine is today.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
@@ -32,6 +38,8 @@ def nothing_blocks_the_loop() -> Iterator[BlockBuster]:
     with blockbuster_ctx(OURS) as blocking:
         for function in blocking.functions.values():
             function.can_block_in(*LOOKS_FOR_CERTIFICATES)
+            function.can_block_in(*MIGRATES)
+            function.can_block_in(*READS_STEPS)
         yield blocking
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
@@ -30,6 +32,8 @@ def upgrade(connection: Connection) -> None:
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    if MigrationContext.configure(connection).get_current_heads() == (head(),):
+        return  # as at almost every start; Alembic's own way there takes longer than all else
     try:
         command.upgrade(configuration(connection), "head")
     except CommandError as error:
@@ -49,6 +53,7 @@ def configuration(connection: Connection | None = None) -> Config:
     return config
 
 
+@cache
 def head() -> str | None:
     """The newest step that this version knows."""
     return ScriptDirectory.from_config(configuration()).get_current_head()

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from blockbuster import blockbuster_ctx
 
 from api.store.database import Database, open_database
-from tests.conftest import OURS
+from tests.api.schema_template import postgres_template, put_sqlite
 from tests.postgres import PostgresServer
 
 PATIENCE = 30.0
@@ -57,19 +56,6 @@ async def until(condition: Callable[[], object]) -> None:
     assert condition()
 
 
-@pytest.fixture(autouse=True)
-def nothing_blocks_the_loop() -> Iterator[None]:
-    """As everywhere, but for two calls on PostgreSQL.
-
-    Migrations read files, on a loop of their own in a thread; asyncpg looks for ~/.pgpass as it connects.
-    """
-    with blockbuster_ctx(OURS) as blocker:
-        for function in blocker.functions.values():
-            function.can_block_in("alembic/command.py", ("upgrade", "downgrade"))
-            function.can_block_in("asyncpg/connect_utils.py", "_parse_connect_dsn_and_args")
-        yield
-
-
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """One server for all tests of this process."""
@@ -93,13 +79,27 @@ def own_postgres() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(params=BACKENDS)
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    """An empty store."""
+async def new_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    """A place for a store, which nobody has opened yet."""
     if request.param == "sqlite":
         yield Store("sqlite", "", tmp_path / "data")
         return
     server: PostgresServer = request.getfixturevalue("postgres")
     name = await server.create_database()
+    yield Store("postgresql", server.url(name), tmp_path)
+    await server.drop_database(name)
+
+
+@pytest.fixture(params=BACKENDS)
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    """An empty store with its tables; on SQLite in the directory of the test and in `data` of that."""
+    if request.param == "sqlite":
+        for directory in (tmp_path, tmp_path / "data"):
+            put_sqlite(directory)
+        yield Store("sqlite", "", tmp_path / "data")
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    name = await server.create_database(postgres_template(server))
     yield Store("postgresql", server.url(name), tmp_path)
     await server.drop_database(name)
 

@@ -26,8 +26,8 @@ async def used(store: Store, directory: Path) -> None:
         await api.number("+14155550100", agent_id="agt_sales")
 
 
-async def test_a_store_that_was_never_used(store: Store, tmp_path: Path) -> None:
-    told = await examine(tmp_path / "data", store.url)
+async def test_a_store_that_was_never_used(new_store: Store, tmp_path: Path) -> None:
+    told = await examine(tmp_path / "data", new_store.url)
     assert "at the first start" in told
     assert not (tmp_path / "data").exists()
 

@@ -103,9 +103,9 @@ async def test_opening_again_keeps_what_is_there(store: Store, database: Databas
     assert (second.store_id, second.revision, second.mark) == (first.store_id, 1, first.mark)
 
 
-async def test_several_that_open_a_new_store_at_once_share_it(store: Store) -> None:
+async def test_several_that_open_a_new_store_at_once_share_it(new_store: Store) -> None:
     async with contextlib.AsyncExitStack() as stack:
-        opening = (stack.enter_async_context(store.opened()) for _ in range(6))
+        opening = (stack.enter_async_context(new_store.opened()) for _ in range(6))
         databases = await asyncio.gather(*opening)
         states = [await each.read(state) for each in databases]
     assert len({each.store_id for each in states}) == 1
@@ -335,8 +335,8 @@ async def test_a_schema_without_state_is_not_taken_for_a_store(database: Databas
 async def test_a_writer_that_another_one_holds_up_is_told_to_come_back(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api.store.sqlite, "LOCK_SECONDS", 0.05)
-    monkeypatch.setattr(api.store.postgres, "LOCK_SECONDS", 0.05)
+    monkeypatch.setattr(api.store.sqlite, "LOCK_SECONDS", 0.5)
+    monkeypatch.setattr(api.store.postgres, "LOCK_SECONDS", 0.5)
     loop = asyncio.get_running_loop()
     async with store.opened() as slow, store.opened() as database:
 
@@ -399,7 +399,7 @@ async def test_nobody_else_may_read_an_sqlite_store(sqlite: Store) -> None:
 async def test_a_locked_sqlite_file_is_unavailable_until_it_is_free(
     sqlite: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api.store.sqlite, "LOCK_SECONDS", 0.05)
+    monkeypatch.setattr(api.store.sqlite, "LOCK_SECONDS", 0.5)
     async with sqlite.opened() as database:
         with contextlib.closing(sqlite3.connect(sqlite.directory / "api.sqlite")) as holder:
             holder.execute("BEGIN IMMEDIATE")

@@ -16,6 +16,7 @@ from api.service import ApiService
 from routing.call_events import Event, VoicemailCreated
 from routing.redis_clients import connect
 from storage.local import LocalStore
+from tests.api.schema_template import put_sqlite
 
 KEY = "oi_sk_bootstrap-key-of-the-tests"
 
@@ -138,6 +139,8 @@ async def running_api(directory: Path, **options: Any) -> AsyncIterator[Api]:
         "rate_limit": 10_000.0,
         "recordings": lambda: LocalStore(directory / "rec"),
     }
+    if not options.get("database_url"):
+        put_sqlite(directory)
     service = ApiService(directory, version="0", **{**given, **options})
     await service.open()
     app = web.Application()
