@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Final, Protocol
 from zlib import crc32
 
-from gateway.sip.addresses import is_wildcard
 from gateway.sip.flow import Flow
 from gateway.sip.grammar import SipParseError
 from gateway.sip.ingress import RESPONSE, CalledHosts
@@ -143,8 +142,7 @@ class Bridge:
         listener = self._leaving_by(flow)
         if listener is None:
             return self._network.local_host(flow.host), 0
-        host, port = listener.address
-        return (self._network.local_host(flow.host) if is_wildcard(host) else host), port
+        return listener.bound(flow.host)
 
     def is_open(self, flow: Flow) -> bool:
         """Whether a stream's connection is still there."""

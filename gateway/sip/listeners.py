@@ -79,8 +79,12 @@ class Listener:
         """Host and port by which a peer (an IP literal) reaches this listener, or the one for it."""
         if self.own is not None:
             return self.own.advertised(peer)
-        local = self._host or self._network.local_host(peer)
-        return self.side.advertised(peer, local), self.address[1]
+        host, port = self.bound(peer)
+        return self.side.advertised(peer, host), port
+
+    def bound(self, peer: str) -> Address:
+        """Where it is bound; the address that faces a peer (an IP literal), if that is any address."""
+        return self._host or self._network.local_host(peer), self.address[1]
 
 
 class Listeners:
