@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from ipaddress import ip_address
+from typing import Final
 
 from gateway.sip.network import Address
 
 KNOWN_HOSTS = 4096
-"""Hosts remembered by the cached questions below: more peers than a node has, 1 MB at the worst."""
+"""Hosts remembered by each of the questions below: more peers than a node has, 1 MB at the worst. Full, a
+table is emptied."""
 
 
 class AddressError(ValueError):
     """The text is no ``host:port``; the message says what is wrong with it."""
 
 
-@lru_cache(KNOWN_HOSTS)
+_literals: Final[dict[str, bool]] = {}
+
+_public: Final[dict[str, bool]] = {}
+
+
 def is_ip_literal(host: str) -> bool:
     """Whether `host` is an IPv4 or IPv6 address rather than a name (IPv6 without brackets)."""
+    known = _literals.get(host)
+    return _remember(_literals, host, _is_literal(host)) if known is None else known
+
+
+def is_public(host: str) -> bool:
+    """Whether `host` is an IP literal of the Internet at large: not private, loopback, link-local, …."""
+    known = _public.get(host)
+    return (
+        _remember(_public, host, is_ip_literal(host) and ip_address(host).is_global)
+        if known is None
+        else known
+    )
+
+
+def _is_literal(host: str) -> bool:
     try:
         ip_address(host)
     except ValueError:
@@ -25,10 +45,11 @@ def is_ip_literal(host: str) -> bool:
     return True
 
 
-@lru_cache(KNOWN_HOSTS)
-def is_public(host: str) -> bool:
-    """Whether `host` is an IP literal of the Internet at large: not private, loopback, link-local, …."""
-    return is_ip_literal(host) and ip_address(host).is_global
+def _remember(table: dict[str, bool], host: str, answer: bool) -> bool:
+    if len(table) >= KNOWN_HOSTS:
+        table.clear()
+    table[host] = answer
+    return answer
 
 
 def is_wildcard(host: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Final
 
 
@@ -121,7 +120,7 @@ def format_params(params: tuple[tuple[str, str | None], ...]) -> str:
 
 
 KNOWN_HOST_PORTS: Final = 4096
-"""Texts whose parse is remembered: there are as many as there are peers; a flood of others only misses."""
+"""Texts whose parse is remembered: there are as many as there are peers. Full, the table is emptied."""
 
 MAX_HOST_PORT: Final = 300
 """A host name has 253 characters (RFC 1035 §2.3.4); this bounds what one remembered text takes."""
@@ -132,12 +131,24 @@ _HOST: Final = re.compile(r"[A-Za-z0-9\-._]+")
 _IPV6: Final = re.compile(r"[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*")
 
 
-@lru_cache(KNOWN_HOST_PORTS)
+known_host_ports: Final[dict[str, tuple[str, int | None]]] = {}
+
+
 def parse_host_port(text: str) -> tuple[str, int | None]:
     """Hostport = host [ ":" port ]; an IPv6 reference loses its brackets.
 
     Raises SipParseError (400).
     """
+    known = known_host_ports.get(text)
+    if known is None:
+        known = _host_port(text)
+        if len(known_host_ports) >= KNOWN_HOST_PORTS:
+            known_host_ports.clear()
+        known_host_ports[text] = known
+    return known
+
+
+def _host_port(text: str) -> tuple[str, int | None]:
     if len(text) > MAX_HOST_PORT:
         raise SipParseError(400, "Host too long")
     text = text.strip()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Final
+from typing import Final, TypeAlias
 
 from gateway.sip.grammar import (
     TOKEN,
@@ -25,7 +24,9 @@ USUAL_METHODS: Final = frozenset(
 )
 
 MAX_REMEMBERED_ADDRESSES: Final = 4_096
-"""From, To and the like whose parts are remembered: each comes in every message of its dialog. Some 3 MB."""
+"""From, To and the like whose parts are remembered: each comes in every message of its dialog. Some 3 MB.
+Full, this table and those below are emptied: that costs less than knowing the oldest, and what is in use
+comes back."""
 
 MAX_REMEMBERED_ADDRESS: Final = 256
 """Characters of one that is; who writes longer ones makes us no larger."""
@@ -35,6 +36,15 @@ MAX_REMEMBERED_CSEQS: Final = 4_096
 
 MAX_REMEMBERED_CSEQ: Final = 32
 """Characters of one that is: a number and a usual method."""
+
+MAX_REMEMBERED_HOPS: Final = 1_024
+"""Beginnings of Vias, up to the parameters, whose parts are remembered: there are as many as peers.
+0.5 MB."""
+
+MAX_REMEMBERED_HOP: Final = 128
+"""Characters of one that is: a protocol, a name, a port."""
+
+_Hop: TypeAlias = tuple[str, str, int | None]
 
 _PLAIN_TAG: Final = TOKEN.fullmatch
 
@@ -59,13 +69,11 @@ class Via:
     @staticmethod
     def parse(text: str) -> Via:
         """One via-parm. Raises SipParseError (400)."""
-        protocol, semicolon, params = text.partition(";")
-        head, _, sent_by = protocol.partition(" ")
-        transport = _USUAL_PROTOCOLS.get(head)
-        if transport is None:
-            transport, sent_by = _via_protocol(protocol)
-        host, port = parse_host_port(sent_by)
-        return Via(transport, host, port, parse_params(params) if semicolon else ())
+        hop, semicolon, params = text.partition(";")
+        known = _hops.get(hop)
+        if known is None:
+            known = _hop(hop)
+        return Via(known[0], known[1], known[2], parse_params(params) if semicolon else ())
 
     @staticmethod
     def salvage(text: str) -> Via:
@@ -126,7 +134,14 @@ class NameAddr:
     @staticmethod
     def parse(text: str) -> NameAddr:
         """A name-addr or addr-spec with parameters. Raises SipParseError (400)."""
-        return _remembered(text) if len(text) <= MAX_REMEMBERED_ADDRESS else NameAddr.parse_afresh(text)
+        known = _addresses.get(text)
+        if known is None:
+            known = NameAddr.parse_afresh(text)
+            if len(text) <= MAX_REMEMBERED_ADDRESS:
+                if len(_addresses) >= MAX_REMEMBERED_ADDRESSES:
+                    _addresses.clear()
+                _addresses[text] = known
+        return known
 
     @staticmethod
     def parse_afresh(text: str) -> NameAddr:
@@ -193,7 +208,24 @@ class NameAddr:
         return f'"{escaped}" <{self.uri}>{format_params(self.params)}'
 
 
-_remembered = lru_cache(MAX_REMEMBERED_ADDRESSES)(NameAddr.parse_afresh)
+_addresses: Final[dict[str, NameAddr]] = {}
+
+_hops: Final[dict[str, _Hop]] = {}
+
+
+def _hop(text: str) -> _Hop:
+    """Transport, host and port of a Via, from what stands before its parameters."""
+    protocol, _, sent_by = text.partition(" ")
+    transport = _USUAL_PROTOCOLS.get(protocol)
+    if transport is None:
+        transport, sent_by = _via_protocol(text)
+    host, port = parse_host_port(sent_by)
+    hop = transport, host, port
+    if len(text) <= MAX_REMEMBERED_HOP:
+        if len(_hops) >= MAX_REMEMBERED_HOPS:
+            _hops.clear()
+        _hops[text] = hop
+    return hop
 
 
 def _via_protocol(protocol: str, *, any_version: bool = False) -> tuple[str, str]:
@@ -234,7 +266,17 @@ def _quoted(text: str) -> tuple[str, str]:
 
 def parse_cseq(text: str) -> tuple[int, str]:
     """CSeq (§20.16): a number below 2**31 and a method. Raises SipParseError (400)."""
-    return _remembered_cseq(text) if len(text) <= MAX_REMEMBERED_CSEQ else _cseq(text)
+    known = _cseqs.get(text)
+    if known is None:
+        known = _cseq(text)
+        if len(text) <= MAX_REMEMBERED_CSEQ:
+            if len(_cseqs) >= MAX_REMEMBERED_CSEQS:
+                _cseqs.clear()
+            _cseqs[text] = known
+    return known
+
+
+_cseqs: Final[dict[str, tuple[int, str]]] = {}
 
 
 def _cseq(text: str) -> tuple[int, str]:
@@ -245,9 +287,6 @@ def _cseq(text: str) -> tuple[int, str]:
     if not is_token(method):
         raise SipParseError(400, "Bad method in CSeq")
     return int(number), method
-
-
-_remembered_cseq = lru_cache(MAX_REMEMBERED_CSEQS)(_cseq)
 
 
 def parse_number(name: str, text: str, limit: int) -> int:

@@ -13,16 +13,12 @@ peer was last seen. Most often they are the same place; where the name leads now
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 
 from gateway.sip.addresses import is_ip_literal, is_public
 from gateway.sip.flow import Flow
 from gateway.sip.response_path import default_port
 from gateway.sip.sink import Sink
 from gateway.sip.uri import SipUri, UriError, parse_uri
-
-KNOWN_TARGETS = 4096
-"""URIs whose parts are remembered: agents and carriers' proxies are the same in every call. 4 MB."""
 
 
 def next_hop(uri: str, flow: Flow, sink: Sink, resolve: Callable[[str], str | None]) -> Flow:
@@ -63,7 +59,6 @@ def _name(target: SipUri, flow: Flow, host: str, port: int) -> str:
     return target.host.lower()
 
 
-@lru_cache(KNOWN_TARGETS)
 def _parsed(uri: str) -> SipUri | None:
     try:
         target = parse_uri(uri)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final, TypeAlias
 from urllib.parse import unquote
 
@@ -14,7 +13,7 @@ Params: TypeAlias = tuple[tuple[str, str | None], ...]
 
 MAX_REMEMBERED_URIS: Final = 4_096
 """URIs whose parts are remembered: a call's messages name the same few again and again, and calls the same
-agents. Some 3 MB."""
+agents. Some 3 MB. Full, the table is emptied."""
 
 MAX_REMEMBERED_URI: Final = 256
 """Characters of one that is; who writes longer ones makes us no larger."""
@@ -126,7 +125,17 @@ Uri: TypeAlias = SipUri | TelUri | OtherUri
 
 def parse_uri(text: str) -> Uri:
     """Parse any absolute URI. Raises UriError (400)."""
-    return _remembered(text) if len(text) <= MAX_REMEMBERED_URI else _parse(text)
+    known = _uris.get(text)
+    if known is None:
+        known = _parse(text)
+        if len(text) <= MAX_REMEMBERED_URI:
+            if len(_uris) >= MAX_REMEMBERED_URIS:
+                _uris.clear()
+            _uris[text] = known
+    return known
+
+
+_uris: Final[dict[str, Uri]] = {}
 
 
 def _parse(text: str) -> Uri:
@@ -147,9 +156,6 @@ def _parse(text: str) -> Uri:
     except SipParseError as error:
         raise UriError(error.status, error.reason) from None
     return OtherUri(scheme, rest)
-
-
-_remembered = lru_cache(MAX_REMEMBERED_URIS)(_parse)
 
 
 def _parse_sip(scheme: str, rest: str) -> SipUri:

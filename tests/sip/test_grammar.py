@@ -14,6 +14,7 @@ from gateway.sip.grammar import (
     format_host,
     format_params,
     is_token,
+    known_host_ports,
     parse_host_port,
     parse_params,
     split_outside,
@@ -115,7 +116,8 @@ def test_what_is_no_host(text: str) -> None:
 def test_remembered_hosts_are_bounded() -> None:
     for number in range(KNOWN_HOST_PORTS + 10):
         parse_host_port(f"host-{number}")
-    assert parse_host_port.cache_info().currsize <= KNOWN_HOST_PORTS
+        assert len(known_host_ports) <= KNOWN_HOST_PORTS
+    assert known_host_ports["host-4096"] == ("host-4096", None)
 
 
 @given(NEAR_MISSES)
