@@ -4,7 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.sip.timers import COMPACT_ABOVE, TimerQueue
+from gateway.sip.inbound_leg import PROGRESS_INTERVAL
+from gateway.sip.sent_invite import RINGING_LIMIT
+from gateway.sip.timers import COMPACT_ABOVE, USUAL_DELAYS, TimerQueue
+from gateway.sip.transaction import T1, T4, TRANSACTION_TIMEOUT
 from tests.sip.rig import FakeClock
 
 
@@ -102,16 +105,45 @@ def test_an_error_passes_through_and_leaves_the_others_due(clock: FakeClock) -> 
     assert ran == [True]
 
 
-def test_cancelled_entries_do_not_accumulate(clock: FakeClock) -> None:
+@pytest.mark.parametrize("delay", [32.0, 31.0])
+def test_cancelled_entries_do_not_accumulate(clock: FakeClock, delay: float) -> None:
     timers = TimerQueue(clock, Wakes())
     kept = [timers.schedule(1000.0, lambda: None) for _ in range(10)]
     for _ in range(10 * COMPACT_ABOVE):
-        timers.schedule(32.0, lambda: None).cancel()
+        timers.schedule(delay, lambda: None).cancel()
         assert timers.entries <= len(timers) + COMPACT_ABOVE + 1
     assert len(timers) == len(kept)
 
 
-@given(st.lists(st.tuples(st.floats(0, 100), st.booleans())))
+def test_a_cancelled_timer_of_a_usual_delay_is_let_go_of_at_once(clock: FakeClock) -> None:
+    timers = TimerQueue(clock, Wakes())
+    first, second, third = (timers.schedule(32.0, lambda: None) for _ in range(3))
+    for timer, left in ((second, 2), (first, 1), (third, 0)):
+        timer.cancel()
+        assert timers.entries == len(timers) == left
+    assert timers.next_deadline() is None
+
+
+def test_what_the_core_waits_for_most_often_has_a_lane() -> None:
+    waits = {T1, T4, TRANSACTION_TIMEOUT, PROGRESS_INTERVAL, RINGING_LIMIT}
+    assert waits == set(USUAL_DELAYS)
+
+
+def test_a_clock_that_stands_still_lets_lanes_and_heap_take_turns_in_the_order_they_were_set(
+    clock: FakeClock,
+) -> None:
+    timers, order = TimerQueue(clock, Wakes()), []
+    timers.schedule(32.0, lambda: order.append("lane"))
+    timers.schedule(31.0, lambda: order.append("heap"))
+    clock.now += 27.0
+    timers.schedule(5.0, lambda: order.append("other lane"))
+    timers.schedule(4.0, lambda: order.append("heap again"))
+    clock.now += 5.0
+    timers.run_due()
+    assert order == ["heap", "heap again", "lane", "other lane"]
+
+
+@given(st.lists(st.tuples(st.floats(0, 100) | st.sampled_from(USUAL_DELAYS[:4]), st.booleans())))
 def test_exactly_what_was_not_cancelled_runs_in_order(plan: list[tuple[float, bool]]) -> None:
     clock = FakeClock()
     clock.now = 0.0
