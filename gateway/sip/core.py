@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gateway.sip.extensions import RELIABLE, Extensions
 from gateway.sip.grammar import format_host
 from gateway.sip.next_hop import next_hop
+from gateway.sip.request_writer import header_lines
 from gateway.sip.timers import TimerQueue
 from gateway.sip.transaction_layer import TransactionLayer
 
@@ -38,20 +39,24 @@ class Core:
         transactions: the only way out.
         legs: all legs alive, by our tag, which no peer can choose.
         calls: the legs of INVITEs lately received, to know a second copy by.
-        supported: the Supported header; supported_late: that of an INVITE without an offer, which nobody
-            may answer in a provisional response.
+        supported: the Supported header.
+        answer_lines: what every 2xx to an INVITE says of us, as header lines.
+        invite_lines, late_invite_lines: likewise an INVITE of ours with an offer, and one without, which
+            nobody may answer in a provisional response.
 
     """
 
     __slots__ = (
         "_resolve",
+        "answer_lines",
         "calls",
         "extensions",
+        "invite_lines",
+        "late_invite_lines",
         "legs",
         "product",
         "sink",
         "supported",
-        "supported_late",
         "timers",
         "tokens",
         "transactions",
@@ -73,7 +78,11 @@ class Core:
         self.extensions = extensions or Extensions()
         tags = self.extensions.tags
         self.supported = ("Supported", ", ".join(tags))
-        self.supported_late = ("Supported", ", ".join(tag for tag in tags if tag != RELIABLE))
+        agent = ("User-Agent", product)
+        late = ("Supported", ", ".join([tag for tag in tags if tag != RELIABLE]))
+        self.answer_lines = header_lines((ALLOW, self.supported, ("Server", product)))
+        self.invite_lines = header_lines((ALLOW, self.supported, agent))
+        self.late_invite_lines = header_lines((ALLOW, late, agent))
         self.timers = TimerQueue(clock, sink.wake)
         self.transactions = TransactionLayer(sink, self.timers, tokens)
         self.legs: dict[str, Leg] = {}

@@ -20,6 +20,7 @@ from gateway.sip.events import (
 )
 from gateway.sip.leg_state import LegState
 from gateway.sip.referral import Referral
+from gateway.sip.request_writer import header_lines
 from gateway.sip.sent_invite import STATUS_OF_CAUSE
 from gateway.sip.session_change import SessionChange
 from gateway.sip.session_timer import SessionTimer
@@ -271,16 +272,17 @@ class Leg:
         return body if self.guard is None else self.guard.leaves(body, offer=offer)
 
     def invite_headers(self, headers: HeaderList, content_type: str | None) -> HeaderList:
-        """The headers of an INVITE of ours, from what the owner wants in it.
+        """The headers of an INVITE of ours behind `invite_lines`, from what the owner wants in it.
 
         content_type: its body's; None if it has none.
         """
         content = (("Content-Type", content_type),) if content_type else ()
+        return *self.timer_headers(), *headers, *content
+
+    def invite_lines(self, *, offered: bool) -> str:
+        """What every INVITE of ours says of us, as header lines."""
         core = self._core
-        product = ("User-Agent", core.product)
-        supported = core.supported if content_type else core.supported_late
-        timer = self.timer_headers()
-        return self.contact, ALLOW, supported, product, *timer, *headers, *content
+        return f"{header_lines((self.contact,))}{core.invite_lines if offered else core.late_invite_lines}"
 
     @property
     def contact(self) -> tuple[str, str]:

@@ -64,6 +64,7 @@ class OutboundLeg(Leg):
             call_id=self.call_id,
             cseq=1,
             headers=self.invite_headers(headers, content_type if body else None),
+            lines=self.invite_lines(offered=bool(body)),
             body=body,
         )
         self.described = body

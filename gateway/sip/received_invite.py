@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from gateway.sip.core import ALLOW
 from gateway.sip.reliable_provisionals import ReliableProvisionals
+from gateway.sip.request_writer import header_lines
 from gateway.sip.transaction import T1, T2
 
 if TYPE_CHECKING:
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from gateway.sip.timers import Timer
 
 SDP = ("Content-Type", "application/sdp")
+
+SDP_LINE: Final = header_lines((SDP,))
+
+ALLOW_LINE: Final = header_lines((ALLOW,))
 
 
 class ReceivedInviteUser(Protocol):
@@ -84,7 +89,7 @@ class ReceivedInvite:
         self._user: ReceivedInviteUser | None = user
         self._transaction = incoming.serve_invite(self, to_tag)
         self._writer = incoming.writer(to_tag)
-        self._contact = contact
+        self._contact = header_lines((contact,))
         self._data = b""
         self._interval = T1
         self._resend: Timer | None = None
@@ -131,9 +136,9 @@ class ReceivedInvite:
 
     def send_provisional(self, status: int, reason: str | None, headers: HeaderList, body: bytes) -> None:
         """Put a provisional response on the wire."""
-        lines = (self._contact, ALLOW, *headers, *((SDP,) if body else ()))
+        lines = f"{self._contact}{ALLOW_LINE}{SDP_LINE if body else ''}"
         self.last_provisional = status
-        self._data = self._writer.write(status, reason, lines, body, forms_dialog=True)
+        self._data = self._writer.write(status, reason, headers, body, lines=lines, forms_dialog=True)
         self._transaction.respond(status, self._data)
 
     def send_provisional_again(self) -> None:
@@ -158,12 +163,10 @@ class ReceivedInvite:
             self._accept(headers, body)
 
     def _accept(self, headers: HeaderList, body: bytes) -> None:
-        core = self._core
-        product, content = ("Server", core.product), ((SDP,) if body else ())
-        lines = (self._contact, ALLOW, core.supported, product, *headers, *content)
+        lines = f"{self._contact}{self._core.answer_lines}{SDP_LINE if body else ''}"
         if self._reliable is not None:
             self._reliable.stop()
-        self._data = self._writer.write(200, None, lines, body, forms_dialog=True)
+        self._data = self._writer.write(200, None, headers, body, lines=lines, forms_dialog=True)
         self.final_status = 200
         # Over a stream as well: a hop behind the next one may use UDP.
         self._resend = self._core.timers.schedule(T1, self._send_again)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from gateway.sip.grammar import FORBIDDEN
 
 MAX_FORWARDS = 70
 """What a request starts with (RFC 3261 §8.1.1.6), and what an ACK or CANCEL has."""
 
+_MAX_FORWARDS_LINE: Final = f"Max-Forwards: {MAX_FORWARDS}\r\n"
 
 CREDENTIALS = ("Authorization", "Proxy-Authorization")
 """The headers that answer a challenge (RFC 3261 §22)."""
@@ -41,6 +43,7 @@ class RequestWriter:
         from_, to: as written, tags included.
         cseq: the CSeq number.
         headers: further headers, in order; Max-Forwards, Contact and Content-Type among them if wanted.
+        lines: headers that are written already, each with its line end; they go first.
 
     Attributes:
         credentials: of a challenged request that was `renewed`, who we said we are: its ACK repeats that.
@@ -73,6 +76,7 @@ class RequestWriter:
         call_id: str,
         cseq: int,
         headers: Sequence[tuple[str, str]] = (),
+        lines: str = "",
         body: bytes = b"",
     ) -> None:
         self.method = method
@@ -83,10 +87,9 @@ class RequestWriter:
         self.to = to
         self.call_id = call_id
         self.cseq = cseq
-        text = header_lines(headers)
-        if "Max-Forwards:" not in text:
-            text = f"Max-Forwards: {MAX_FORWARDS}\r\n{text}"
-        self._headers = text
+        text = header_lines(headers) if headers else ""
+        first = "" if "Max-Forwards:" in text else _MAX_FORWARDS_LINE
+        self._headers = f"{first}{lines}{text}"
         self._body = body
         self.credentials: Sequence[tuple[str, str]] = ()
 
@@ -102,7 +105,7 @@ class RequestWriter:
 
         to: the response's To, which has the peer's tag.
         """
-        return self._write("ACK", to, sent_by, f"Max-Forwards: {MAX_FORWARDS}\r\n", b"")
+        return self._write("ACK", to, sent_by, _MAX_FORWARDS_LINE, b"")
 
     def cancel(self, headers: Sequence[tuple[str, str]] = ()) -> RequestWriter:
         """The CANCEL of this INVITE (§9.1): same branch, same route, same CSeq number."""

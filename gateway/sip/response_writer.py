@@ -53,11 +53,13 @@ class ResponseWriter:
         headers: Sequence[tuple[str, str]] = (),
         body: bytes = b"",
         *,
+        lines: str = "",
         forms_dialog: bool = False,
     ) -> bytes:
         """One response on the wire.
 
         reason: the usual phrase if None.
+        lines: headers that are written already, each with its line end; they go before `headers`.
         forms_dialog: put Record-Route back, verbatim and in order (§12.1.1).
         """
         phrase = reason_phrase(status) if reason is None else one_line(reason)
@@ -65,6 +67,6 @@ class ResponseWriter:
         head = (
             f"SIP/2.0 {status} {phrase}\r\n{self._head}{'' if trying else self._tag}{self._tail}"
             f"{self._record_route if forms_dialog else ''}{self._timestamp if trying else ''}"
-            f"{header_lines(headers) if headers else ''}Content-Length: {len(body)}\r\n\r\n"
+            f"{lines}{header_lines(headers) if headers else ''}Content-Length: {len(body)}\r\n\r\n"
         )
         return head.encode("utf-8", "surrogateescape") + body

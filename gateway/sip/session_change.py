@@ -150,7 +150,8 @@ class SessionChange:
         if leg.digest is not None:
             headers = (*headers, *leg.credentials(offer.method, leg.dialog.remote_target))
         branch = core.transactions.branch()
-        request = leg.dialog.request(offer.method, branch, headers=headers, body=offer.body)
+        lines = leg.invite_lines(offered=bool(offer.body))
+        request = leg.dialog.request(offer.method, branch, headers=headers, lines=lines, body=offer.body)
         flow = core.next_hop(leg.dialog, leg.flow)
         if offer.method == "UPDATE":
             self._updating = True
