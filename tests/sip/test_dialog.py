@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gateway.sip.dialog import MAX_ROUTES, Dialog
+from gateway.sip import dialog as dialog_module
+from gateway.sip.dialog import KNOWN_ROUTERS, MAX_KNOWN_ROUTER, MAX_ROUTES, Dialog
 from gateway.sip.grammar import SipParseError
 from gateway.sip.message import Request, Response, parse_message
 from gateway.sip.request_writer import RequestWriter
@@ -137,3 +140,39 @@ def test_an_answer_with_a_bad_route_or_contact_still_makes_a_dialog() -> None:
     dialog = calling(record_route=("nonsense",), contact="nonsense")
     assert dialog.routes == ()
     assert dialog.remote_target == INVITE.uri
+
+
+ROUTE_PIECES = st.sampled_from(
+    "<|>|sip:|sips:|SIP:|a.example|[::1]|u@|:|5060|99999|;lr|;lr=on|;lr=off|;|;r2=on|;transport=tcp|;ftag=a1|;LR|;lrx|=|"
+    ' |"|?h=v|,|\r'.split("|")
+)
+
+
+@given(
+    st.lists(ROUTE_PIECES, max_size=8).map("".join)
+    | st.lists(ROUTE_PIECES, max_size=6).map(lambda pieces: f"<sip:a.example{''.join(pieces)}>")
+)
+def test_a_router_that_is_read_at_once_is_the_one_that_is_read_with_care(route: str) -> None:
+    plain = dialog_module._PLAIN_ROUTER.fullmatch(route)
+    if plain is not None:
+        assert dialog_module._careful_router(route) == (plain[1], True)
+
+
+def test_carriers_routers_are_read_at_once() -> None:
+    for route in (
+        "<sip:192.0.2.1;lr;ftag=81283>",
+        "<sip:192.0.2.1:5061;transport=tls;lr=on>",
+        "<sip:a;r2=on;lr>",
+    ):
+        assert dialog_module._PLAIN_ROUTER.fullmatch(route) is not None
+
+
+def test_remembered_routers_are_bounded() -> None:
+    for number in range(KNOWN_ROUTERS + 10):
+        assert dialog_module._router(f"<sip:{number}.example.com;lr>") == (
+            f"sip:{number}.example.com;lr",
+            True,
+        )
+        assert len(dialog_module._routers) <= KNOWN_ROUTERS
+    dialog_module._router(long := f"<sip:example.com;lr;x={'x' * MAX_KNOWN_ROUTER}>")
+    assert long not in dialog_module._routers

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.sip import headers
 from gateway.sip.grammar import SipParseError
 from gateway.sip.headers import NameAddr, Via, parse_cseq, parse_number
 
@@ -216,3 +219,21 @@ def test_numbers_name_their_header() -> None:
     for text in ("", "x", "-1", "256", "9" * 11, "٣"):
         with pytest.raises(SipParseError, match="Bad Max-Forwards"):
             parse_number("Max-Forwards", text, 255)
+
+
+@pytest.mark.parametrize(
+    ("parse", "text", "longer", "table", "most"),
+    [
+        (NameAddr.parse, "<sip:{}@example.com>", "<sip:{}@example.com>", headers._addresses, 4096),
+        (Via.parse, "SIP/2.0/UDP host-{}", "SIP/2.0/UDP {}", headers._hops, 1024),
+        (parse_cseq, "{} INVITE", "1 {}", headers._cseqs, 4096),
+    ],
+)
+def test_what_is_remembered_is_bounded(
+    parse: Callable[[str], object], text: str, longer: str, table: dict[str, object], most: int
+) -> None:
+    for number in range(most + 10):
+        assert parse(text.format(number)) == parse(text.format(number))
+        assert len(table) <= most
+    parse(long := longer.format("x" * 257))
+    assert long not in table
