@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 from typing import Any
 
+from tests.e2e.patience import PATIENCE
 from tests.e2e.wire import Address
 
 KEY = "oi_sk_the-key-of-the-end-to-end-tests"
@@ -27,7 +28,7 @@ class ApiClient:
             headers={"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
                 text = answer.read()
         except urllib.error.HTTPError as refusal:
             with refusal:

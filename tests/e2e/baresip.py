@@ -17,6 +17,7 @@ import numpy as np
 import soundfile
 
 from tests.e2e.audio import RATE, Samples, loudest_tone
+from tests.e2e.patience import PATIENCE
 from tests.e2e.sipp import free_port, require
 
 FREQUENCIES = range(400, 700, 20)
@@ -123,7 +124,7 @@ class Baresip:
         """Its own log, for the report of a failing test."""
         return f"— baresip —\n{self._log.read_text(errors='replace')}"
 
-    def wait_for(self, words: str, timeout: float = 10.0) -> None:
+    def wait_for(self, words: str, timeout: float = PATIENCE) -> None:
         """Wait until its log says so."""
         deadline = time.monotonic() + timeout
         while words not in self._log.read_text(errors="replace"):

@@ -21,7 +21,7 @@ import aiohttp
 from tests.e2e.sipp import require
 
 START_SECONDS = 60.0
-PATIENCE = 20.0
+PATIENCE = 30.0
 
 
 class Page:

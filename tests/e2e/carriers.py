@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field
 
+from tests.e2e.patience import PATIENCE
 from tests.e2e.wire import Address, Dialog, Message, Peer, new_branch, write
 
 TWILIO_HOST = "127.0.11.1"
@@ -150,7 +151,7 @@ class Call:
     def dialog(self, ok: Message) -> Dialog:
         return Dialog.of_caller(self.peer, ok, self.contact)
 
-    def answered(self, timeout: float = 5.0) -> tuple[Message, Dialog]:
+    def answered(self, timeout: float = PATIENCE) -> tuple[Message, Dialog]:
         """Wait for the 200, acknowledge it; fails on any other final response."""
         ok = self.peer.receive_final(timeout)
         assert ok.status == 200, f"refused: {ok}\n{self.peer.story}"
@@ -158,7 +159,7 @@ class Call:
         dialog.ack(ok)
         return ok, dialog
 
-    def refused(self, timeout: float = 5.0) -> Message:
+    def refused(self, timeout: float = PATIENCE) -> Message:
         """Wait for a final response other than 2xx, and acknowledge it."""
         response = self.peer.receive_final(timeout)
         assert response.status >= 300, f"answered: {response}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,16 @@ from tests.e2e.exchange import Exchange
 from tests.e2e.gateway_process import wait_until
 
 LONGEST_TIMER = 32.0  # seconds: 64·T1, RFC 3261 §17 timers B, D, F, H, J and RFC 6026 timers L, M
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that use the shared gateway come before those that start their own.
+
+    Its last wait, for transactions to be over, then passes beside those; it took half a minute at the end.
+    """
+    here = Path(__file__).parent
+    sharing = {each.path for each in items if shared_exchange.__name__ in getattr(each, "fixturenames", ())}
+    items.sort(key=lambda each: each.path.parent == here and each.path not in sharing)
 
 
 @pytest.fixture(scope="session")

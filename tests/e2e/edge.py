@@ -79,7 +79,7 @@ class Edge(KamailioProcess):
     def control(self, *words: str) -> str:
         """What kamcmd says."""
         command = [require("kamcmd"), "-s", f"unix:{self._control}", *words]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         return done.stdout + done.stderr
 
     def taking_calls(self) -> set[str]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.e2e.patience import PATIENCE
 from tests.e2e.wire import Address
 
 _SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
@@ -45,7 +46,7 @@ def to_toml(settings: Mapping[str, Section]) -> str:
     return "\n".join(lines)
 
 
-def wait_until(condition: Callable[[], bool], what: str, timeout: float = 5.0) -> None:
+def wait_until(condition: Callable[[], bool], what: str, timeout: float = PATIENCE) -> None:
     """Poll every 20 ms; fails the test when ``timeout`` seconds did not suffice."""
     deadline = time.monotonic() + timeout
     while not condition():
@@ -63,7 +64,7 @@ class GatewayProcess:
         *,
         sip: Address,
         http: Address,
-        patience: float = 20.0,
+        patience: float = 2 * PATIENCE,
         program: Path = PROGRAM,
         passed: Sequence[socket.socket] = (),
     ) -> None:
@@ -124,7 +125,7 @@ class GatewayProcess:
     def get(self, path: str) -> tuple[int, str]:
         """(status, body) of a GET; (0, reason) while nothing listens."""
         try:
-            with urllib.request.urlopen(f"http://{self.http[0]}:{self.http[1]}{path}", timeout=2) as answer:
+            with urllib.request.urlopen(f"http://{self.http[0]}:{self.http[1]}{path}", timeout=10) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as refusal:
             with refusal:
@@ -159,7 +160,7 @@ class GatewayProcess:
         self._process.kill()
         self._process.wait()
 
-    def exit_code(self, timeout: float = 15.0) -> int:
+    def exit_code(self, timeout: float = PATIENCE) -> int:
         return self._process.wait(timeout)
 
     def stop(self) -> None:

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.e2e.gateway_process import wait_until
+from tests.e2e.patience import PATIENCE
 from tests.e2e.sipp import free_port, require
 from tests.e2e.wire import Address
 
@@ -50,7 +51,7 @@ class Prometheus:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        wait_until(self._is_ready, "Prometheus is ready", 20)
+        wait_until(self._is_ready, "Prometheus is ready")
 
     def _is_ready(self) -> bool:
         assert self._process.poll() is None, self._log.read_text()
@@ -62,7 +63,7 @@ class Prometheus:
     def query(self, expression: str) -> list[dict[str, Any]]:
         """The series of an instant query that have a value now; a ratio of nothing to nothing is none."""
         url = f"http://{self._address}/api/v1/query?" + urllib.parse.urlencode({"query": expression})
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
             series = json.load(answer)["data"]["result"]
         return [each for each in series if not math.isnan(float(each["value"][1]))]
 

@@ -16,6 +16,7 @@ from typing import Self
 import numpy as np
 
 from tests.e2e.audio import FRAME, RATE, Samples, decode, encode, silence
+from tests.e2e.patience import PATIENCE
 
 _HEADER = struct.Struct("!BBHII")
 _EVENTS = "0123456789*#ABCD"
@@ -117,7 +118,7 @@ class RtpPeer:
         events = {p.timestamp: _EVENTS[p.payload[0]] for p in self.received if p.payload_type == EVENT_TYPE}
         return "".join(events.values())
 
-    def wait_for_packets(self, count: int, timeout: float = 5.0, since: float = 0.0) -> None:
+    def wait_for_packets(self, count: int, timeout: float = PATIENCE, since: float = 0.0) -> None:
         """Return when ``count`` packets have come since then; fails the test after ``timeout`` seconds."""
         deadline = time.monotonic() + timeout
         while sum(1 for p in self.received if p.at >= since) < count:

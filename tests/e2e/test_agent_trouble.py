@@ -69,10 +69,10 @@ def test_an_agent_silent_to_options_is_passed_over_until_it_answers_again(probed
 
     with TwoEnds(probed, voicemail=False) as ends:
         ends.agent.answer_options = False
-        wait_until(lambda: not up(), "the endpoint is known to be down", 30)
+        wait_until(lambda: not up(), "the endpoint is known to be down")
         assert _again(ends).refused().status == 480
         ends.agent.answer_options = True
-        wait_until(lambda: ends.agent.poll("INVITE", 0.1) is None and up(), "the endpoint is back", 10)
+        wait_until(lambda: ends.agent.poll("INVITE", 0.1) is None and up(), "the endpoint is back")
         caller, callee = ends.connect()
         ends.hang_up(caller, callee)
 

@@ -74,7 +74,7 @@ def test_a_refused_call_is_found_with_its_rule_and_fix(exchange: Exchange, shell
         ends.call.number = number
         ends.call.send()
         assert ends.call.refused().status == 404
-    wait_until(lambda: number in shell.ok("calls", "list", "--refused"), "it is in history", 20)
+    wait_until(lambda: number in shell.ok("calls", "list", "--refused"), "it is in history")
     (refused,) = json.loads(shell.ok("calls", "list", number, "--json"))["items"]
     shown = shell.ok("calls", "show", refused["id"])
     assert "Nobody has registered the dialled number" in shown
@@ -88,12 +88,12 @@ def test_the_ladder_is_what_the_wire_had(exchange: Exchange, shell: Shell, tmp_p
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as witness:
         assert witness.stderr is not None
         try:
-            wait_until(lambda: _hears(capture, b"are you there?"), "tshark listens", 20)
+            wait_until(lambda: _hears(capture, b"are you there?"), "tshark listens")
             with TwoEnds(exchange) as ends:
                 caller, callee = ends.connect()
                 (live,) = json.loads(shell.ok("calls", "list", "--live", "--json"))["items"]
                 ends.hang_up(caller, callee)
-            wait_until(lambda: _hears(capture, b"that is all"), "tshark has all before this", 20)
+            wait_until(lambda: _hears(capture, b"that is all"), "tshark has all before this")
         finally:
             witness.send_signal(signal.SIGINT)
             witness.wait(20)

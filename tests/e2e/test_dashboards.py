@@ -121,7 +121,7 @@ class Town:
             stranger.sendto(b"OPTIONS sip:x SIP/2.0\r\n\r\n", self.gateway.sip)
         url = f"http://{self.http[0]}:{self.http[1]}/v1/carrier-webhooks/twilio/int_nobody"
         with pytest.raises(urllib.error.HTTPError) as refusal:
-            urllib.request.urlopen(urllib.request.Request(url, b"CallSid=x"), timeout=5)
+            urllib.request.urlopen(urllib.request.Request(url, b"CallSid=x"), timeout=30)
         refusal.value.close()
         self.api.ask("PATCH", f"/phone-numbers/{self.numbers[0]}", {"friendly_name": secrets.token_hex(4)})
 
@@ -152,7 +152,7 @@ def test_no_query_returns_nothing(tmp_path: Path, receiver: str):
         town = Town(tmp_path, agent, stack.enter_context(example(tmp_path, "echo_agent.py")), receiver)
         stack.enter_context(town.gateway)
         prometheus = stack.enter_context(Prometheus(tmp_path / "prometheus", town.http))
-        wait_until(lambda: bool(prometheus.query('up{job="voice-gateway"} == 1')), "it is scraped", 30)
+        wait_until(lambda: bool(prometheus.query('up{job="voice-gateway"} == 1')), "it is scraped")
         talking = stack.enter_context(town.talk())
         town.traffic()  # makes the series …
         wait_until(lambda: bool(prometheus.query('gateway_calls_total{outcome="refused"}')), "they are seen")
@@ -170,7 +170,7 @@ def test_no_query_returns_nothing(tmp_path: Path, receiver: str):
             return not left
 
         try:
-            wait_until(all_answered, "every query has an answer", 30)
+            wait_until(all_answered, "every query has an answer")
         except AssertionError:
             pytest.fail("nothing comes back for:\n" + "\n".join(f"{panel}: {expr}" for panel, expr in left))
         assert len(asked) > 70

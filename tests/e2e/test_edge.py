@@ -336,7 +336,7 @@ class House:
             method="DELETE" if ends else "POST",
             headers={"Authorization": f"Bearer {KEY}"},
         )
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=30) as answer:
             assert answer.status == 200
 
 
@@ -379,7 +379,7 @@ def test_calls_are_spread_and_each_stays_with_its_node(house: House, tmp_path: P
 def test_a_call_over_tls(house: House) -> None:
     context = house.authority.trusting()
     with (
-        socket.create_connection(house.edge.tls, timeout=5, source_address=(carriers.TWILIO_HOST, 0)) as raw,
+        socket.create_connection(house.edge.tls, timeout=30, source_address=(carriers.TWILIO_HOST, 0)) as raw,
         context.wrap_socket(raw, server_hostname=edge.HOST) as stream,
     ):
         assert stream.version() in ("TLSv1.2", "TLSv1.3")

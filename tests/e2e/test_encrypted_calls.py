@@ -57,7 +57,7 @@ class Secure:
         """openssl s_client, as a peer from another address than any trunk's unless told otherwise."""
         command = [require("openssl"), "s_client", "-connect", f"{HOST}:{self.port}", *arguments]
         command += ["-CAfile", str(self.authority.file), "-verify_return_error"]
-        return subprocess.run(command, input="", capture_output=True, text=True, timeout=20, check=False)
+        return subprocess.run(command, input="", capture_output=True, text=True, timeout=60, check=False)
 
     @property
     def serial(self) -> str:

@@ -60,7 +60,7 @@ def talking(exchange: Exchange, url: str, **endpoint: Any) -> Iterator[RtpPeer]:
         line = exchange.line(url, endpoint=endpoint)
         call = Call(carrier, exchange.gateway.sip, line.number, audio_offer(*caller.address))
         call.send()
-        ok, dialog = call.answered(timeout=10)
+        ok, dialog = call.answered()
         caller.connect(ok.rtp_address)
         yield caller
         dialog.hang_up()

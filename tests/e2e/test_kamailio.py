@@ -112,7 +112,7 @@ def test_a_carrier_that_calls_where_we_have_registered(house: House, tmp_path: P
         carriers.write_text(f"{before}{account}\n")  # of the last entry, whose address is this machine's
         gateway.reload()
         up = "gateway_registration_up"
-        wait_until(lambda: gateway.metric(up, carrier="development") == 1, "registered", 10)
+        wait_until(lambda: gateway.metric(up, carrier="development") == 1, "registered")
         line = house.exchange.line(None)
         dials = f"sip:{line.number}@{registrar.host}:{registrar.port}"
         with Baresip(tmp_path / "caller", audio.tone(440, 15), dials=dials) as caller:
@@ -120,7 +120,7 @@ def test_a_carrier_that_calls_where_we_have_registered(house: House, tmp_path: P
             caller.hang_up()
         carriers.write_text(before)
         gateway.reload()  # taken back: the registrar knows nobody any more
-        wait_until(lambda: "gateway_registration_up{" not in gateway.get("/metrics")[1], "taken back", 10)
+        wait_until(lambda: "gateway_registration_up{" not in gateway.get("/metrics")[1], "taken back")
         with Baresip(tmp_path / "late", audio.tone(440, 15), dials=dials) as caller:
             caller.wait_for("Not Registered")
 

@@ -58,7 +58,7 @@ def test_what_comes_while_nobody_is_there_waits_for_who_starts_next(tmp_path: Pa
             exchange = Exchange(tmp_path, passed=sockets)  # one process
             assert client.recv(64).startswith(b"HTTP/1.0 200 ")
         probe.receive(200)
-        streamed.settimeout(5.0)
+        streamed.settimeout(30.0)
         assert streamed.recv(64).startswith(b"SIP/2.0 200 ")
     assert exchange.gateway.metric("gateway_passed_sockets") == 3
     with TwoEnds(exchange) as first, TwoEnds(exchange) as second:

@@ -87,11 +87,11 @@ def test_serializers_and_parser(exchange: Exchange, tmp_path: Path, protocol: st
         ok, dialog = call.answered()
         caller.say(speech())
         caller.connect(ok.rtp_address)
-        caller.wait_for_packets(150, timeout=15)
+        caller.wait_for_packets(150)
         caller.press("5")
         time.sleep(0.3)
         dialog.hang_up()
-        wait_until(told.exists, "the agent has written down what it heard", 10)
+        wait_until(told.exists, "the agent has written down what it heard")
     found = json.loads(told.read_text())
     assert found["kind"] == protocol and found["keys"] == "5"
     assert found["call"]["from_number" if "from_number" in found["call"] else "from"] == carriers.CALLER
@@ -130,8 +130,8 @@ def test_the_example_bot_echoes_and_hangs_up_by_twilios_request(exchange: Exchan
         ok, dialog = call.answered()
         caller.say(audio.tone(740, 2.0), forever=True)
         caller.connect(ok.rtp_address)
-        wait_until(lambda: audio.tone_share(caller.heard()[-8000:], 740) > 0.5, "the bot's echo", 20)
+        wait_until(lambda: audio.tone_share(caller.heard()[-8000:], 740) > 0.5, "the bot's echo")
         caller.press("#")
-        dialog.expect_bye(timeout=15)
+        dialog.expect_bye()
     log = (tmp_path / "pipecat.log").read_text()
     assert "Failed to" not in log, log

@@ -21,7 +21,7 @@ class Stream:
 
     def __init__(self, exchange: Exchange) -> None:
         self._socket = socket.create_connection(
-            exchange.gateway.sip, timeout=5, source_address=(carriers.TWILIO_HOST, 0)
+            exchange.gateway.sip, timeout=30, source_address=(carriers.TWILIO_HOST, 0)
         )
         self._buffer = b""
 
@@ -128,7 +128,7 @@ def test_a_keep_alive_is_answered_and_not_taken_for_a_message(stream: Stream):
 def test_what_cannot_be_framed_ends_the_connection_only(exchange: Exchange, stream: Stream, garbage):
     with contextlib.suppress(ConnectionError):  # closed while we were still sending: as it should be
         stream.send(garbage)
-    assert stream.closed(5)
+    assert stream.closed(30)
     other = Stream(exchange)
     other.send(other.request("OPTIONS", 1))
     assert other.receive().status == 200

@@ -83,7 +83,7 @@ def reach_voicemail(gateway: GatewayProcess, peer: Peer, sound: RtpPeer) -> Dial
     ok, dialog = call.answered(10)
     sound.connect(ok.rtp_address)
     recordings = gateway.data / "recordings"
-    wait_until(lambda: any(recordings.rglob("*.wav")), "the recording has begun", 20)
+    wait_until(lambda: any(recordings.rglob("*.wav")), "the recording has begun")
     sound.say(audio.tone(VOICE, 1.5))
     time.sleep(1.6)
     return dialog
@@ -96,7 +96,7 @@ def route(api: ApiClient) -> None:
 
 
 def the_message(api: ApiClient) -> dict[str, Any]:
-    wait_until(lambda: api.ask("GET", "/voicemails")["total"] == 1, "the message is in the box", 20)
+    wait_until(lambda: api.ask("GET", "/voicemails")["total"] == 1, "the message is in the box")
     return dict(api.ask("GET", "/voicemails")["items"][0])
 
 
@@ -104,7 +104,7 @@ def fetch(api: ApiClient, path: str, **headers: str) -> tuple[int, bytes]:
     request = urllib.request.Request(
         api._root.removesuffix("/v1") + path, headers={"Authorization": f"Bearer {KEY}", **headers}
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=30) as answer:
         return answer.status, answer.read()
 
 
@@ -127,7 +127,7 @@ def test_a_message_is_listed_fetched_in_parts_and_told_by_webhook(tmp_path: Path
         samples, rate = soundfile.read(io.BytesIO(whole), dtype="int16")
         assert rate == audio.RATE
         assert audio.heard(np.asarray(samples), audio.tone(VOICE, 1.0))[0] > 0.95
-        wait_until(lambda: len(receiver.heard) == 3, "the webhooks are there", 20)
+        wait_until(lambda: len(receiver.heard) == 3, "the webhooks are there")
         told = {}
         for headers, body in receiver.heard:
             parts = dict(each.split("=", 1) for each in headers["Voice-Gateway-Signature"].split(","))
@@ -168,7 +168,7 @@ def test_an_uploaded_greeting_is_what_callers_hear(tmp_path: Path):
         patch = {"inbound_routing": {"voicemail_greeting": greeting}}
         api.ask("PATCH", f"/phone-numbers/{number}", patch)
         kept = gateway.data / "greetings"
-        wait_until(lambda: any(kept.glob("*.wav")), "the gateway has fetched the greeting", 20)
+        wait_until(lambda: any(kept.glob("*.wav")), "the gateway has fetched the greeting")
         reach_voicemail(gateway, peer, sound).hang_up()
         assert audio.heard(sound.heard(), audio.tone(GREETING, 0.9))[0] > 0.95
         wait_until(
@@ -183,5 +183,5 @@ def upload(api: ApiClient, data: bytes) -> str:
         data=data,
         headers={"Authorization": f"Bearer {KEY}", "Content-Type": "audio/wav"},
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=30) as answer:
         return str(json.loads(answer.read())["id"])

@@ -54,7 +54,7 @@ class Caller:
     def hear_message_and_beep(self) -> int:
         """Wait until both have been played; the sample at which the message begins."""
         seconds = len(self.spoken) / audio.RATE + 0.5
-        self.audio.wait_for_packets(int(seconds * 50), timeout=seconds + 5)
+        self.audio.wait_for_packets(int(seconds * 50), timeout=seconds + 30)
         heard = self.audio.heard()
         score, start = audio.heard(heard, self.spoken)
         assert score > 0.95, f"the message was not heard (correlation {score:.2f})"

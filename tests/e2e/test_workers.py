@@ -41,7 +41,7 @@ def asked(gateway: GatewayProcess, path: str) -> Any:
     key = (gateway.data / "operator.key").read_text().strip()
     address = "http://{}:{}{}".format(*gateway.http, path)
     request = urllib.request.Request(address, headers={"Authorization": f"Bearer {key}"})
-    with urllib.request.urlopen(request, timeout=5) as answer:
+    with urllib.request.urlopen(request, timeout=30) as answer:
         return json.load(answer)
 
 

@@ -17,7 +17,7 @@ AGENT_TAG = "agent"
 DIRECT = ";media=direct"
 """Behind an agent's URI: audio passes the gateway by."""
 
-ASKED_WITHIN = 10.0
+ASKED_WITHIN = 30.0
 """Seconds for a peer to be asked whether it is still there: generous, on a busy machine."""
 
 

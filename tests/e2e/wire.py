@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+from tests.e2e.patience import PATIENCE
+
 Address = tuple[str, int]
 HeaderList = Sequence[tuple[str, str]]
 
@@ -162,7 +164,7 @@ class Peer:
                 continue
             return message
 
-    def receive(self, *expected: int | str, timeout: float = 5.0) -> Message:
+    def receive(self, *expected: int | str, timeout: float = PATIENCE) -> Message:
         """The next new message, which must be one of ``expected``: a method, a status, or ``"200 BYE"``."""
         message = self._next(time.monotonic() + timeout)
         wanted = " or ".join(map(str, expected))
@@ -171,7 +173,7 @@ class Peer:
         assert names & set(expected), f"expected {wanted}, got\n{message}\n{self.story}"
         return message
 
-    def receive_final(self, timeout: float = 5.0) -> Message:
+    def receive_final(self, timeout: float = PATIENCE) -> Message:
         """The next response that is not provisional."""
         deadline = time.monotonic() + timeout
         while True:
@@ -181,7 +183,7 @@ class Peer:
             if message.status >= 200:
                 return message
 
-    def receive_repeat(self, timeout: float = 5.0) -> Message:
+    def receive_repeat(self, timeout: float = PATIENCE) -> Message:
         """The next message that is an exact copy of one received before."""
         message = self._next(time.monotonic() + timeout, repeated=True)
         assert message is not None, f"nothing was repeated within {timeout} s\n{self.story}"
@@ -305,7 +307,7 @@ class Dialog:
         self.send("BYE", headers=[("Reason", 'Q.850;cause=16;text="Normal call clearing"')])
         return self.peer.receive("200 BYE")
 
-    def expect_bye(self, timeout: float = 5.0) -> Message:
+    def expect_bye(self, timeout: float = PATIENCE) -> Message:
         """The other side's BYE, answered."""
         bye = self.peer.receive("BYE", timeout=timeout)
         self.peer.respond(bye, 200, "OK")
