@@ -8,7 +8,7 @@ run: setup-run              ## start with demo numbers and say what to dial
 
 test: setup-test            ## the whole suite, with real SIPp, baresip, Redis and PostgreSQL
 	@$(bin)/python -m pytest -n auto --ignore tests/e2e
-	@$(bin)/python -m pytest -n auto --dist loadfile tests/e2e
+	@$(bin)/python -m pytest -n $$(($$(nproc) + 1)) --dist loadfile --no-loadscope-reorder tests/e2e
 	@$(MAKE) --no-print-directory compiled
 
 check: setup-test           ## linters, types, import rules, generated docs
@@ -25,8 +25,10 @@ site: setup-test            ## the pages of docs/ as a site, in ./site
 
 compiled: setup-test        ## the compiled build in .venv-compiled, and what tests the SIP core and audio once more on that
 	@scripts/compiled
-	@PYTHONSAFEPATH=1 .venv-compiled/bin/python -m pytest -o pythonpath= -n auto tests/sip tests/media tests/streams tests/test_build.py tests/e2e/test_instruction_count.py tests/e2e/test_media_instruction_count.py
-	@PYTHONSAFEPATH=1 .venv-compiled/bin/python -m tests.simulation --seeds $(or $(SEEDS),0:30)
+	@export PYTHONSAFEPATH=1; \
+	.venv-compiled/bin/python -m tests.simulation --seeds $(or $(SEEDS),0:30) & simulation=$$!; \
+	.venv-compiled/bin/python -m pytest -o pythonpath= -n auto tests/sip tests/media tests/streams tests/test_build.py tests/e2e/test_instruction_count.py tests/e2e/test_media_instruction_count.py; \
+	tested=$$?; wait $$simulation && exit $$tested
 
 test-fresh-clone: setup-test ## the README's two commands as a newcomer types them; wants ports 5060 and 8080
 	@VOICE_GATEWAY_FRESH_CLONE=1 $(bin)/python -m pytest tests/e2e/test_two_commands.py
