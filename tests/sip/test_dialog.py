@@ -143,8 +143,34 @@ def test_an_answer_with_a_bad_route_or_contact_still_makes_a_dialog() -> None:
 
 
 ROUTE_PIECES = st.sampled_from(
-    "<|>|sip:|sips:|SIP:|a.example|[::1]|u@|:|5060|99999|;lr|;lr=on|;lr=off|;|;r2=on|;transport=tcp|;ftag=a1|;LR|;lrx|=|"
-    ' |"|?h=v|,|\r'.split("|")
+    [
+        "<",
+        ">",
+        "sip:",
+        "sips:",
+        "SIP:",
+        "a.example",
+        "[::1]",
+        "u@",
+        ":",
+        "5060",
+        "99999",
+        ";lr",
+        ";lr=on",
+        ";lr=off",
+        ";",
+        ";r2=on",
+        ";transport=tcp",
+        ";ftag=a1",
+        ";LR",
+        ";lrx",
+        "=",
+        " ",
+        '"',
+        "?h=v",
+        ",",
+        "\r",
+    ]
 )
 
 
