@@ -5,12 +5,13 @@ import errno
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from gateway.sip import transport_udp
 from gateway.sip.flow import Flow
+from gateway.sip.readiness import Readiness, watch
 from gateway.sip.receive_queue import LONGEST_WAIT
 from gateway.sip.transport_udp import MAX_DATAGRAM, UdpTransport
 from tests.sip.recorder import Recorder, until
@@ -132,26 +133,32 @@ async def test_a_refused_datagram_is_told_at_once_and_by_its_flow() -> None:
     transport.close()
 
 
-class CountingTransport(UdpTransport):
-    wakeups = 0
-
-    def _on_ready(self) -> None:
-        self.wakeups += 1
-        super()._on_ready()
-
-
 @linux_only
-async def test_errors_leave_the_socket_working_and_the_loop_idle(peer: socket.socket) -> None:
-    recorder = Recorder()
-    transport = CountingTransport(("127.0.0.1", 0), CHANNEL, recorder)
+async def test_errors_leave_the_socket_working_and_the_loop_idle(
+    peer: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder, wakeups = Recorder(), []
+
+    def counting(
+        loop: asyncio.AbstractEventLoop, sock: socket.socket, callback: Callable[[], None]
+    ) -> Readiness:
+        def woken() -> None:
+            wakeups.append(callback)
+            callback()
+
+        return watch(loop, sock, woken)
+
+    monkeypatch.setattr(transport_udp, "watch", counting)
+    transport = UdpTransport(("127.0.0.1", 0), CHANNEL, recorder)
     refused = Flow("udp", "127.0.0.1", dead_port(), CHANNEL)
     for round_ in range(1, 6):
         transport.send(refused, DATA)
         peer.sendto(DATA, transport.address)
         await until(lambda expected=round_: len(recorder.messages) == len(recorder.failures) == expected)
-    transport.wakeups = 0
+    assert wakeups
+    wakeups.clear()
     await asyncio.sleep(0.05)
-    assert transport.wakeups == 0
+    assert not wakeups
     transport.close()
 
 
