@@ -4,9 +4,10 @@
 
 `stream`: a packet of the caller becomes a message to a WebSocket agent, and a message of the agent a packet
 to the caller, by everything from the socket's callback to the socket. `relay`: a packet of each leg goes to
-the other. Sockets are real, the beat is a clock set by hand, the agent's connection is in memory. Counted by
-callgrind, which is told when to begin: after the first seconds, in which delays are learned. The system's own
-part of a system call is not in it, what the other end does with its socket is. As in
+the other. `voicemail`: a packet of the caller is followed and written to disk, silence is sent.
+Sockets are real, the beat is a clock set by hand, the agent's connection is in memory. Counted by callgrind,
+which is told when to begin: after the first seconds, in which delays are learned. The system's own part of a
+system call is not in it, what the other end does with its socket is. As in
 `loadtests.count_instructions` a yardstick is counted likewise, for other builds of Python. `--write` makes
 the present figures the baseline.
 """
@@ -37,9 +38,13 @@ from typing import Any, Final, cast
 from gateway.destinations.agent_socket import OpenSocket
 from gateway.destinations.stream_conversation import StreamConversation
 from gateway.media.codecs import PCMU
+from gateway.media.loudness import magnitude_of
+from gateway.media.message_take import MessageTake
 from gateway.media.port_pool import DEFAULT_LOW, PortPool
+from gateway.media.recorder import Recorder
 from gateway.media.relay import Relay
 from gateway.media.session import AudioSession
+from gateway.media.voice_activity import VoiceActivity
 from gateway.streams.protocol import StreamedCall
 from gateway.streams.twilio import TwilioStream
 from loadtests.count_instructions import KIND, MAX_SECONDS, ROUNDS, Count, _yardstick
@@ -75,8 +80,17 @@ class SteppedLoop:
     def call_later(self, seconds: float, work: Callable[..., object], *arguments: Any) -> asyncio.TimerHandle:
         return self.call_at(self.now + seconds, work, *arguments)
 
-    def call_soon(self, work: Callable[..., object], *arguments: Any) -> asyncio.TimerHandle:
-        return self.call_at(self.now, work, *arguments)
+    def call_soon(
+        self, work: Callable[..., object], *arguments: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        return self.call_at(self.now, work, *arguments, context=context)
+
+    def run_in_executor(
+        self, executor: object, work: Callable[..., Any], *arguments: Any
+    ) -> asyncio.Future[Any]:
+        done = self.create_future()
+        done.set_result(work(*arguments))
+        return done
 
     def create_future(self) -> asyncio.Future[Any]:
         return asyncio.Future(loop=cast("asyncio.AbstractEventLoop", self))
@@ -105,8 +119,20 @@ class _Connection:
     def __init__(self) -> None:
         self.connection = self.transport = self.protocol = self
         self.written = 0
+        self.read: Callable[[bytes], None] = len
+
+    def connection_lost(self, error: object) -> None: ...
+
+    def eof_received(self) -> None: ...
+
+    def pause_writing(self) -> None: ...
+
+    def resume_writing(self) -> None: ...
 
     def set_parser(self, parser: object, payload: object) -> None: ...
+
+    def set_protocol(self, protocol: Any) -> None:
+        self.read = protocol.data_received
 
     def is_closing(self) -> bool:
         return False
@@ -164,7 +190,7 @@ def stream() -> Iterator[None]:
         loop.run_until(now)
         caller.speak(number)
         loop.read()
-        agent.feed_data(said)
+        connection.read(said)
         loop.run_until(now + FRAME / 2)
         caller.listen()
         yield
@@ -188,6 +214,30 @@ def relay() -> Iterator[None]:
         yield
 
 
+def voicemail() -> Iterator[None]:
+    """A caller who is recorded; each step is 20 ms of it."""
+    loop = _running()
+    pool, caller = PortPool(high=DEFAULT_LOW + 15, clock=loop.time), Peer()
+    port = pool.open()
+    port.set_remote("127.0.0.1", caller.socket.getsockname()[1])
+    caller.target = port.address
+    session = AudioSession(
+        port, PCMU, 0, 101, continuous=True, form=PCMU, random_bits=lambda bits: 1, clock=loop.time
+    )
+    session.play(bytes(320))
+    with tempfile.TemporaryDirectory(prefix="count-media-") as directory:
+        recorder = Recorder(Path(directory, "message.wav"), max_seconds=60, form=PCMU)
+        activity = VoiceActivity(loop.time(), magnitude_of(PCMU))
+        session.on_audio = MessageTake(recorder, activity, loop.time).hear
+        for number in itertools.count():
+            now = number * FRAME
+            loop.run_until(now)
+            caller.speak(number)
+            loop.read()
+            caller.listen()
+            yield
+
+
 def yardstick() -> Iterator[None]:
     """Plain work with strings and dictionaries."""
     while True:
@@ -199,8 +249,13 @@ def yardstick() -> Iterator[None]:
 WORK: Final[dict[str, Callable[[], Iterator[None]]]] = {
     "stream": stream,
     "relay": relay,
+    "voicemail": voicemail,
     "yardstick": yardstick,
 }
+
+
+KINDS: Final = ("stream", "relay", "voicemail")
+"""What is compared with a baseline."""
 
 
 def _running() -> SteppedLoop:
@@ -216,6 +271,7 @@ class Counts:
     python: str
     stream: int
     relay: int
+    voicemail: int
     yardstick: int
 
     def of(self, kind: str) -> Count:
@@ -297,7 +353,7 @@ def main() -> int:
         _work()
         return 0
     counts = count()
-    for kind in ("stream", "relay"):
+    for kind in KINDS:
         counted = counts.of(kind)
         print(f"{kind}: {counted.call:,} instructions for 20 ms, {counted.ratio:.3f} yardsticks")
     if options.write:
@@ -305,7 +361,7 @@ def main() -> int:
         BASELINE.write_text(json.dumps(written, indent=2) + "\n")
         return 0
     expected = baseline()
-    grown = {kind: counts.of(kind).growth(expected.of(kind)) for kind in ("stream", "relay")}
+    grown = {kind: counts.of(kind).growth(expected.of(kind)) for kind in KINDS}
     print(", ".join(f"{kind} {growth:+.1%}" for kind, growth in grown.items()), "against the baseline")
     return (
         0

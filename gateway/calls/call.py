@@ -112,6 +112,7 @@ class Call:
         "farewell",
         "max_forwards",
         "moves",
+        "now",
         "record",
         "recording",
         "rescued",
@@ -161,7 +162,7 @@ class Call:
         self._remembered = remembered
         self._observer = observer
         self._sink = sink
-        self._clock = clock
+        self._clock = self.now = clock  # asked several times a frame: without a step between
         self._loop = loop
         self._events: deque[object] = deque()
         self._waiter: asyncio.Future[None] | None = None
@@ -209,10 +210,6 @@ class Call:
     def traceparent(self) -> str:
         """See `Call`."""
         return "" if self.trace is None else self.trace.traceparent
-
-    def now(self) -> float:
-        """See `Call`."""
-        return self._clock()
 
     # The mailbox.
 

@@ -1,7 +1,7 @@
 """An agent's WebSocket: messages go out and come in without a task, a queue or a future between.
 
-aiohttp shakes hands (DNS, TLS, redirects, HTTP), then its connection reads for us: fifty messages a second
-each way and call were dearest in what aiohttp does around a message (`docs/performance.md`).
+aiohttp shakes hands (DNS, TLS, redirects, HTTP), then what its connection reads comes to us: fifty messages a
+second each way and call were dearest in what aiohttp does around a message (`docs/performance.md`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import base64
 import hashlib
 import os
 from collections.abc import Callable, Mapping
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 import aiohttp
 
@@ -165,6 +165,7 @@ class OpenSocket:
         transport.pause_reading()
         self._timer = self._loop.call_later(HEARTBEAT_SECONDS, self._beat)
         connection.protocol.set_parser(self, self)
+        transport.set_protocol(cast("asyncio.Protocol", _Wire(connection.protocol, self.receive)))
 
     def listen(
         self, on_message: Callable[[bytes, bool], None], on_closed: Callable[[int | None], None]
@@ -198,12 +199,18 @@ class OpenSocket:
 
     # What the connection calls.
 
-    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
-        """Take what was read; (True, …) to be given no more."""
+    def receive(self, data: bytes) -> None:
+        """Take what was read."""
+        if self._ended.done():
+            return
         self._heard = True
         self._reader.feed(data)
         if self._on_message is not None and not self._paused:
             self._take()
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        """Take what was read before the connection was ours; (True, …) to be given no more."""
+        self.receive(data)
         return self._ended.done(), b""
 
     def feed_eof(self) -> None:
@@ -296,6 +303,19 @@ class OpenSocket:
         else:
             self._transport.abort()
             self._end(None)
+
+
+class _Wire:
+    """The connection as its transport knows it: what is read goes to us, all else to whom it was before."""
+
+    __slots__ = ("connection_lost", "data_received", "eof_received", "pause_writing", "resume_writing")
+
+    def __init__(self, protocol: asyncio.Protocol, receive: Callable[[bytes], None]) -> None:
+        self.data_received = receive
+        self.connection_lost = protocol.connection_lost
+        self.eof_received = protocol.eof_received
+        self.pause_writing = protocol.pause_writing
+        self.resume_writing = protocol.resume_writing
 
 
 def _ignore_message(payload: bytes, text: bool) -> None:

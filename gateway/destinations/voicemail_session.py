@@ -13,7 +13,10 @@ from gateway.destinations.base import Call
 from gateway.destinations.info_keys import key_in
 from gateway.destinations.terminating import Terms, negotiate
 from gateway.destinations.voicemail_record import make_record, new_message, recording_path, write_record
-from gateway.media.g711 import SAMPLE_RATE
+from gateway.media.codecs import LINEAR, PCMA, PCMU
+from gateway.media.g711 import FRAME_BYTES, SAMPLE_RATE
+from gateway.media.loudness import magnitude_of
+from gateway.media.message_take import MessageTake
 from gateway.media.recorder import Recorder, Recording
 from gateway.media.session import AudioSession
 from gateway.media.tones import beep, silence
@@ -66,14 +69,17 @@ class VoicemailSession:
         self._recorder: Recorder | None = None
         self._message: VoicemailCreated | None = None
         self._activity = VoiceActivity(call.now())
-        self._heard = self._voiced = 0  # bytes: of all audio, and up to the last voice
+        self._take: MessageTake | None = None
         self._cause = "caller left during the message"
+        # A law of G.711 stays as it comes until it is written, many frames at a time.
+        self._form = terms.codec if terms.codec in (PCMU, PCMA) else LINEAR[SAMPLE_RATE]
         self._audio = AudioSession(
             call.audio.open_port(),
             terms.codec,
             terms.payload_type,
             terms.dtmf_payload_type,
             continuous=True,
+            form=self._form,
             clock=call.now,
         )
 
@@ -125,9 +131,10 @@ class VoicemailSession:
 
         A message without any voice stays as it is: who speaks too softly for us may be understood by people.
         """
-        keep = self._voiced + TAIL_BYTES
+        voiced = self._take.voiced * FRAME_BYTES if self._take is not None else 0
+        keep = voiced + TAIL_BYTES
         seconds = keep / BYTES_PER_SECOND
-        if not self._voiced or seconds >= recording.seconds:
+        if not voiced or seconds >= recording.seconds:
             return recording
         try:
             await asyncio.to_thread(shorten, recording.path, keep)
@@ -150,11 +157,12 @@ class VoicemailSession:
 
     async def _record(self) -> str:
         call, limit = self._call, self._box.silence_seconds
-        self._activity = activity = VoiceActivity(call.now())
+        self._activity = activity = VoiceActivity(call.now(), magnitude_of(self._form))
         path = recording_path(self._box.directory, self._answered_at, call.id)
         self._recorder = recorder = Recorder(
             path,
             max_seconds=self._box.max_seconds,
+            form=self._form,
             on_full=lambda: call.deliver(_RecordingFull()),
             on_error=self._box.on_error,
             min_free=self._box.min_free,
@@ -166,15 +174,8 @@ class VoicemailSession:
             self._message = new_message(call, place, self._answered_at)
             self._box.outbox.begun(self._message)
 
-        def hear(frame: bytes) -> None:
-            recorder.write(frame)
-            now = call.now()
-            activity.hear(frame, now)
-            self._heard += len(frame)
-            if not activity.silence(now):
-                self._voiced = self._heard
-
-        self._audio.on_audio = hear
+        self._take = MessageTake(recorder, activity, call.now)
+        self._audio.on_audio = self._take.hear
         self._audio.on_dtmf = lambda key: call.deliver(_KeyPressed(key))
         ends_at = call.now() + self._box.max_seconds
         while True:

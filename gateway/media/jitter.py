@@ -54,6 +54,13 @@ class ReorderBuffer(Generic[T]):
         first = self._first_held()
         return self._advance(first, self._held.pop(first))
 
+    def takes(self, sequence: int) -> bool:
+        """Whether this number is the next and nothing is held: it is taken then, and ready without `push`."""
+        if sequence != self._next or self._held:
+            return False
+        self._next = sequence + 1 & 0xFFFF
+        return True
+
     def flush(self) -> list[T]:
         """Everything still held, in order; the next item may have any number."""
         ready = []

@@ -9,7 +9,7 @@ from gateway.media.dtmf import DtmfReceiver
 from gateway.media.jitter_buffer import JitterStats
 from gateway.media.key_presses import EVENT, TONE
 from gateway.media.playout import Playout
-from gateway.media.rtp import RtpError, RtpPacket
+from gateway.media.rtp import HEADER_BYTES, RtpError, RtpPacket, plain_header
 from gateway.media.tone_gate import ToneListener
 
 
@@ -63,16 +63,21 @@ class LiveReceiver:
 
     def receive(self, data: bytes, now: float) -> None:
         """Take one RTP packet from the wire; anything that is not one is ignored."""
-        try:
-            packet = RtpPacket.parse(data)
-        except RtpError:
-            return
-        if packet.payload_type == self.dtmf_payload_type:
-            if packet.ssrc != self._ssrc:
+        plain = plain_header(data)
+        if plain is not None:
+            payload_type, sequence, timestamp, ssrc = plain
+            payload = data[HEADER_BYTES:]
+        else:
+            try:
+                payload_type, sequence, timestamp, ssrc, payload, _ = RtpPacket.parse(data)
+            except RtpError:
+                return
+        if payload_type == self.dtmf_payload_type:
+            if ssrc != self._ssrc:
                 self._events.restart()
-                self._ssrc = packet.ssrc
-            self._events.receive(packet.timestamp, packet.payload)
-        self._playout.receive(packet, now)
+                self._ssrc = ssrc
+            self._events.receive(timestamp, payload)
+        self._playout.hear(payload_type, sequence, timestamp, ssrc, payload, now)
 
     def frame(self, now: float) -> bytes:
         """The frame of this beat."""

@@ -18,6 +18,7 @@ from gateway.media.comfort_noise import NoiseSource, announced_level, rms
 from gateway.media.concealment import HISTORY_FRAMES, Concealer
 from gateway.media.g711 import LOUDNESS, LOUDNESS_STEP
 from gateway.media.jitter_buffer import FRAME_SECONDS, Gap, JitterBuffer, JitterStats
+from gateway.media.loudness import byte_sum
 from gateway.media.network_delay import MARGIN
 from gateway.media.rtp import RtpPacket
 from gateway.media.transcoder import FrameConverter, converter
@@ -108,15 +109,21 @@ class Playout:
 
     def receive(self, packet: RtpPacket, now: float) -> None:
         """Take a packet of audio or comfort noise; other types only count as received."""
-        codec = self._codecs.get(packet.payload_type)
+        self.hear(packet.payload_type, packet.sequence, packet.timestamp, packet.ssrc, packet.payload, now)
+
+    def hear(
+        self, payload_type: int, sequence: int, timestamp: int, ssrc: int, payload: bytes, now: float
+    ) -> None:
+        """As `receive`; arguments as the fields of a packet, which need not be made."""
+        codec = self._codecs.get(payload_type)
         if codec is not None:
-            units = codec.units(packet.payload)
-            item: Piece | int = (codec, packet.payload)
+            units = codec.units(payload)
+            item: Piece | int = (codec, payload)
         else:
             units = 0
-            noise = packet.payload_type == comfort_noise.PAYLOAD_TYPE
-            item = announced_level(packet.payload) if noise else EVENT
-        self._buffer.put(packet.sequence, packet.timestamp, packet.ssrc, units, item, now)
+            noise = payload_type == comfort_noise.PAYLOAD_TYPE
+            item = announced_level(payload) if noise else EVENT
+        self._buffer.put(sequence, timestamp, ssrc, units, item, now)
 
     def frame(self, now: float) -> bytes:
         """The frame of this beat."""
@@ -229,7 +236,7 @@ class Playout:
 
     def _is_quiet(self, piece: bytes) -> bool:
         if self._raw and self._loudness is not None:
-            return sum(piece.translate(self._loudness)) * LOUDNESS_STEP < QUIETEST_VOICE * len(piece)
+            return byte_sum(piece.translate(self._loudness)) * LOUDNESS_STEP < QUIETEST_VOICE * len(piece)
         return mean_magnitude(self._pcm(piece)) < QUIETEST_VOICE
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from gateway.media.codecs import G722, PCMA, PCMU, AudioCodec, Decoder, pcm_frame_bytes
+from gateway.media.codecs import FRAMES_PER_SECOND, G722, LINEAR, PCMA, PCMU, AudioCodec
 from gateway.media.dtmf import DtmfReceiver
 from gateway.media.g711 import SAMPLE_RATE
 from gateway.media.jitter import ReorderBuffer
-from gateway.media.rtp import RtpError, RtpPacket, signed32
+from gateway.media.rtp import HEADER_BYTES, RtpError, RtpPacket, plain_header, signed32
+from gateway.media.transcoder import FrameConverter, converter
 
 AudioSink = Callable[[bytes], None]
-"""Takes one frame of 20 ms: PCM16 mono, at 8 kHz 160 samples, 320 bytes."""
+"""Takes one frame of 20 ms, in a form agreed on; of PCM16 mono at 8 kHz it has 160 samples, 320 bytes."""
 
 MAX_AHEAD = SAMPLE_RATE
 """Samples (of 8 kHz) that received audio may be ahead of the wall clock. It bounds the silence that a forged
@@ -35,7 +36,8 @@ class AudioReceiver:
         on_digit: called with each DTMF key.
         payload_types: codecs by negotiated payload type, beyond the static ones.
         dtmf_payload_type: of telephone-event, or None.
-        rate: of the PCM that is delivered, Hz.
+        form: of the frames that are delivered: each sample by itself, in one byte or two. With the law of
+            G.711 that the peer speaks nothing is decoded.
         clock: seconds.
 
     """
@@ -44,13 +46,15 @@ class AudioReceiver:
         "_audio",
         "_clock",
         "_codecs",
-        "_decoders",
+        "_converters",
         "_delivered",
         "_dtmf",
+        "_form",
         "_frame_bytes",
         "_next_timestamp",
         "_rate",
         "_reorder",
+        "_sample_bytes",
         "_ssrc",
         "_started",
         "dtmf_payload_type",
@@ -64,15 +68,19 @@ class AudioReceiver:
         *,
         payload_types: Mapping[int, AudioCodec],
         dtmf_payload_type: int | None = None,
-        rate: int = SAMPLE_RATE,
+        form: AudioCodec = LINEAR[SAMPLE_RATE],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        if form.frame_bytes is None or not form.stateless:
+            raise ValueError(f"{form.name} has no samples that stand by themselves")
         self.on_audio = on_audio
         self.dtmf_payload_type = dtmf_payload_type
         self._codecs = {**STATIC, **payload_types}
-        self._decoders: dict[int, Decoder] = {}
-        self._rate = rate
-        self._frame_bytes = pcm_frame_bytes(rate)
+        self._converters: dict[int, FrameConverter] = {}
+        self._form = form
+        self._rate = form.sample_rate
+        self._frame_bytes = form.frame_bytes
+        self._sample_bytes = form.frame_bytes * FRAMES_PER_SECOND // form.sample_rate
         self._dtmf = DtmfReceiver(on_digit)
         self._clock = clock
         self._reorder: ReorderBuffer[RtpPacket] = ReorderBuffer()
@@ -84,6 +92,15 @@ class AudioReceiver:
 
     def receive(self, data: bytes) -> None:
         """Take one RTP packet from the wire; anything that is not one is ignored."""
+        plain = plain_header(data)
+        if plain is not None:  # the next of a stream, as nearly all are: no packet is made of it
+            payload_type, sequence, timestamp, ssrc = plain
+            if ssrc == self._ssrc and self._reorder.takes(sequence):
+                payload = data[HEADER_BYTES:]
+                if payload_type == self.dtmf_payload_type:
+                    self._dtmf.receive(timestamp, payload)
+                self._place(payload_type, timestamp, payload)
+                return
         try:
             packet = RtpPacket.parse(data)
         except RtpError:
@@ -93,55 +110,57 @@ class AudioReceiver:
         if packet.payload_type == self.dtmf_payload_type:
             self._dtmf.receive(packet.timestamp, packet.payload)
         for each in self._reorder.push(packet.sequence, packet):
-            self._place(each)
+            self._place(each.payload_type, each.timestamp, each.payload)
 
     def flush(self) -> None:
         """Deliver what is still held back, the last frame filled up with silence; the stream is over."""
         for packet in self._reorder.flush():
-            self._place(packet)
+            self._place(packet.payload_type, packet.timestamp, packet.payload)
         if self._audio:
-            self._deliver(bytes(self._frame_bytes - len(self._audio)))
+            self._deliver(self._form.silence[len(self._audio) :])
 
     def _change_source(self, ssrc: int) -> None:
         if self._ssrc is None:
             self._started = self._clock()
         self.flush()
-        self._decoders.clear()
+        self._converters.clear()
         self._dtmf.restart()
         self._ssrc = ssrc
         self._next_timestamp = None
 
-    def _place(self, packet: RtpPacket) -> None:
+    def _place(self, payload_type: int, timestamp: int, payload: bytes) -> None:
         """Deliver a packet's samples at their place in time: silence first where timestamps show a gap."""
-        codec = self._codecs.get(packet.payload_type)
-        if codec is None or packet.payload_type == self.dtmf_payload_type:
+        codec = self._codecs.get(payload_type)
+        if codec is None or payload_type == self.dtmf_payload_type:
             return
-        pcm = self._decoder(packet.payload_type, codec).decode(packet.payload)
-        if not pcm:
+        convert = self._converters.get(payload_type)
+        if convert is None:
+            convert = self._converters[payload_type] = converter(codec, self._form)
+        audio = convert(payload)
+        if not audio:
             return
-        if self._next_timestamp is not None:
-            gap = signed32(packet.timestamp - self._next_timestamp) * self._rate // codec.clock_rate
-            elapsed = int((self._clock() - self._started) * self._rate)
-            ahead = MAX_AHEAD * self._rate // SAMPLE_RATE
-            gap = min(gap, elapsed + ahead - self._delivered - len(pcm) // 2)
+        if self._next_timestamp is not None and timestamp != self._next_timestamp:
+            gap = signed32(timestamp - self._next_timestamp) * self._rate // codec.clock_rate
             if gap > 0:
-                self._deliver(bytes(2 * gap))
-        self._next_timestamp = packet.timestamp + codec.units(packet.payload) & 0xFFFFFFFF
-        self._deliver(pcm)
+                self._fill(gap, len(audio) // self._sample_bytes)
+        self._next_timestamp = timestamp + codec.units(payload) & 0xFFFFFFFF
+        self._deliver(audio)
 
-    def _decoder(self, payload_type: int, codec: AudioCodec) -> Decoder:
-        decoder = self._decoders.get(payload_type)
-        if decoder is None:
-            decoder = self._decoders[payload_type] = codec.decoder(self._rate)
-        return decoder
+    def _fill(self, gap: int, following: int) -> None:
+        """Deliver silence, so far as it is not too far ahead of the wall clock. Both in samples."""
+        elapsed = int((self._clock() - self._started) * self._rate)
+        ahead = MAX_AHEAD * self._rate // SAMPLE_RATE
+        gap = min(gap, elapsed + ahead - self._delivered - following)
+        if gap > 0:
+            self._deliver(self._form.silence[: self._sample_bytes] * gap)
 
-    def _deliver(self, pcm: bytes) -> None:
+    def _deliver(self, audio: bytes) -> None:
         size = self._frame_bytes
-        self._delivered += len(pcm) // 2
-        if len(pcm) == size and not self._audio:
-            self.on_audio(pcm)
+        self._delivered += len(audio) // self._sample_bytes
+        if len(audio) == size and not self._audio:
+            self.on_audio(audio)
             return
-        self._audio += pcm
+        self._audio += audio
         whole = len(self._audio) - len(self._audio) % size
         frames = bytes(self._audio[:whole])
         del self._audio[:whole]

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.media.codecs import FRAMES_PER_SECOND, LINEAR, AudioCodec
 from gateway.media.disk import Disk
 from gateway.media.g711 import SAMPLE_RATE
+from gateway.media.transcoder import converter
 from gateway.media.wav_file import WavFile
 
 FLUSH_SECONDS = 0.5
@@ -34,12 +36,14 @@ class Recording:
 
 
 class Recorder:
-    """Writes PCM16 into a WAV file that can be played at any moment.
+    """Writes a WAV file of PCM16 that can be played at any moment.
 
     Args:
         path: a new file; its directory is made.
         max_seconds: further audio is discarded.
-        rate: Hz; channels: interleaved.
+        form: of what is written: each sample by itself, in one byte or two. What is no PCM16 is decoded
+            where it is written, many frames at a time.
+        channels: interleaved, of PCM16.
         min_free: bytes that must be free on the disk, or nothing is recorded.
         on_full: called once when that is reached.
         on_error: called once with the first error; after it everything is discarded, and nothing raises.
@@ -49,17 +53,20 @@ class Recorder:
 
     __slots__ = (
         "_bytes_per_second",
+        "_channels",
         "_disk",
         "_error",
         "_file",
         "_finishing",
-        "_format",
+        "_flush_bytes",
+        "_form",
         "_job",
         "_min_free",
         "_on_error",
         "_on_full",
         "_path",
         "_room",
+        "_to_pcm",
         "_waiting",
     )
 
@@ -70,15 +77,20 @@ class Recorder:
         max_seconds: float,
         on_full: Callable[[], None] = lambda: None,
         on_error: Callable[[OSError], None] = lambda error: None,
-        rate: int = SAMPLE_RATE,
+        form: AudioCodec = LINEAR[SAMPLE_RATE],
         channels: int = 1,
         min_free: int = 0,
         disk: Disk | None = None,
     ) -> None:
+        if form.frame_bytes is None or not form.stateless:
+            raise ValueError(f"{form.name} has no samples that stand by themselves")
         self._path = path
-        self._format = rate, channels
-        self._bytes_per_second = 2 * channels * rate
-        self._room = round(max_seconds * rate) * 2 * channels
+        self._form = form
+        self._channels = channels
+        self._to_pcm = converter(form, LINEAR[form.sample_rate])
+        self._bytes_per_second = channels * form.frame_bytes * FRAMES_PER_SECOND
+        self._flush_bytes = round(FLUSH_SECONDS * self._bytes_per_second)
+        self._room = round(max_seconds * form.sample_rate) * self._bytes_per_second // form.sample_rate
         self._min_free = min_free
         self._on_full = on_full
         self._on_error = on_error
@@ -90,17 +102,20 @@ class Recorder:
         self._job: asyncio.Future[None] | None = None
         self._start_job()  # the file is made at once, so that a full or missing disk is known before the tone
 
-    def write(self, pcm: bytes) -> None:
+    def write(self, audio: bytes) -> None:
         """Take audio; it is on disk about half a second later. Never blocks, never raises."""
-        if self._room <= 0 or self._error is not None or self._finishing is not None:
+        room = self._room
+        if room <= 0 or self._error is not None or self._finishing is not None:
             return
-        self._waiting += pcm[: self._room]
-        self._room -= len(pcm)
-        if len(self._waiting) > MAX_WAITING_SECONDS * self._bytes_per_second:
-            self._fail(OSError(f"the disk has taken nothing for {MAX_WAITING_SECONDS} s"))
-        elif self._job is None and self._enough:
-            self._start_job()
-        if self._room <= 0:
+        waiting = self._waiting
+        waiting += audio if len(audio) <= room else audio[:room]
+        self._room = room = room - len(audio)
+        if len(waiting) >= self._flush_bytes:
+            if len(waiting) > MAX_WAITING_SECONDS * self._bytes_per_second:
+                self._fail(OSError(f"the disk has taken nothing for {MAX_WAITING_SECONDS} s"))
+            elif self._job is None:
+                self._start_job()
+        if room <= 0:
             self._on_full()
 
     @property
@@ -110,16 +125,15 @@ class Recorder:
 
     @property
     def _enough(self) -> bool:
-        return len(self._waiting) >= FLUSH_SECONDS * self._bytes_per_second
+        return len(self._waiting) >= self._flush_bytes
 
     async def close(self) -> Recording:
         """Write what is left and close the file. Idempotent; disk errors are in the result."""
         if self._finishing is None:
             self._finishing = asyncio.ensure_future(self._finish())
         await asyncio.shield(self._finishing)
-        return Recording(
-            self._path, self._file.data_bytes / self._bytes_per_second if self._file else 0.0, self._error
-        )
+        written = self._file.data_bytes if self._file else 0
+        return Recording(self._path, written / (2 * self._channels * self._form.sample_rate), self._error)
 
     async def _finish(self) -> None:
         if self._job is not None:
@@ -155,22 +169,22 @@ class Recorder:
 
     # In the executor, one call at a time:
 
-    def _append(self, pcm: bytes) -> None:
+    def _append(self, audio: bytes) -> None:
         if self._file is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             if self._min_free and (free := shutil.disk_usage(self._path.parent).free) < self._min_free:
                 raise OSError(
                     errno.ENOSPC, f"only {free >> 20} MiB are free, {self._min_free >> 20} are kept"
                 )
-            self._file = WavFile(self._path, *self._format)
-        if pcm:
-            self._file.append(pcm)
+            self._file = WavFile(self._path, self._form.sample_rate, self._channels)
+        if audio:
+            self._file.append(self._to_pcm(audio))
 
     def _close_file(self, rest: bytes) -> None:
         if self._file is None:
             return
         try:
             if rest:
-                self._file.append(rest)
+                self._file.append(self._to_pcm(rest))
         finally:
             self._file.close()

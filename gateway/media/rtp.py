@@ -67,6 +67,17 @@ class RtpPacket(NamedTuple):
         )
 
 
+def plain_header(data: bytes) -> tuple[int, int, int, int] | None:
+    """Payload type, sequence number, timestamp and SSRC of a packet whose payload is all that follows.
+
+    None for one with CSRCs, an extension or padding, and for what is no packet: see `RtpPacket.parse`.
+    """
+    if len(data) < HEADER_BYTES or data[0] != _VERSION_2:
+        return None
+    _, second, sequence, timestamp, ssrc = _HEADER.unpack_from(data)
+    return second & 0x7F, sequence, timestamp, ssrc
+
+
 def pack(
     payload_type: int, sequence: int, timestamp: int, ssrc: int, payload: bytes, *, marker: bool = False
 ) -> bytes:

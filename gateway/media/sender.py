@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
+from gateway.media.beat import AT_REST, beat_of
 from gateway.media.dtmf import event_payloads
 from gateway.media.g711 import FRAME_SAMPLES, FRAME_SECONDS
 from gateway.media.pacer import MAX_BURST, Pacer
@@ -47,6 +48,7 @@ class AudioSender:
 
     __slots__ = (
         "_base",
+        "_beat",
         "_closed",
         "_frame_units",
         "_live",
@@ -59,7 +61,8 @@ class AudioSender:
         "_silence",
         "_spurt",
         "_ssrc",
-        "_timer",
+        "_stall",
+        "_wakes",
         "dtmf_payload_type",
         "payload_type",
     )
@@ -91,7 +94,9 @@ class AudioSender:
         self._queue: deque[_Playback] = deque()
         self._spurt = False
         self._closed = False
-        self._timer: asyncio.Handle | None = None
+        self._beat = beat_of(self._loop)
+        self._wakes = False  # whether a deadline is waited for, or a stall gone through
+        self._stall: asyncio.Handle | None = None
 
     @property
     def underruns(self) -> int:
@@ -103,10 +108,10 @@ class AudioSender:
 
         Streams that start together should not share their deadlines: the last of them would be late.
         """
-        if self._timer is None and self._pacer is None:
+        if self._pacer is None:
             self._pacer = Pacer(self._loop.time() + phase)
-            self._spurt = True
-            self._timer = self._loop.call_at(self._pacer.deadline, self._wake, self._pacer)
+            self._spurt = self._wakes = True
+            self._beat.wake(self._pacer.deadline, self._wake)
 
     def play(self, payloads: Iterable[bytes]) -> asyncio.Future[bool]:
         """Queue frames; the first goes out at once if nothing else is playing."""
@@ -135,47 +140,72 @@ class AudioSender:
         """Stop, and send nothing any more."""
         self._closed = True
         self.stop()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self._wakes:
+            self._wakes = False
+            self._beat.forget(self._wake)
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
 
     def _enqueue(self, playback: _Playback) -> asyncio.Future[bool]:
         self._queue.append(playback)
-        if self._timer is None:
+        if not self._wakes and not self._closed:
             now = self._loop.time()
             if self._pacer is None:
                 self._pacer = Pacer(now)
             self._pacer.resume(now)
             self._spurt = True
-            self._wake(self._pacer)
+            self._begin(now)
         return playback.done
 
-    def _wake(self, pacer: Pacer, turns: int = 0) -> None:
-        """Send every frame that is due, then sleep until the next one, or for good if nothing is left.
+    def _begin(self, now: float) -> None:
+        """Send what is due, and be woken for the rest."""
+        self._wakes = True
+        deadline = self._wake(now)
+        if deadline > AT_REST:
+            self._beat.wake(deadline, self._wake)
 
-        turns: of the loop that were waited after a stall: before late beats hear anything, the packets that
-            have come meanwhile are to be read, one a turn, or they would be missing for no reason.
+    def _wake(self, now: float) -> float:
+        """Send every frame that is due; when the next one is, or `AT_REST` if nothing is left."""
+        pacer = self._pacer
+        if pacer is None or self._closed:
+            return AT_REST
+        if now - pacer.deadline >= FRAME_SECONDS and self._on_beat is not None:
+            self._wait_out(pacer, 0)
+            return AT_REST
+        return self._send_due(pacer, now)
+
+    def _wait_out(self, pacer: Pacer, turns: int) -> None:
+        """After a stall let the loop turn some times, then send what is late.
+
+        Before late beats hear anything, the packets that have come meanwhile are to be read, one a turn, or
+        they would be missing for no reason.
         """
-        self._timer = None
+        self._stall = None
         now = self._loop.time()
-        if now - pacer.deadline >= FRAME_SECONDS:  # a stall
-            if self._on_beat is not None and turns < min(pacer.frames_late(now), MAX_BURST):
-                self._timer = self._loop.call_soon(self._wake, pacer, turns + 1)
-                return
-            if pacer.give_up_late(now):
-                self._spurt = True
-        going_on = True
+        if turns < min(pacer.frames_late(now), MAX_BURST):
+            self._stall = self._loop.call_soon(self._wait_out, pacer, turns + 1)
+            return
+        deadline = self._send_due(pacer, now)
+        if deadline > AT_REST:
+            self._beat.wake(deadline, self._wake)
+
+    def _send_due(self, pacer: Pacer, now: float) -> float:
+        """See `_wake`."""
+        if now - pacer.deadline >= FRAME_SECONDS and pacer.give_up_late(now):
+            self._spurt = True
         try:
-            while going_on and pacer.due(now) and not self._closed:
-                going_on = self._send_next(pacer.number)
-                if going_on:
-                    pacer.sent(now)
+            while pacer.due(now) and not self._closed:
+                if not self._send_next(pacer.number):
+                    self._wakes = False
+                    return AT_REST
+                pacer.sent(now)
         except BaseException:  # of whoever listens to the beat: the loop reports it, the beat goes on
             pacer.sent(now)
+            if not self._closed:
+                self._beat.wake(pacer.deadline, self._wake)
             raise
-        finally:
-            if going_on and not self._closed:
-                self._timer = self._loop.call_at(pacer.deadline, self._wake, pacer)
+        return AT_REST if self._closed else pacer.deadline
 
     def _send_next(self, number: int) -> bool:
         """Send the packet of this frame time; False when nothing is left to play."""

@@ -116,13 +116,13 @@ class AudioSession:
                 lambda key: self._take_key(key, EVENT),
                 payload_types=codecs,
                 dtmf_payload_type=dtmf_payload_type,
-                rate=rate,
+                form=form,
                 clock=clock,
             )
             port.sink = self._receiver.receive
         # Who sends keys as events needs no ear for tones; a live receiver decides that for itself.
         listens = not live and dtmf_payload_type is None
-        self._tones = ToneListener(LINEAR[rate], lambda key: self._take_key(key, TONE)) if listens else None
+        self._tones = ToneListener(form, lambda key: self._take_key(key, TONE)) if listens else None
         self._closed = False
         if live:
             self._sender.start(random_bits(16) / 0x10000 * FRAME_SECONDS)

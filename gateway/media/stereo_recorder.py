@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from gateway.media.codecs import G722, PCMA, PCMU, AudioCodec, Decoder
+from gateway.media.codecs import G722, LINEAR, PCMA, PCMU, AudioCodec, Decoder
 from gateway.media.disk import Disk
 from gateway.media.recorder import Recorder, Recording
 from gateway.media.rtp import RtpError, RtpPacket
@@ -90,7 +90,7 @@ class StereoRecorder:
         self._recorder = Recorder(
             path,
             max_seconds=max_seconds,
-            rate=rate,
+            form=LINEAR[rate],
             channels=2,
             min_free=min_free,
             on_error=on_error,

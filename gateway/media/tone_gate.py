@@ -12,6 +12,7 @@ from collections.abc import Callable
 from gateway.media.codecs import LINEAR, PCMA, PCMU, AudioCodec
 from gateway.media.g711 import CODECS, FRAME_SAMPLES, LOUDNESS, SAMPLE_RATE
 from gateway.media.inband_dtmf import InbandDtmf
+from gateway.media.loudness import byte_sum
 from gateway.media.transcoder import converter
 
 LEAST_CROSSINGS = 11
@@ -62,7 +63,7 @@ def gate_for(form: AudioCodec) -> Gate:
         loud, above = LOUDNESS[form.name], _ABOVE_ZERO[form.name]
 
         def law_gate(frame: bytes) -> bool:
-            return sum(frame.translate(loud)) >= LEAST_LOUD_LAW and _crosses(frame.translate(above))
+            return byte_sum(frame.translate(loud)) >= LEAST_LOUD_LAW and _crosses(frame.translate(above))
 
         return law_gate
     if form in LINEAR.values():
@@ -70,7 +71,7 @@ def gate_for(form: AudioCodec) -> Gate:
 
         def linear_gate(frame: bytes) -> bool:
             high = frame[1::step]
-            return sum(high.translate(_LOUD)) >= LEAST_LOUD_LINEAR and _crosses(high.translate(_ABOVE))
+            return byte_sum(high.translate(_LOUD)) >= LEAST_LOUD_LINEAR and _crosses(high.translate(_ABOVE))
 
         return linear_gate
     return lambda frame: True

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cache
 
 from gateway.media import g711
-from gateway.media.codecs import PCMA, PCMU, AudioCodec
+from gateway.media.codecs import LINEAR, PCMA, PCMU, AudioCodec
 
 FrameConverter = Callable[[bytes], bytes]
 """Takes the bytes of one 20 ms frame in one codec, gives them in another."""
@@ -25,6 +25,8 @@ def converter(source: AudioCodec, target: AudioCodec) -> FrameConverter:
         return lambda frame: frame.translate(table)
     rate = target.sample_rate
     decode, encode = source.decoder(rate).decode, target.encoder(rate).encode
+    if target is LINEAR.get(rate):
+        return decode
     return lambda frame: encode(decode(frame))
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import sys
 from array import array
+from collections.abc import Callable
 
 from gateway.media.g711 import FRAME_SECONDS
 from gateway.media.tones import amplitude
@@ -32,6 +33,7 @@ ONSET_FRAMES = 3
 class VoiceActivity:
     """Follows one stream of 20 ms frames.
 
+    magnitude: of a frame in the form that they have, as `mean_magnitude` says it of PCM16.
     now: seconds of any clock, the same one throughout. Time passes also when no frames come (a peer that
     suppresses silence sends none), so silence is measured by the clock and not by frames.
 
@@ -40,25 +42,27 @@ class VoiceActivity:
 
     """
 
-    __slots__ = ("_background", "_last_voice", "_run", "voiced_seconds")
+    __slots__ = ("_background", "_last_voice", "_magnitude", "_run", "voiced_seconds")
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, magnitude: Callable[[bytes], float] | None = None) -> None:
+        self._magnitude = magnitude or mean_magnitude
         self._last_voice = now
         self._background = QUIETEST_VOICE / ABOVE_BACKGROUND
         self._run = 0
         self.voiced_seconds = 0.0
 
     def hear(self, frame: bytes, now: float) -> None:
-        """Take one frame of PCM16."""
-        level = mean_magnitude(frame)
-        if level > max(QUIETEST_VOICE, self._background * ABOVE_BACKGROUND):
+        """Take one frame."""
+        level = self._magnitude(frame)
+        background = self._background
+        if level > QUIETEST_VOICE and level > background * ABOVE_BACKGROUND:
             self._run += 1
             if self._run >= ONSET_FRAMES:
                 self.voiced_seconds += FRAME_SECONDS * (ONSET_FRAMES if self._run == ONSET_FRAMES else 1)
                 self._last_voice = now
         else:
             self._run = 0
-        self._background = min(max(level, 1.0), self._background * CREEP, LOUDEST_BACKGROUND)
+        self._background = min(max(level, 1.0), background * CREEP, LOUDEST_BACKGROUND)
 
     def silence(self, now: float) -> float:
         """Seconds since voice was last heard, or since the beginning."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from gateway.streams.media_shapes import decode
 from gateway.streams.protocol import (
     AudioReceived,
     ClearReceived,
@@ -15,27 +16,10 @@ from gateway.streams.protocol import (
 )
 
 
-class _Media(msgspec.Struct):
-    payload: str
-
-
-class _Mark(msgspec.Struct):
-    name: str
-
-
-class _Message(msgspec.Struct):
-    event: str
-    media: _Media | None = None
-    mark: _Mark | None = None
-
-
-_read = msgspec.json.Decoder(_Message).decode
-
-
 def read(text: str | bytes) -> list[StreamEvent]:
     """`media`, `mark`, `clear`; and `stop`, by which some agents say goodbye. Raises nothing."""
     try:
-        message = _read(text)
+        message = decode(text)
     except (msgspec.MsgspecError, RecursionError, UnicodeError):
         return nonsense("not a message of a media stream")
     match message.event:

@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias, final
 
 MAX_PARAMETERS: Final = 64
 """Custom parameters of a call: ours, and the carrier's own headers; what is beyond is left out."""
@@ -94,10 +94,26 @@ class StreamedCall:
         return prefix + (self.derived(prefix) if of is None else hashlib.sha256(of.encode()).hexdigest()[:32])
 
 
-class AudioReceived(NamedTuple):
-    """The agent said something: any number of bytes in the protocol's `form`. Made for each of its frames."""
+@final
+class AudioReceived:
+    """The agent said something: any number of bytes in the protocol's `form`.
 
-    audio: bytes
+    Written out, and no dataclass: one is made for each of its frames, at a tenth of the price when compiled.
+    """
+
+    __slots__ = ("audio",)
+
+    def __init__(self, audio: bytes) -> None:
+        self.audio = audio
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AudioReceived) and other.audio == self.audio
+
+    def __hash__(self) -> int:
+        return hash(self.audio)
+
+    def __repr__(self) -> str:
+        return f"AudioReceived({len(self.audio)} bytes)"
 
 
 @dataclass(frozen=True, slots=True)

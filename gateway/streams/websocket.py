@@ -29,6 +29,8 @@ _RESERVED: Final = 0x70
 _MASKED: Final = 0x80
 _WHOLE_TEXT: Final = _FIN | TEXT
 
+_number: Final = int.from_bytes
+
 _SHORT: Final = struct.Struct("!BB")
 _MEDIUM: Final = struct.Struct("!BBH")
 _LONG: Final = struct.Struct("!BBQ")
@@ -151,12 +153,16 @@ class FrameWriter:
     random_bytes: a source that nobody can guess (§10.3), asked for many masks at once.
     """
 
-    __slots__ = ("_at", "_masks", "_random_bytes")
+    __slots__ = ("_at", "_masks", "_ones", "_random_bytes", "_size", "_spread")
 
     def __init__(self, random_bytes: Callable[[int], bytes]) -> None:
         self._random_bytes = random_bytes
         self._masks = b""
         self._at = 0
+        # Of payloads as long as the last one: nearly all are.
+        self._size = 0
+        self._spread = 0
+        self._ones = 0
 
     def frame(self, opcode: int, payload: bytes) -> bytes:
         """One message in one frame."""
@@ -172,7 +178,20 @@ class FrameWriter:
             head = _MEDIUM.pack(_FIN | opcode, _MASKED | 126, size)
         else:
             head = _LONG.pack(_FIN | opcode, _MASKED | 127, size)
-        return head + mask + _masked(payload, mask)
+        return head + mask + self._masked(payload, mask)
+
+    def _masked(self, payload: bytes, mask: bytes) -> bytes:
+        """Mask all bytes at once, as one long number: that costs less than a loop in any language we have.
+
+        A number of four bytes times one with a 1 in each fourth byte is itself over and over.
+        """
+        size = len(payload)
+        if size != self._size:
+            self._size = size
+            self._spread = _number(b"\x01\x00\x00\x00" * (size // MASK_BYTES + 1), "little")
+            self._ones = (1 << 8 * size) - 1
+        key = _number(mask, "little") * self._spread & self._ones
+        return (_number(payload, "little") ^ key).to_bytes(size, "little")
 
 
 def close_code(payload: bytes) -> int:
@@ -182,11 +201,3 @@ def close_code(payload: bytes) -> int:
     if len(payload) < 2:
         raise WebSocketError(PROTOCOL_ERROR, "a code of one byte")
     return int.from_bytes(payload[:2])
-
-
-def _masked(payload: bytes, mask: bytes) -> bytes:
-    """Of all bytes at once: as one long number each, which costs less than a loop in any language we have."""
-    size = len(payload)
-    key = mask * (size // MASK_BYTES + 1)
-    number = int.from_bytes(payload, "little") ^ int.from_bytes(key[:size], "little")
-    return number.to_bytes(size, "little")

@@ -15,7 +15,7 @@ SILENT = bytes(320)
 class Ear:
     """A receiver with a clock set by hand, and what it heard."""
 
-    def __init__(self) -> None:
+    def __init__(self, form: codecs.AudioCodec = codecs.LINEAR[8000]) -> None:
         self.now = 0.0
         self.frames: list[bytes] = []
         self.keys: list[str] = []
@@ -24,6 +24,7 @@ class Ear:
             self.keys.append,
             payload_types={96: codecs.PCMA},
             dtmf_payload_type=101,
+            form=form,
             clock=lambda: self.now,
         )
 
@@ -154,6 +155,24 @@ def test_a_clock_that_is_set_back_loses_nothing(ear: Ear) -> None:
     ear.raw(pack(0, 2, 1000, 1, b"\x06" * 160))
     ear.raw(pack(0, 3, 1160, 1, b"\x07" * 160))
     assert ear.codes == [5, 6, 7]
+
+
+def test_frames_may_stay_in_the_law_they_come_in() -> None:
+    ear = Ear(codecs.PCMU)
+    for number in (1, 2, 5, 6, 7, 8, 9):
+        ear.hear(number)
+    ear.hear(10, code=20, payload_type=8)
+    ear.raw(pack(0, 11, 11 * 160, 1, b"\x05" * 100))
+    ear.receiver.flush()
+    heard = [bytes([number]) * 160 for number in (1, 2, 255, 255, 5, 6, 7, 8, 9)]
+    recoded = PCMU.encode(PCMA.decode(b"\x14" * 160))
+    assert ear.frames == [*heard, recoded, b"\x05" * 100 + b"\xff" * 60]
+
+
+def test_what_has_a_memory_or_no_fixed_length_is_no_form_of_frames() -> None:
+    for form in (codecs.G722, codecs.OPUS):
+        with pytest.raises(ValueError, match=form.name):
+            Ear(form)
 
 
 @given(

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.media.codecs import G722, PCMU
 from gateway.media.disk import Disk
 from gateway.media.recorder import FLUSH_SECONDS, MAX_WAITING_SECONDS, Recorder
 from gateway.media.wav_file import HEADER_BYTES, WavFile, wav_header
@@ -175,6 +176,22 @@ async def test_a_disk_that_stalls_does_not_fill_the_memory(tmp_path: Path) -> No
         free.set()
         recording = await recorder.close()
     assert recording.error is errors[0]
+
+
+async def test_a_law_is_decoded_where_it_is_written(tmp_path: Path) -> None:
+    full: list[bool] = []
+    recorder = Recorder(tmp_path / "a.wav", max_seconds=2.01, form=PCMU, on_full=lambda: full.append(True))
+    said = bytes(range(160)) * 101
+    for at in range(0, len(said), 160):
+        recorder.write(said[at : at + 160])
+    recording = await recorder.close()
+    assert (recording.seconds, full) == (2.01, [True])
+    assert played(recording.path) == PCMU.decoder(8000).decode(said[:16_080])
+
+
+async def test_no_other_form_than_samples_is_recorded(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="G722"):
+        Recorder(tmp_path / "a.wav", max_seconds=1, form=G722)
 
 
 async def test_both_who_close_at_once_get_the_same(tmp_path: Path) -> None:
