@@ -12,7 +12,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
+
+LEAST: Final = "19"
+"""As nice as a session can be (sched(7), autogroups)."""
 
 BURN: Final = "import os\nwhile os.getppid() == {parent}:\n  for _ in range(100_000): pass"
 """It ends with its parent, whatever becomes of that."""
@@ -24,10 +28,16 @@ def awake() -> Iterator[None]:
     burners = []
     try:
         for core in os.sched_getaffinity(0):
-            burner = subprocess.Popen([sys.executable, "-S", "-c", BURN.format(parent=os.getpid())])
+            burner = subprocess.Popen(
+                [sys.executable, "-S", "-c", BURN.format(parent=os.getpid())], start_new_session=True
+            )
             burners.append(burner)
             os.sched_setaffinity(burner.pid, {core})
             os.sched_setscheduler(burner.pid, os.SCHED_IDLE, os.sched_param(0))
+            with contextlib.suppress(
+                OSError
+            ):  # where sessions share the cores, its session has the least, too
+                Path(f"/proc/{burner.pid}/autogroup").write_text(LEAST)
         yield
     finally:
         for burner in burners:
