@@ -34,9 +34,8 @@ def awake() -> Iterator[None]:
             burners.append(burner)
             os.sched_setaffinity(burner.pid, {core})
             os.sched_setscheduler(burner.pid, os.SCHED_IDLE, os.sched_param(0))
-            with contextlib.suppress(
-                OSError
-            ):  # where sessions share the cores, its session has the least, too
+            # Where sessions share the cores, its session has the least, too.
+            with contextlib.suppress(OSError):
                 Path(f"/proc/{burner.pid}/autogroup").write_text(LEAST)
         yield
     finally:

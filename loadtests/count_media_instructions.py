@@ -41,6 +41,7 @@ from gateway.media.codecs import PCMU
 from gateway.media.loudness import magnitude_of
 from gateway.media.message_take import MessageTake
 from gateway.media.port_pool import DEFAULT_LOW, PortPool
+from gateway.media.ports import MediaPort
 from gateway.media.recorder import Recorder
 from gateway.media.relay import Relay
 from gateway.media.session import AudioSession
@@ -158,6 +159,11 @@ class Peer:
         self.target: tuple[str, int] = ("", 0)
         self.heard = 0
 
+    def meet(self, port: MediaPort) -> None:
+        """Speak to a port, which sends here."""
+        port.set_remote("127.0.0.1", self.socket.getsockname()[1])
+        self.target = port.address
+
     def speak(self, number: int) -> None:
         head = struct.pack("!BBHII", 0x80, 0, number & 0xFFFF, number * 160, 7)
         self.socket.sendto(head + SOUND, self.target)
@@ -172,8 +178,7 @@ def stream() -> Iterator[None]:
     loop = _running()
     pool, caller = PortPool(high=DEFAULT_LOW + 15, clock=loop.time), Peer()
     port = pool.open()
-    port.set_remote("127.0.0.1", caller.socket.getsockname()[1])
-    caller.target = port.address
+    caller.meet(port)
     session = AudioSession(
         port, PCMU, live=True, continuous=True, form=PCMU, random_bits=lambda bits: 1, clock=loop.time
     )
@@ -202,8 +207,7 @@ def relay() -> Iterator[None]:
     pool, ends = PortPool(high=DEFAULT_LOW + 15, clock=loop.time), (Peer(), Peer())
     legs = Relay(pool.open(), pool.open(), clock=loop.time)
     for end, port in zip(ends, (legs.a, legs.b), strict=True):
-        port.set_remote("127.0.0.1", end.socket.getsockname()[1])
-        end.target = port.address
+        end.meet(port)
     for number in itertools.count():
         loop.now = number * FRAME
         for end in ends:
@@ -219,8 +223,7 @@ def voicemail() -> Iterator[None]:
     loop = _running()
     pool, caller = PortPool(high=DEFAULT_LOW + 15, clock=loop.time), Peer()
     port = pool.open()
-    port.set_remote("127.0.0.1", caller.socket.getsockname()[1])
-    caller.target = port.address
+    caller.meet(port)
     session = AudioSession(
         port, PCMU, 0, 101, continuous=True, form=PCMU, random_bits=lambda bits: 1, clock=loop.time
     )

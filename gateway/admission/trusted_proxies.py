@@ -7,6 +7,7 @@ from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Final
 
 from gateway.sip.named_source import EDGE_SOURCE, as_source
+from gateway.sip.remembering import remember
 
 if TYPE_CHECKING:  # the configuration is checked with this class, and need not load a user agent for it
     from gateway.admission.carriers import Network
@@ -62,10 +63,7 @@ class TrustedProxies:
         except ValueError:
             return False
         found = any(address in network for network in self._networks)
-        if len(self._known) >= KNOWN_SENDERS:
-            self._known.clear()
-        self._known[host] = found
-        return found
+        return remember(self._known, host, found, KNOWN_SENDERS)
 
 
 def _network(text: str) -> Network:

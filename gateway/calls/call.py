@@ -15,6 +15,7 @@ from gateway.calls.retries import Remembered
 from gateway.destinations.base import Aside, CallerLeft, CallerReplaced, Connected, Tried, ignore
 from gateway.destinations.caller_audio import CallerAudio
 from gateway.destinations.waiting_sound import WaitingSound
+from gateway.media.pacer import TIMER_GRAIN
 from gateway.media.quality import leg_quality
 from gateway.media.reception import PortStats
 from gateway.sip.events import AckTimedOut, Event, HungUp, InviteCancelled, LegEnded, SessionExpired
@@ -37,9 +38,6 @@ RETRY_AFTER = "5"
 
 
 TAKEN_OVER = "another gateway has taken the call over"
-
-GRAIN = 0.001
-"""Seconds by which a timer of the event loop may be early."""
 
 MAX_LEGS = 64
 """Legs with media that one call's record tells of: an agent has at most 32 endpoints, and there are two."""
@@ -268,7 +266,7 @@ class Call:
         self._timer, self._wakes_at = None, inf
         if self._waiter is None or self._waiter.done():
             return
-        if self._deadline - self._clock() > GRAIN:
+        if self._deadline - self._clock() > TIMER_GRAIN:
             self._wake_at(self._deadline)
         else:
             self._waiter.set_result(None)

@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from gateway.sip.network import Address
+from gateway.sip.remembering import remember
 
 KNOWN_HOSTS = 4096
 """Hosts remembered by each of the questions below: more peers than a node has, 1 MB at the worst. Full, a
@@ -24,17 +25,15 @@ _public: Final[dict[str, bool]] = {}
 def is_ip_literal(host: str) -> bool:
     """Whether `host` is an IPv4 or IPv6 address rather than a name (IPv6 without brackets)."""
     known = _literals.get(host)
-    return _remember(_literals, host, _is_literal(host)) if known is None else known
+    return remember(_literals, host, _is_literal(host), KNOWN_HOSTS) if known is None else known
 
 
 def is_public(host: str) -> bool:
     """Whether `host` is an IP literal of the Internet at large: not private, loopback, link-local, …."""
     known = _public.get(host)
-    return (
-        _remember(_public, host, is_ip_literal(host) and ip_address(host).is_global)
-        if known is None
-        else known
-    )
+    if known is None:
+        known = remember(_public, host, is_ip_literal(host) and ip_address(host).is_global, KNOWN_HOSTS)
+    return known
 
 
 def _is_literal(host: str) -> bool:
@@ -43,13 +42,6 @@ def _is_literal(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _remember(table: dict[str, bool], host: str, answer: bool) -> bool:
-    if len(table) >= KNOWN_HOSTS:
-        table.clear()
-    table[host] = answer
-    return answer
 
 
 def is_wildcard(host: str) -> bool:

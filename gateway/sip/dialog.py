@@ -9,6 +9,7 @@ from typing import Final
 from gateway.sip.grammar import SipParseError
 from gateway.sip.headers import NameAddr
 from gateway.sip.message import Message, Request, Response
+from gateway.sip.remembering import remember
 from gateway.sip.request_writer import RequestWriter
 from gateway.sip.uri import SipUri, parse_uri
 
@@ -203,9 +204,7 @@ def _router(route: str) -> tuple[str, bool]:
         plain = _PLAIN_ROUTER.fullmatch(route)
         known = (plain[1], True) if plain is not None else _careful_router(route)
         if len(route) <= MAX_KNOWN_ROUTER:
-            if len(_routers) >= KNOWN_ROUTERS:
-                _routers.clear()
-            _routers[route] = known
+            remember(_routers, route, known, KNOWN_ROUTERS)
     return known
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from gateway.sip.remembering import remember
+
 
 class SipParseError(Exception):
     """A message, or a part of it, is not SIP; the peer is to blame.
@@ -141,10 +143,7 @@ def parse_host_port(text: str) -> tuple[str, int | None]:
     """
     known = known_host_ports.get(text)
     if known is None:
-        known = _host_port(text)
-        if len(known_host_ports) >= KNOWN_HOST_PORTS:
-            known_host_ports.clear()
-        known_host_ports[text] = known
+        known = remember(known_host_ports, text, _host_port(text), KNOWN_HOST_PORTS)
     return known
 
 

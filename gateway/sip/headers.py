@@ -14,6 +14,7 @@ from gateway.sip.grammar import (
     parse_host_port,
     parse_params,
 )
+from gateway.sip.remembering import remember
 from gateway.sip.uri import Params
 
 _USUAL_PROTOCOLS: Final = {"SIP/2.0/UDP": "UDP", "SIP/2.0/TCP": "TCP", "SIP/2.0/TLS": "TLS"}
@@ -138,9 +139,7 @@ class NameAddr:
         if known is None:
             known = NameAddr.parse_afresh(text)
             if len(text) <= MAX_REMEMBERED_ADDRESS:
-                if len(_addresses) >= MAX_REMEMBERED_ADDRESSES:
-                    _addresses.clear()
-                _addresses[text] = known
+                remember(_addresses, text, known, MAX_REMEMBERED_ADDRESSES)
         return known
 
     @staticmethod
@@ -222,9 +221,7 @@ def _hop(text: str) -> _Hop:
     host, port = parse_host_port(sent_by)
     hop = transport, host, port
     if len(text) <= MAX_REMEMBERED_HOP:
-        if len(_hops) >= MAX_REMEMBERED_HOPS:
-            _hops.clear()
-        _hops[text] = hop
+        remember(_hops, text, hop, MAX_REMEMBERED_HOPS)
     return hop
 
 
@@ -270,9 +267,7 @@ def parse_cseq(text: str) -> tuple[int, str]:
     if known is None:
         known = _cseq(text)
         if len(text) <= MAX_REMEMBERED_CSEQ:
-            if len(_cseqs) >= MAX_REMEMBERED_CSEQS:
-                _cseqs.clear()
-            _cseqs[text] = known
+            remember(_cseqs, text, known, MAX_REMEMBERED_CSEQS)
     return known
 
 

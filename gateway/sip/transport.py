@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 
 from gateway.sip.addresses import KNOWN_HOSTS
 from gateway.sip.network import Address, Receiver, Transport
+from gateway.sip.remembering import remember
 from gateway.sip.tls import Tls
 from gateway.sip.transport_stream import Lend, StreamLimits, StreamTransport
 from gateway.sip.transport_tls import TlsTransport
@@ -87,9 +88,7 @@ class SocketNetwork:
         if known is not None and now < known[0]:
             return known[1]
         host = _route(peer)
-        if len(self._routes) >= KNOWN_HOSTS:
-            self._routes.clear()
-        self._routes[peer] = (now + ROUTE_LIFETIME, host)
+        remember(self._routes, peer, (now + ROUTE_LIFETIME, host), KNOWN_HOSTS)
         return host
 
 

@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 from urllib.parse import unquote
 
 from gateway.sip.grammar import SipParseError, format_host, format_params, parse_host_port, parse_params
+from gateway.sip.remembering import remember
 
 Params: TypeAlias = tuple[tuple[str, str | None], ...]
 
@@ -129,9 +130,7 @@ def parse_uri(text: str) -> Uri:
     if known is None:
         known = _parse(text)
         if len(text) <= MAX_REMEMBERED_URI:
-            if len(_uris) >= MAX_REMEMBERED_URIS:
-                _uris.clear()
-            _uris[text] = known
+            remember(_uris, text, known, MAX_REMEMBERED_URIS)
     return known
 
 
